@@ -1,6 +1,6 @@
 """One turn of a conversation: who speaks, what they said, what time it is, and what is answered."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import dialogues
-from bot.outgoing import Keyboard, keyboard_to_json
+from bot.outgoing import Keyboard, Outgoing, keyboard_to_json
 from bot.texts import Texts
 from core.accounts.models import Role
 from core.accounts.service import Speaker
@@ -160,3 +160,21 @@ class Reader:
     roles: frozenset[Role]
     texts: Texts
     now: datetime
+
+
+Handle = Callable[[Turn], Awaitable[None]]
+Render = Callable[[AsyncSession, Reader, dict[str, Any]], Awaitable[Outgoing | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """
+    A typed command: who may use it (empty: everybody) and whether the menu lists it.
+
+    Its menu line is the catalog's `menu.<command>`.
+    """
+
+    run: Handle
+    roles: frozenset[Role] = frozenset()
+    customers_only: bool = False
+    in_menu: bool = True

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import psycopg
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import NullPool, create_engine, text

@@ -19,7 +19,7 @@ def _admin(url: str) -> psycopg.Connection:
 
 
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_url() -> Iterator[str]:
     given = os.environ.get("SHUIDIAN_TEST_DATABASE_URL")
     if given:
         yield given

@@ -15,4 +15,5 @@ depends_on = None
 def upgrade() -> None:
     # The schema holds percent signs, which only the driver's own cursor takes as they are.
     raw = op.get_bind().connection.driver_connection
+    assert raw is not None
     raw.execute(SchemaManager.get_schema())

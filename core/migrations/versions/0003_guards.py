@@ -14,4 +14,5 @@ GUARDS = Path(__file__).parent.parent / "guards.sql"
 
 def upgrade() -> None:
     raw = op.get_bind().connection.driver_connection
+    assert raw is not None
     raw.execute(GUARDS.read_text(encoding="utf-8"))
