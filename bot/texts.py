@@ -26,6 +26,7 @@ from babel.support import Translations
 from babel.units import format_unit
 
 from core.errors import DomainError
+from core.money import Money
 
 CATALOGS = Path(__file__).parent.parent / "locales"
 LOCALES = ("zh_CN", "zh_TW", "en", "ru")
@@ -127,6 +128,10 @@ class Texts:
         self._babel = Locale.parse(locale)
         self._catalog = _catalog(locale)
 
+    def in_language(self, locale: str) -> "Texts":
+        """Return the same operator's texts in another language."""
+        return Texts(locale, timezone=str(self.zone), currency=self.currency)
+
     def get(self, key: str, /, **values: object) -> str:
         """Return the sentence for `key` as HTML; values are escaped unless they are `Markup`."""
         return self._fill(self._catalog.gettext(key), values)
@@ -209,6 +214,19 @@ class Texts:
         local = moment.astimezone(self.zone)
         day = format_datetime(local, "M月d日" if pattern == "MMMd" else pattern, locale=self._babel)
         return f"{day} {self.time(moment)}"
+
+    def value(self, value: object) -> str:
+        """Return a value of any kind as this language writes it, for the words of a refusal."""
+        match value:
+            case Money():
+                return self.money(value.minor, value.currency)
+            case Decimal():
+                return self.number(value)
+            case datetime():
+                return self.moment(value)
+            case date():
+                return self.day(value)
+        return str(value)
 
     def parse_quantity(self, text: str) -> Decimal:
         """

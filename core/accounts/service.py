@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import (
@@ -118,6 +118,17 @@ async def set_unreachable(
     """Note that a contact refuses messages (blocked us), or takes them again."""
     contact = await session.get_one(Contact, contact_id)
     contact.unreachable_since = since
+
+
+async def note_reachable(
+    session: AsyncSession, *, channel: str, address: str, since: datetime | None
+) -> None:
+    """Note that whoever is behind an address blocked us, or takes messages again."""
+    await session.execute(
+        update(Contact)
+        .where(Contact.channel == channel, Contact.address == address)
+        .values(unreachable_since=since)
+    )
 
 
 async def list_staff(session: AsyncSession, *, role: Role, on_duty_only: bool = False) -> list[int]:
