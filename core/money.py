@@ -71,6 +71,11 @@ def round_to(value: Decimal, *, digits: int, mode: RoundingMode = RoundingMode.H
     return value.quantize(Decimal(1).scaleb(-digits), rounding=_MODES[mode], context=_WIDE)
 
 
+def divide(value: Decimal, by: Decimal | int, *, digits: int) -> Decimal:
+    """Return the quotient rounded half up: the one operation that may have no exact result."""
+    return round_to(_WIDE.divide(value, Decimal(by)), digits=digits)
+
+
 def round_minor(
     amount: Decimal,
     *,

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 
 from core.errors import DomainError
-from core.money import round_to
+from core.money import RoundingMode, divide, round_to
 from core.periods import Period
 
 
@@ -45,13 +45,13 @@ def is_rollover_plausible(*, previous: Decimal, current: Decimal, digits: int) -
     return previous * 10 >= capacity * 9 and current * 10 <= capacity
 
 
-def consumption(span: RegisterSpan, *, whole_units: bool = False) -> Decimal:
+def consumption(span: RegisterSpan, *, kept_digits: int | None = None) -> Decimal:
     """
     Return what went through the meter between two readings.
 
-    With `whole_units` only the whole steps of each reading count, so that a fraction which is not
-    billed this time is billed the next. A smaller reading is accepted as a register that ran over
-    only if that is plausible and a person has confirmed it.
+    `kept_digits` cuts each reading, not the difference, after that many digits behind the point:
+    a fraction which is not billed this time is billed the next. A smaller reading is accepted as
+    a register that ran over only if that is plausible and a person has confirmed it.
 
     Units:
         Returns the unit of the register times the multiplier.
@@ -65,8 +65,9 @@ def consumption(span: RegisterSpan, *, whole_units: bool = False) -> Decimal:
         if not 0 <= reading < capacity:
             raise ReadingOutOfRange(reading=reading, digits=span.digits)
     previous, current = span.previous, span.current
-    if whole_units:
-        previous, current = (r.to_integral_value(ROUND_DOWN) for r in (previous, current))
+    if kept_digits is not None:
+        previous = round_to(previous, digits=kept_digits, mode=RoundingMode.DOWN)
+        current = round_to(current, digits=kept_digits, mode=RoundingMode.DOWN)
     if span.current >= span.previous:
         return (current - previous) * span.multiplier
     plausible = is_rollover_plausible(
@@ -79,7 +80,7 @@ def consumption(span: RegisterSpan, *, whole_units: bool = False) -> Decimal:
     return (capacity - previous + current) * span.multiplier
 
 
-def consumption_across(spans: Iterable[RegisterSpan], *, whole_units: bool = False) -> Decimal:
+def consumption_across(spans: Iterable[RegisterSpan], *, kept_digits: int | None = None) -> Decimal:
     """
     Return the use of one service over meters that followed each other in one place.
 
@@ -89,7 +90,7 @@ def consumption_across(spans: Iterable[RegisterSpan], *, whole_units: bool = Fal
         ReadingOutOfRange: see `consumption`.
         ReadingGoesBackwards: see `consumption`.
     """
-    return sum((consumption(span, whole_units=whole_units) for span in spans), Decimal(0))
+    return sum((consumption(span, kept_digits=kept_digits) for span in spans), Decimal(0))
 
 
 def share_by_days(
@@ -105,7 +106,7 @@ def share_by_days(
     shares, elapsed, given = [], 0, Decimal(0)
     for part in parts:
         elapsed += part.days
-        reached = round_to(quantity * elapsed / days, digits=digits)
+        reached = divide(quantity * elapsed, days, digits=digits)
         shares.append(reached - given)
         given = reached
     return tuple(shares)
