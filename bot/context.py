@@ -1,0 +1,180 @@
+"""One turn of a conversation: who speaks, what they said, what time it is, and what is answered."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot import dialogues
+from bot.outgoing import Keyboard, Outgoing, keyboard_to_json
+from bot.texts import Texts
+from core.accounts.models import Role
+from core.accounts.service import Speaker
+from core.errors import DomainError
+from core.notices import service as notices
+from core.notices.models import Lane
+
+
+class NotAllowed(DomainError):
+    """This person's roles do not include the act."""
+
+    code = "error.not_allowed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """
+    What one update says, without Telegram's wrapping.
+
+    `data` is a pressed button's (untrusted); `photo_ref` names a photo or picture file;
+    `phone` is set only when people shared their own contact.
+    """
+
+    update_id: int
+    text: str = ""
+    command: str = ""
+    arguments: tuple[str, ...] = ()
+    data: str = ""
+    message_ref: int | None = None
+    photo_ref: str = ""
+    phone: str = ""
+    place: tuple[str, str] | None = None
+    is_other: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Turn:
+    """
+    What a handler gets: a session, a moment, a speaker, their words; and the ways to answer.
+
+    Answers are queued in the handler's transaction and sent after it.
+    """
+
+    session: AsyncSession
+    now: datetime
+    speaker: Speaker
+    said: Said
+    texts: Texts
+    draft: dict[str, Any] = field(default_factory=dict)
+    pop_up: tuple[str, bool] | None = None
+    _answers: int = 0
+
+    @property
+    def person_id(self) -> int:
+        """The person who speaks."""
+        return self.speaker.person_id
+
+    def require(self, *roles: Role) -> None:
+        """
+        Go on only for somebody with one of these roles.
+
+        Raises:
+            NotAllowed: the speaker has none of them.
+        """
+        if not self.speaker.roles & set(roles):
+            raise NotAllowed
+
+    async def say(self, key: str, /, *, keyboard: Keyboard = (), **values: object) -> None:
+        """Answer with a new message: the sentence for `key`."""
+        await self.write(self.texts.get(key, **values), keyboard=keyboard)
+
+    async def show(self, key: str, /, *, keyboard: Keyboard = (), **values: object) -> None:
+        """Answer in the message whose button was pressed, or with a new one."""
+        await self.draw(self.texts.get(key, **values), keyboard=keyboard)
+
+    async def write(
+        self,
+        html: str,
+        *,
+        keyboard: Keyboard = (),
+        reply_keys: Sequence[Sequence[dict[str, Any]]] | None = None,
+    ) -> None:
+        """
+        Answer with a new message of HTML made by `texts`.
+
+        `reply_keys` replaces the keys below the input field (an empty list removes them); a
+        message can hold these or inline buttons.
+        """
+        await self._answer(
+            "reply",
+            {
+                "text": html,
+                "keyboard": keyboard_to_json(keyboard),
+                **({} if reply_keys is None else {"reply_keys": reply_keys}),
+            },
+        )
+
+    async def draw(self, html: str, *, keyboard: Keyboard = ()) -> None:
+        """Put HTML into the message whose button was pressed, or into a new one."""
+        edit = {"edit": self.said.message_ref} if self.said.data else {}
+        await self._answer("reply", {"text": html, "keyboard": keyboard_to_json(keyboard), **edit})
+
+    async def send(self, kind: str, /, **params: object) -> None:
+        """Answer with a message that its renderer makes when it is sent (files, cards)."""
+        await self._answer(kind, params)
+
+    async def _answer(self, kind: str, params: dict[str, Any]) -> None:
+        self._answers += 1
+        await notices.enqueue_for_contact(
+            self.session,
+            contact_id=self.speaker.contact_id,
+            kind=kind,
+            params=params,
+            dedupe_key=f"update:{self.said.update_id}:{self._answers}",
+            now=self.now,
+            lane=Lane.REPLY,
+        )
+
+    def toast(self, key: str, /, **values: object) -> None:
+        """Answer a press with a short line that fades."""
+        self.pop_up = (self.texts.plain(key, **values), False)
+
+    def alert(self, key: str, /, **values: object) -> None:
+        """Answer a press with a dialog that the person closes."""
+        self.pop_up = (self.texts.plain(key, **values), True)
+
+    async def ask(self, step: str, /, **draft: object) -> None:
+        """Wait for the person's next words at a step; `draft` is kept until then."""
+        self.draft = dict(draft)
+        await dialogues.ask(
+            self.session,
+            contact_id=self.speaker.contact_id,
+            step=step,
+            draft=self.draft,
+            now=self.now,
+        )
+
+    async def finish(self) -> bool:
+        """Close the open question; tell whether there was one."""
+        return await dialogues.end(self.session, contact_id=self.speaker.contact_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """For whom a message is made, in which language, and when."""
+
+    person_id: int
+    contact_id: int
+    roles: frozenset[Role]
+    texts: Texts
+    now: datetime
+
+
+Handle = Callable[[Turn], Awaitable[None]]
+Render = Callable[[AsyncSession, Reader, dict[str, Any]], Awaitable[Outgoing | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """
+    A typed command: who may use it (empty: everybody) and whether the menu lists it.
+
+    Its menu line is the catalog's `menu.<command>`.
+    """
+
+    run: Handle
+    roles: frozenset[Role] = frozenset()
+    customers_only: bool = False
+    in_menu: bool = True

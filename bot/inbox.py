@@ -1,0 +1,211 @@
+"""Updates: stored before they are acknowledged, handled once and in order per chat, or parked."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import Index, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, aliased, mapped_column
+
+from bot.clock import Clock
+from core.db import Base, Database, lock_for_transaction
+from core.errors import DomainError
+
+log = structlog.get_logger()
+
+TRIES_MAX = 3
+KEPT = timedelta(days=30)
+WAKE = "shuidian_inbox"
+
+
+class StoredUpdate(Base):
+    """An update as Telegram sent it; `chat` is the lane in which order is kept."""
+
+    __tablename__ = "inbox"
+    __table_args__ = (
+        Index(
+            "ix_inbox_waiting",
+            "chat",
+            "update_id",
+            postgresql_where=text("handled_at IS NULL AND parked_at IS NULL"),
+        ),
+    )
+
+    update_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    chat: Mapped[str]
+    payload: Mapped[dict[str, Any]]
+    received_at: Mapped[datetime]
+    handled_at: Mapped[datetime | None]
+    parked_at: Mapped[datetime | None]
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    error: Mapped[str | None]
+
+
+def chat_of(payload: dict[str, Any]) -> str:
+    """Return the chat an update belongs to, or the person for updates without a chat."""
+    for part in payload.values():
+        if isinstance(part, dict):
+            message = part.get("message") if "data" in part else part
+            if isinstance(message, dict) and "chat" in message:
+                return str(message["chat"]["id"])
+            if "from" in part:
+                return str(part["from"]["id"])
+    return ""
+
+
+async def store(
+    session: AsyncSession, *, payloads: Sequence[dict[str, Any]], received_at: datetime
+) -> int:
+    """Keep updates for handling; one that was seen before is ignored. Return how many were new."""
+    if not payloads:
+        return 0
+    added = await session.execute(
+        insert(StoredUpdate)
+        .values(
+            [
+                {
+                    "update_id": payload["update_id"],
+                    "chat": chat_of(payload),
+                    "payload": payload,
+                    "received_at": received_at,
+                }
+                for payload in payloads
+            ]
+        )
+        .on_conflict_do_nothing(index_elements=["update_id"])
+        .returning(StoredUpdate.update_id)
+    )
+    fresh = len(added.all())
+    if fresh:
+        await session.execute(text(f"NOTIFY {WAKE}"))
+    return fresh
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handled:
+    """What handling an update asks to be done once its effect is committed."""
+
+    after: Callable[[], Awaitable[None]] | None = None
+
+
+Handler = Callable[[AsyncSession, dict[str, Any], datetime], Awaitable[Handled]]
+Refuse = Callable[[AsyncSession, dict[str, Any], datetime, Exception], Awaitable[Handled]]
+
+
+class Inbox:
+    """Takes stored updates one at a time per chat; any number of replicas may run one."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        handle: Handler,
+        refuse: Refuse,
+        workers: int = 4,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._handle = handle
+        self._refuse = refuse
+        self._workers = workers
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look for updates now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Handle updates until cancelled."""
+        await asyncio.gather(*(self._work() for _ in range(self._workers)))
+
+    async def _work(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                found = await self.handle_one()
+            except Exception:
+                log.exception("inbox.failed")
+                found = False
+                await asyncio.sleep(1)
+            if not found:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), timeout=1)
+            else:
+                self._wake.set()
+
+    async def handle_one(self) -> bool:
+        """Handle the oldest waiting update that is the first of its chat; tell if there was one."""
+        now = self._clock.now()
+        update_id = None
+        handled = Handled()
+        try:
+            async with self._database.transaction() as session:
+                stored = await self._claim(session)
+                if stored is None:
+                    return False
+                update_id = stored.update_id
+                try:
+                    async with session.begin_nested():
+                        handled = await self._handle(session, stored.payload, now)
+                except DomainError as refusal:
+                    handled = await self._refuse(session, stored.payload, now, refusal)
+                stored.handled_at = now
+        except Exception as error:
+            if update_id is None:
+                raise
+            log.exception("inbox.update_failed", update_id=update_id)
+            handled = await self._count_failure(update_id, now=now, error=error)
+        if handled.after is not None:
+            await handled.after()
+        return True
+
+    async def _claim(self, session: AsyncSession) -> StoredUpdate | None:
+        earlier = aliased(StoredUpdate)
+        waiting = (StoredUpdate.handled_at.is_(None), StoredUpdate.parked_at.is_(None))
+        first_of_chat = ~(
+            select(earlier.update_id)
+            .where(
+                earlier.chat == StoredUpdate.chat,
+                earlier.update_id < StoredUpdate.update_id,
+                earlier.handled_at.is_(None),
+                earlier.parked_at.is_(None),
+            )
+            .exists()
+        )
+        found: StoredUpdate | None = await session.scalar(
+            select(StoredUpdate)
+            .where(*waiting, first_of_chat)
+            .order_by(StoredUpdate.update_id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        if found is not None:
+            # A newer update of the chat may become first between the look and the lock.
+            await lock_for_transaction(session, f"chat:{found.chat}")
+        return found
+
+    async def _count_failure(self, update_id: int, *, now: datetime, error: Exception) -> Handled:
+        async with self._database.transaction() as session:
+            stored = await session.get_one(StoredUpdate, update_id, with_for_update=True)
+            stored.tries += 1
+            stored.error = f"{type(error).__name__}: {error}"[:500]
+            if stored.tries < TRIES_MAX:
+                return Handled()
+            stored.parked_at = now
+            return await self._refuse(session, stored.payload, now, error)
+
+
+async def forget_old(session: AsyncSession, *, now: datetime) -> None:
+    """Empty the payload of updates handled long ago; their ids stay, so none is handled again."""
+    await session.execute(
+        update(StoredUpdate)
+        .where(StoredUpdate.handled_at < now - KEPT, StoredUpdate.payload != {})
+        .values(payload={})
+    )

@@ -1,0 +1,15 @@
+"""Every table of the service in one metadata; importing this module registers them all."""
+
+import core.accounts.models
+import core.audit
+import core.billing.models
+import core.monitoring.models
+import core.notices.models
+import core.numbers
+import core.outages.models
+import core.repairs.models
+import core.supply.models  # noqa: F401 (imported for their tables, like those below)
+from bot import dialogues, inbox  # noqa: F401
+from core.db import Base
+
+METADATA = Base.metadata

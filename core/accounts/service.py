@@ -1,0 +1,230 @@
+"""People and their rights: who is speaking, who may see what, who lives where."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.accounts.models import (
+    Account,
+    AccountRight,
+    Agreement,
+    Area,
+    Contact,
+    Operator,
+    Person,
+    Premise,
+    Role,
+    Service,
+    ServicePoint,
+    Staff,
+)
+from core.errors import DomainError
+
+TELEGRAM = "telegram"
+
+
+class AccountNotFound(DomainError):
+    """No account of this number is visible to this person."""
+
+    code = "account.not_found"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speaker:
+    """A contact and the person behind it, with the roles the person holds."""
+
+    contact_id: int
+    person_id: int
+    address: str
+    name: str
+    locale: str
+    roles: frozenset[Role]
+    is_customer: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A service point as people know it: whose account, which address, which service."""
+
+    service_point_id: int
+    service: Service
+    premise_id: int
+    address: str
+    area_id: int
+    account_id: int
+    account_number: str
+    agreement_id: int
+    holder_name: str
+    supply: str
+
+
+async def get_operator(session: AsyncSession) -> Operator:
+    """Return the operator of this installation."""
+    return await session.get_one(Operator, 1)
+
+
+async def meet(
+    session: AsyncSession, *, channel: str, address: str, name: str, locale: str, now: datetime
+) -> Speaker:
+    """
+    Return who speaks from an address, getting to know them at the first word.
+
+    Whoever writes can be reached again, so the address is no longer unreachable.
+    """
+    contact = await session.scalar(
+        select(Contact).where(Contact.channel == channel, Contact.address == address)
+    )
+    if contact is None:
+        person = Person(name=name, locale=locale, created_at=now)
+        session.add(person)
+        await session.flush()
+        contact = Contact(person_id=person.id, channel=channel, address=address)
+        session.add(contact)
+        await session.flush()
+    contact.unreachable_since = None
+    return await get_speaker(session, contact_id=contact.id)
+
+
+async def get_speaker(session: AsyncSession, *, contact_id: int) -> Speaker:
+    """Return the person behind a contact with their roles."""
+    contact = await session.get_one(Contact, contact_id)
+    person = await session.get_one(Person, contact.person_id)
+    roles = await session.scalars(select(Staff.role).where(Staff.person_id == person.id))
+    right = await session.scalar(
+        select(AccountRight.account_id).where(AccountRight.person_id == person.id).limit(1)
+    )
+    return Speaker(
+        contact_id=contact.id,
+        person_id=person.id,
+        address=contact.address,
+        name=person.name,
+        locale=person.locale,
+        roles=frozenset(roles),
+        is_customer=right is not None,
+    )
+
+
+async def set_locale(session: AsyncSession, *, person_id: int, locale: str) -> None:
+    """Remember the language a person wants."""
+    person = await session.get_one(Person, person_id)
+    person.locale = locale
+
+
+async def set_unreachable(
+    session: AsyncSession, *, contact_id: int, since: datetime | None
+) -> None:
+    """Note that a contact refuses messages (blocked us), or takes them again."""
+    contact = await session.get_one(Contact, contact_id)
+    contact.unreachable_since = since
+
+
+async def list_staff(session: AsyncSession, *, role: Role, on_duty_only: bool = False) -> list[int]:
+    """Return the ids of the people who hold a role, in a stable order."""
+    query = select(Staff.person_id).where(Staff.role == role).order_by(Staff.person_id)
+    if on_duty_only:
+        query = query.where(Staff.on_duty)
+    return list(await session.scalars(query))
+
+
+def _places() -> Select[ServicePoint, Premise, Account, Agreement]:
+    return (
+        select(ServicePoint, Premise, Account, Agreement)
+        .join(Premise, Premise.id == ServicePoint.premise_id)
+        .join(
+            Agreement,
+            (Agreement.service_point_id == ServicePoint.id) & Agreement.ends_date.is_(None),
+        )
+        .join(Account, Account.id == Agreement.account_id)
+    )
+
+
+def _place(point: ServicePoint, premise: Premise, account: Account, agreement: Agreement) -> Place:
+    return Place(
+        service_point_id=point.id,
+        service=point.service,
+        premise_id=premise.id,
+        address=premise.address,
+        area_id=point.area_id,
+        account_id=account.id,
+        account_number=account.number,
+        agreement_id=agreement.id,
+        holder_name=account.holder_name,
+        supply=point.supply,
+    )
+
+
+async def list_places(session: AsyncSession, *, person_id: int) -> list[Place]:
+    """Return the supplied places that a person has a right on, by account and service."""
+    rows = await session.execute(
+        _places()
+        .join(AccountRight, AccountRight.account_id == Account.id)
+        .where(AccountRight.person_id == person_id)
+        .order_by(Account.number, ServicePoint.service.desc())
+    )
+    return [_place(*row) for row in rows]
+
+
+async def get_place(session: AsyncSession, *, service_point_id: int) -> Place:
+    """
+    Return a supplied place.
+
+    Raises:
+        AccountNotFound: nobody has an agreement there.
+    """
+    row = (
+        await session.execute(_places().where(ServicePoint.id == service_point_id))
+    ).one_or_none()
+    if row is None:
+        raise AccountNotFound
+    return _place(*row)
+
+
+async def get_place_of(session: AsyncSession, *, person_id: int, service_point_id: int) -> Place:
+    """
+    Return a place if this person has a right on its account.
+
+    Raises:
+        AccountNotFound: the place does not exist or is somebody else's; both answer the same.
+    """
+    places = await list_places(session, person_id=person_id)
+    for place in places:
+        if place.service_point_id == service_point_id:
+            return place
+    raise AccountNotFound
+
+
+async def list_people_at(session: AsyncSession, *, service_point_id: int) -> list[int]:
+    """Return the ids of the people with a right on the account that is supplied there."""
+    return list(
+        await session.scalars(
+            select(AccountRight.person_id)
+            .join(Agreement, Agreement.account_id == AccountRight.account_id)
+            .where(Agreement.service_point_id == service_point_id, Agreement.ends_date.is_(None))
+            .order_by(AccountRight.person_id)
+        )
+    )
+
+
+async def list_audience(
+    session: AsyncSession, *, area_id: int, service: Service | None
+) -> list[int]:
+    """
+    Return the ids of exactly the people whose supply comes through an area.
+
+    An area holds all that hangs below it in the tree: a street its buildings, risers, feeders.
+    """
+    area = await session.get_one(Area, area_id)
+    query = (
+        select(AccountRight.person_id)
+        .distinct()
+        .join(Agreement, Agreement.account_id == AccountRight.account_id)
+        .join(ServicePoint, ServicePoint.id == Agreement.service_point_id)
+        .join(Area, Area.id == ServicePoint.area_id)
+        .where(Agreement.ends_date.is_(None), Area.path.startswith(area.path))
+        .order_by(AccountRight.person_id)
+    )
+    if service is not None:
+        query = query.where(ServicePoint.service == service)
+    return list(await session.scalars(query))

@@ -1,0 +1,176 @@
+"""Meters, what they measured, what is normal, and what was not."""
+
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.accounts.models import Service
+from core.db import Base, Id
+
+
+class Quantity(StrEnum):
+    """What a sample measures. Units: pressure kPa, voltage V."""
+
+    PRESSURE = "pressure"
+    VOLTAGE = "voltage"
+
+
+class Side(StrEnum):
+    """Which limit was crossed."""
+
+    LOW = "low"
+    HIGH = "high"
+
+
+class Source(StrEnum):
+    """Who read a register."""
+
+    GATEWAY = "gateway"
+    CUSTOMER = "customer"
+    TECHNICIAN = "technician"
+    STAFF = "staff"
+    ESTIMATE = "estimate"
+
+
+class ReadingStatus(StrEnum):
+    """Only accepted readings are billed; held ones wait for a person."""
+
+    ACCEPTED = "accepted"
+    HELD = "held"
+    REJECTED = "rejected"
+
+
+class Meter(Base):
+    """A device at a service point; its registers count up to `10 ** digits`."""
+
+    __tablename__ = "meters"
+    __table_args__ = (
+        Index(
+            "uq_meters_working_service_point",
+            "service_point_id",
+            unique=True,
+            postgresql_where=text("removed_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[Id]
+    serial: Mapped[str] = mapped_column(unique=True)
+    service_point_id: Mapped[int] = mapped_column(ForeignKey("service_points.id"))
+    digits: Mapped[int]
+    multiplier: Mapped[Decimal] = mapped_column(server_default=text("1"))
+    installed_at: Mapped[datetime]
+    removed_at: Mapped[datetime | None]
+    gateway_id: Mapped[int | None] = mapped_column(ForeignKey("api_keys.id"), index=True)
+    switchable: Mapped[bool] = mapped_column(server_default=text("false"))
+    heard_at: Mapped[datetime | None]
+
+
+class Reading(Base):
+    """The value of a register. Units: m³ (water), kWh (electricity), before the multiplier."""
+
+    __tablename__ = "readings"
+    __table_args__ = {"postgresql_partition_by": "RANGE (taken_at)"}  # noqa: RUF012 (SQLAlchemy wants a dict)
+
+    meter_id: Mapped[int] = mapped_column(ForeignKey("meters.id"), primary_key=True)
+    register: Mapped[str] = mapped_column(primary_key=True)
+    taken_at: Mapped[datetime] = mapped_column(primary_key=True)
+    value: Mapped[Decimal]
+    source: Mapped[Source]
+    status: Mapped[ReadingStatus]
+    received_at: Mapped[datetime]
+
+
+class Sample(Base):
+    """One measurement of quality. Units: see `Quantity`."""
+
+    __tablename__ = "samples"
+    __table_args__ = {"postgresql_partition_by": "RANGE (taken_at)"}  # noqa: RUF012 (the same)
+
+    meter_id: Mapped[int] = mapped_column(ForeignKey("meters.id"), primary_key=True)
+    quantity: Mapped[Quantity] = mapped_column(primary_key=True)
+    taken_at: Mapped[datetime] = mapped_column(primary_key=True)
+    value: Mapped[Decimal]
+
+
+class Limit(Base):
+    """
+    A normal range; the most specific one for a meter counts (meter, then nearest area, then all).
+
+    Units: as the quantity; `hold_seconds` is how long a value must stay outside (or back
+    inside) before it counts; `deadband` how far it must come back.
+    """
+
+    __tablename__ = "limits"
+
+    id: Mapped[Id]
+    quantity: Mapped[Quantity]
+    customer_class: Mapped[str | None]
+    area_id: Mapped[int | None] = mapped_column(ForeignKey("areas.id"))
+    meter_id: Mapped[int | None] = mapped_column(ForeignKey("meters.id"))
+    low: Mapped[Decimal | None]
+    high: Mapped[Decimal | None]
+    deadband: Mapped[Decimal]
+    hold_seconds: Mapped[int]
+
+
+class Watch(Base):
+    """What is remembered of a quantity outside its range; a normal one has no row."""
+
+    __tablename__ = "watches"
+
+    meter_id: Mapped[int] = mapped_column(ForeignKey("meters.id"), primary_key=True)
+    quantity: Mapped[Quantity] = mapped_column(primary_key=True)
+    side: Mapped[Side]
+    since: Mapped[datetime]
+    back_since: Mapped[datetime | None]
+    last_at: Mapped[datetime]
+    worst: Mapped[Decimal]
+    alarm_id: Mapped[int | None] = mapped_column(ForeignKey("alarms.id"))
+
+
+class Alarm(Base):
+    """A quantity that stayed outside its range; ended when it stayed inside again."""
+
+    __tablename__ = "alarms"
+    __table_args__ = (
+        Index(
+            "uq_alarms_open",
+            "meter_id",
+            "quantity",
+            unique=True,
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+        Index("ix_alarms_untaken", "id", postgresql_where=text("taken_up_at IS NULL")),
+    )
+
+    id: Mapped[Id]
+    meter_id: Mapped[int] = mapped_column(ForeignKey("meters.id"))
+    quantity: Mapped[Quantity]
+    side: Mapped[Side]
+    limit: Mapped[Decimal]
+    worst: Mapped[Decimal]
+    began_at: Mapped[datetime]
+    raised_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    end_value: Mapped[Decimal | None]
+    taken_up_at: Mapped[datetime | None]
+    end_taken_up_at: Mapped[datetime | None]
+
+
+class Quarantined(Base):
+    """What a gateway sent and nobody could use, kept with the reason."""
+
+    __tablename__ = "quarantine"
+
+    id: Mapped[Id]
+    gateway_id: Mapped[int | None] = mapped_column(ForeignKey("api_keys.id"))
+    received_at: Mapped[datetime]
+    reason: Mapped[str]
+    payload: Mapped[dict[str, Any]]
+
+
+SERVICE_OF = {Quantity.PRESSURE: Service.WATER, Quantity.VOLTAGE: Service.ELECTRICITY}

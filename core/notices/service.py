@@ -1,0 +1,155 @@
+"""Messages decided in the transaction of their cause; they are sent after it, elsewhere."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.accounts.models import Contact
+from core.notices.models import Delivery, Lane, Outcome, Unreached
+
+WAKE = "shuidian_delivery"
+
+
+async def enqueue(
+    session: AsyncSession,
+    *,
+    person_ids: Iterable[int],
+    kind: str,
+    params: Mapping[str, Any],
+    dedupe_key: str,
+    now: datetime,
+    lane: Lane = Lane.NOTICE,
+    due_at: datetime | None = None,
+    card: str | None = None,
+) -> int:
+    """
+    Queue one message of a kind for each person, in every channel they have.
+
+    The same `dedupe_key` reaches a contact once, however often this is called. A person without
+    any contact is written down as unreached, so that somebody calls. With a `card` the message
+    that already shows it is edited. Returns the number of deliveries added.
+    """
+    people = sorted(set(person_ids))
+    if not people:
+        return 0
+    contacts = (
+        await session.execute(
+            select(Contact.id, Contact.person_id).where(Contact.person_id.in_(people))
+        )
+    ).all()
+    added = 0
+    if contacts:
+        result = await session.execute(
+            insert(Delivery)
+            .values(
+                [
+                    {
+                        "contact_id": contact_id,
+                        "kind": kind,
+                        "params": dict(params),
+                        "lane": lane,
+                        "card": card,
+                        "dedupe_key": dedupe_key,
+                        "created_at": now,
+                        "due_at": due_at or now,
+                    }
+                    for contact_id, _ in contacts
+                ]
+            )
+            .on_conflict_do_nothing(index_elements=["dedupe_key", "contact_id"])
+            .returning(Delivery.id)
+        )
+        added = len(result.all())
+    unreached = set(people) - {person_id for _, person_id in contacts}
+    if unreached:
+        await session.execute(
+            insert(Unreached)
+            .values(
+                [
+                    {
+                        "person_id": person_id,
+                        "kind": kind,
+                        "params": dict(params),
+                        "dedupe_key": dedupe_key,
+                        "at": now,
+                    }
+                    for person_id in sorted(unreached)
+                ]
+            )
+            .on_conflict_do_nothing(index_elements=["dedupe_key", "person_id"])
+        )
+    if added:
+        await session.execute(text(f"NOTIFY {WAKE}"))
+    return added
+
+
+async def enqueue_for_contact(
+    session: AsyncSession,
+    *,
+    contact_id: int,
+    kind: str,
+    params: Mapping[str, Any],
+    dedupe_key: str,
+    now: datetime,
+    lane: Lane,
+) -> None:
+    """Queue one message for one contact: an answer in the chat that asked."""
+    await session.execute(
+        insert(Delivery)
+        .values(
+            contact_id=contact_id,
+            kind=kind,
+            params=dict(params),
+            lane=lane,
+            dedupe_key=dedupe_key,
+            created_at=now,
+            due_at=now,
+        )
+        .on_conflict_do_nothing(index_elements=["dedupe_key", "contact_id"])
+    )
+    await session.execute(text(f"NOTIFY {WAKE}"))
+
+
+async def refresh_card(
+    session: AsyncSession,
+    *,
+    person_ids: Iterable[int],
+    kind: str,
+    params: Mapping[str, Any],
+    card: str,
+    version: int,
+    now: datetime,
+    lane: Lane = Lane.URGENT,
+) -> None:
+    """Have the message that shows a card to each person drawn again, or sent for the first time."""
+    await enqueue(
+        session,
+        person_ids=person_ids,
+        kind=kind,
+        params=params,
+        dedupe_key=f"{card}:{version}",
+        now=now,
+        lane=lane,
+        card=card,
+    )
+
+
+async def is_delivered(
+    session: AsyncSession, *, person_ids: Iterable[int], dedupe_key: str
+) -> bool:
+    """Tell whether at least one of these people provably got the message with this key."""
+    found = await session.scalar(
+        select(Delivery.id)
+        .join(Contact, Contact.id == Delivery.contact_id)
+        .where(
+            Delivery.dedupe_key == dedupe_key,
+            Delivery.outcome == Outcome.SENT,
+            Contact.person_id.in_(list(person_ids)),
+        )
+        .limit(1)
+    )
+    return found is not None

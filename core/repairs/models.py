@@ -1,0 +1,100 @@
+"""Repairs and everything that happens on them."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.db import Base, Id
+
+
+class Cause(StrEnum):
+    """Why a repair was filed; one open repair per service point and cause."""
+
+    LOW_PRESSURE = "low_pressure"
+    HIGH_PRESSURE = "high_pressure"
+    LOW_VOLTAGE = "low_voltage"
+    HIGH_VOLTAGE = "high_voltage"
+    REPORTED = "reported"
+    SUPPLY_SWITCH = "supply_switch"
+
+
+class State(StrEnum):
+    """The steps of a repair, in the order in which everybody sees them."""
+
+    NEW = "new"
+    ACCEPTED = "accepted"
+    ON_THE_WAY = "on_the_way"
+    ARRIVED = "arrived"
+    WORKING = "working"
+    WAITING = "waiting"
+    FIXED = "fixed"
+    REOPENED = "reopened"
+    CLOSED = "closed"
+    CANCELLED = "cancelled"
+
+
+class Repair(Base):
+    """One repair under one number, from the abnormal value to the customer's yes."""
+
+    __tablename__ = "repairs"
+    __table_args__ = (
+        Index(
+            "uq_repairs_open_cause",
+            "service_point_id",
+            "cause",
+            unique=True,
+            postgresql_where=text("state NOT IN ('closed', 'cancelled')"),
+        ),
+        Index(
+            "ix_repairs_open", "id", postgresql_where=text("state NOT IN ('closed', 'cancelled')")
+        ),
+    )
+
+    id: Mapped[Id]
+    number: Mapped[str] = mapped_column(unique=True)
+    service_point_id: Mapped[int] = mapped_column(ForeignKey("service_points.id"), index=True)
+    cause: Mapped[Cause]
+    state: Mapped[State]
+    version: Mapped[int] = mapped_column(server_default=text("1"))
+    alarm_id: Mapped[int | None] = mapped_column(ForeignKey("alarms.id"), index=True)
+    reporter_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
+    technician_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"), index=True)
+    filed_at: Mapped[datetime]
+    promised_at: Mapped[datetime | None]
+    promise_moves: Mapped[int] = mapped_column(server_default=text("0"))
+    normal_at: Mapped[datetime | None]
+    fixed_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
+    reopened_count: Mapped[int] = mapped_column(server_default=text("0"))
+    escalated_at: Mapped[datetime | None]
+
+
+class RepairEvent(Base):
+    """One thing that happened on a repair; rows are only ever added."""
+
+    __tablename__ = "repair_events"
+
+    id: Mapped[Id]
+    repair_id: Mapped[int] = mapped_column(ForeignKey("repairs.id"), index=True)
+    at: Mapped[datetime]
+    actor_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
+    kind: Mapped[str]
+    state: Mapped[State | None]
+    promised_at: Mapped[datetime | None]
+    details: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+
+
+class Attachment(Base):
+    """A photo or other file that belongs to a repair, kept as the channel knows it and as bytes."""
+
+    __tablename__ = "attachments"
+
+    id: Mapped[Id]
+    repair_id: Mapped[int] = mapped_column(ForeignKey("repairs.id"), index=True)
+    event_id: Mapped[int] = mapped_column(ForeignKey("repair_events.id"))
+    channel_ref: Mapped[str]
+    media_type: Mapped[str]
+    content: Mapped[bytes | None]
