@@ -95,7 +95,7 @@ Enter = Callable[..., Guest]
 def ground() -> Iterator[Path]:
     """A directory that every account can reach, with nothing left running in it at the end."""
     path = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="shuidian-tests-"))
-    path.chmod(0o755)
+    path.chmod(0o711)
     yield path
     left = find_processes(path)
     for pid in left:
@@ -298,6 +298,7 @@ class TestCrashes:
 
     def test_leaves_in_order_on_ctrl_c(self, enter: Enter, state: Path) -> None:
         guest = enter(state)
+        assert os.getsid(guest.postmaster) != os.getsid(guest.process.pid)
 
         os.killpg(guest.process.pid, signal.SIGINT)
         guest.process.communicate(timeout=30)
@@ -340,8 +341,7 @@ class TestClosedness:
         ]
         assert open_to_others == []
 
-    @pytest.mark.skipif(not IS_ROOT, reason="needs root")
-    def test_changes_no_foreign_mode_as_root(self, enter: Enter, ground: Path) -> None:
+    def test_changes_no_foreign_mode(self, enter: Enter, ground: Path) -> None:
         closed = ground / "closed home"
         closed.mkdir(mode=0o700)
         state = closed / "project" / ".state"
@@ -349,13 +349,21 @@ class TestClosedness:
         foreign = state, ground, Path(sys.prefix), Path(postgres_home.__file__)
         before = [read_modes(path) for path in foreign]
 
-        guest = enter(state)
+        guest = enter(state, place=ground / "first root")
         assert guest.ask("SELECT 1") == [(1,)]
         guest.leave()
 
         assert [read_modes(path) for path in foreign] == before
+
+    @pytest.mark.skipif(not IS_ROOT, reason="needs root")
+    def test_as_root_runs_as_somebody_else(self, enter: Enter, state: Path) -> None:
+        guest = enter(state)
+
+        account = postgres_home._find_account().pw_uid
+        assert account != 0
+        assert Path("/proc", str(guest.postmaster)).stat().st_uid == account
+        assert (guest.home / "data").stat().st_uid == account
         assert guest.home.stat().st_uid == 0
-        assert (guest.home / "data").stat().st_uid == postgres_home._find_account().pw_uid
 
     @pytest.mark.skipif(not IS_ROOT, reason="needs root")
     def test_as_root_avoids_a_place_of_somebody_else(
@@ -403,6 +411,12 @@ class TestSurroundings:
             ("B",), ("a",), ("水",), ("电",)
         ]  # fmt: skip
         assert guest.ask("SELECT upper('é')") == [("É",)]
+
+    def test_keeps_the_environment_from_the_server(self, enter: Enter, state: Path) -> None:
+        guest = enter(state, environment={"SHUIDIAN_TELEGRAM_TOKEN": "a secret"})
+
+        known = Path("/proc", str(guest.postmaster), "environ").read_bytes()
+        assert b"a secret" not in known
 
     def test_tells_why_a_file_could_not_be_written(self, enter: Enter, ground: Path) -> None:
         refused = enter(ground / "full", largest_file=200_000)
