@@ -2,7 +2,7 @@
 # Paths are relative, so the project may stand in a directory of any name.
 
 PYTHON := .venv/bin/python
-LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header \
+LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --no-annotate
 
 .PHONY: help setup demo test lint check i18n lock clean
@@ -11,10 +11,11 @@ LOCK_OPTIONS := --universal --python-version 3.11 --generate-hashes --no-header 
 help:  ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):.*##/\1:/p' Makefile
 
-setup:  ## install into .venv what requirements.lock names, if it is not there yet
-	@./scripts/install
+setup:  ## install everything into .venv, also what tests and checks need
+	@scripts/install requirements-dev.lock requirements.lock
 
-demo: setup  ## start the whole service with a demo district; Ctrl-C ends it
+demo:  ## start the whole service with a demo district; Ctrl-C ends it
+	@scripts/install requirements.lock
 	@exec $(PYTHON) -m bot.cli demo $(ARGS)
 
 test: setup  ## run all tests; ARGS="-k name" for some
@@ -31,8 +32,9 @@ i18n: setup  ## check that the catalogs are complete and agree
 
 check: lint i18n test  ## everything that must pass before a commit
 
-lock: setup  ## choose the versions again and write them down
-	.venv/bin/uv pip compile --group test --group dev $(LOCK_OPTIONS) pyproject.toml -o requirements.lock
+lock: setup  ## choose the versions again: all of them, and those that are needed to run
+	.venv/bin/uv pip compile $(LOCK_OPTIONS) --group test --group dev -o requirements-dev.lock pyproject.toml
+	.venv/bin/uv pip compile $(LOCK_OPTIONS) --constraint requirements-dev.lock -o requirements.lock pyproject.toml
 
 clean:  ## remove what was installed and cached; the data in .state stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage htmlcov dist
