@@ -8,7 +8,7 @@ import structlog
 
 def configure(*, as_json: bool) -> None:
     """Have every part of the service, and its libraries, log in one form to standard error."""
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
