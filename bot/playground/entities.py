@@ -27,7 +27,9 @@ FOUND: Final = (
     ("email", re.compile(rf"(?<![\w.+-])[A-Za-z0-9_.+-]+@{DOMAIN}[A-Za-z]{{2,}}\b")),
     (
         "url",
-        re.compile(rf"(?<![\w@./-]){DOMAIN}{TOP_LEVEL}(?![\w@-])(?::\d+)?(?:[/?#][^\s<>\"]*)?", re.I),
+        re.compile(
+            rf"(?<![\w@./-]){DOMAIN}{TOP_LEVEL}(?![\w@-])(?::\d+)?(?:[/?#][^\s<>\"]*)?", re.I
+        ),
     ),
     ("mention", re.compile(r"(?<!\w)@[A-Za-z]\w{2,31}\b", re.ASCII)),
     (
@@ -40,7 +42,9 @@ FOUND: Final = (
 CONTROL: Final = {code: " " for code in range(32) if code not in {10, 13}} | {13: None}
 
 
-def format_text(text: str, *, parse_mode: str = "", entities: object = None) -> tuple[str, list[Json]]:
+def format_text(
+    text: str, *, parse_mode: str = "", entities: object = None
+) -> tuple[str, list[Json]]:
     """
     Make the text and the entities that Telegram would show.
 
@@ -94,7 +98,10 @@ def message_caption(text: str, *, parse_mode: str = "", entities: object = None)
 def _given(entity: object, length: int) -> Json:
     if not isinstance(entity, dict) or not isinstance(entity.get("type"), str):
         raise Refusal("can't parse MessageEntity: expected an Object")
-    start, end = int(entity.get("offset", 0)), int(entity.get("offset", 0) + entity.get("length", 0))
+    start, end = (
+        int(entity.get("offset", 0)),
+        int(entity.get("offset", 0) + entity.get("length", 0)),
+    )
     if start < 0 or end < start:
         raise Refusal(f"receive an entity with incorrect offset {start}")
     if end > length:
@@ -148,7 +155,9 @@ def _fitted(entities: list[Json], length: int) -> list[Json]:
     cut = [e | {"length": min(e["length"], length - e["offset"])} for e in entities]
     kept = [entity for entity in cut if entity["length"] > 0]
     code = [entity for entity in kept if entity["type"] in {"code", "pre"}]
-    return [e for e in kept if not any(e is not c and _cross(e, c) and not _holds(e, c) for c in code)]
+    return [
+        e for e in kept if not any(e is not c and _cross(e, c) and not _holds(e, c) for c in code)
+    ]
 
 
 def _holds(outer: Json, inner: Json) -> bool:

@@ -122,7 +122,7 @@ def _reply_key(key: object) -> Json:
     if not isinstance(key, dict):
         raise Refusal("can't parse keyboard button: KeyboardButton must be a String or an Object")
     if not isinstance(key.get("text"), str):
-        raise Refusal('can\'t parse keyboard button: Can\'t find field "text"')
+        raise Refusal("can't parse keyboard button: Can't find field \"text\"")
     if not key["text"].strip():
         raise Refusal("keyboard button text must be non-empty")
     if web_app := key.get("web_app"):

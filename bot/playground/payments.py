@@ -169,7 +169,9 @@ async def pay(account: Account, person: Json, sheet_id: str, *, declined: bool) 
     return {"query_id": sheet_id, "state": state, **extra}
 
 
-def show(account: Account, person_id: int, message_id: int, sheet_id: str, **fields: object) -> None:
+def show(
+    account: Account, person_id: int, message_id: int, sheet_id: str, **fields: object
+) -> None:
     """Tell the page how a payment stands."""
     ids = {"person_id": person_id, "message_id": message_id, "query_id": sheet_id}
     account.events.publish("checkout", **ids, **fields)
