@@ -5,6 +5,7 @@ import { Journal } from "./journal.js";
 import { Phone } from "./phone.js";
 import { language, t } from "./words.js";
 
+const EMPTY = { messages: [], reply_keyboard: null, typing: false, started: false };
 const AGAIN = 1500; // milliseconds before the next try to connect
 
 class App {
@@ -18,7 +19,7 @@ class App {
     this.bar = new Bar(this, this.journal);
     this.narrow = matchMedia("(max-width: 760px)");
     this.narrow.addEventListener("change", () => this.countUnread());
-    document.addEventListener("visibilitychange", () => this.phones.forEach((phone) => phone.node.matches(":hover") && phone.seen()));
+    document.addEventListener("visibilitychange", () => document.querySelector(".phone:hover")?.dispatchEvent(new Event("focusin")));
     this.refresh();
   }
 
@@ -43,7 +44,7 @@ class App {
     this.bar.showFaults(faults);
     const known = new Set(people.map(({ id }) => id));
     for (const [id, phone] of this.phones) if (!known.has(id)) this.drop(id, phone);
-    for (const person of people) this.meet(person).load(chats[person.id] ?? { messages: [], reply_keyboard: null, started: false });
+    for (const person of people) this.meet(person).load(chats[person.id] ?? EMPTY);
     if (!this.phones.has(this.current)) this.choose(people[0]?.id);
     this.countUnread();
     document.body.classList.add("ready");
@@ -101,10 +102,11 @@ class App {
     phone = new Phone(this, person);
     this.phones.set(person.id, phone);
     this.main.append(phone.node);
-    phone.tab = el("button.tab", { role: "tab", "data-tab": person.id, onclick: () => this.choose(person.id), onkeydown: (event) => this.step(event) });
+    phone.tab = el("button.tab", { role: "tab", "data-tab": person.id,
+      onclick: () => this.choose(person.id), onkeydown: (event) => this.step(event) });
     this.tabs.append(phone.tab);
     this.drawTab(phone);
-    phone.load({ messages: [], reply_keyboard: null, started: false });
+    phone.load(EMPTY);
     return phone;
   }
 

@@ -1,30 +1,34 @@
 // The bar on top: what this is, the host's clock and keys, faults, the journal and reset.
-import { api, ask, attachMenu, el, icon, toast } from "./dom.js";
+import { api, ask, attachMenu, el, icon, said, toast } from "./dom.js";
 import { personFields } from "./phone.js";
 import { locale, switchLanguage, t } from "./words.js";
 
 const FAULTS = ["429", "5xx", "lost", "slow", "expired_press", "redeliver", "webhook_down"];
+
+const tool = (name, label, part, act) => el("button.tool", { part, hint: label, onclick: act }, icon(name), el("span", null, label));
+
+const badge = (count, kind = "") => (count ? el(`b.badge${kind}`, null, count) : "");
 
 export class Bar {
   constructor(app, journal) {
     this.app = app;
     this.faults = el("button.tool", { part: "faults", hint: t("faults") });
     this.journalButton = el("button.tool", { part: "journal", hint: t("journal"), onclick: () => journal.toggle() });
+    this.activeFaults = el("div", { role: "status" });
     this.panel = el("div.panel", { hidden: true, part: "panel" });
     this.brand = el("div.brand");
     document.querySelector("#bar").append(
       el("div.bar-row", null, el("img", { src: "/static/logo.svg", alt: "", width: 30, height: 30 }), this.brand, el("span.space"),
-        el("button.tool", { part: "add-person", hint: t("add_person"), onclick: () => this.addPerson() }, icon("plus"), el("span", null, t("add_person"))),
+        tool("plus", t("add_person"), "add-person", () => this.addPerson()),
         ...attachMenu(this.faults, () => this.faultMenu(), { className: ".faults" }), this.journalButton,
-        el("button.tool", { part: "reset", hint: t("reset"), onclick: () => this.reset() }, icon("reset"), el("span", null, t("reset"))),
-        el("button.tool", { part: "page-language", lang: t("other_language") === "English" ? "en" : "zh", onclick: switchLanguage }, icon("globe"), el("span", null, t("other_language")))),
+        tool("reset", t("reset"), "reset", () => this.reset()), tool("globe", t("other_language"), "page-language", switchLanguage)),
       this.panel);
     this.showRefusals(0);
     setInterval(() => this.tick(), 250);
   }
 
   describe(bot) {
-    this.brand.replaceChildren(el("b", { dir: "auto" }, `${bot.first_name} · ${t("playground")}`), el("small", null, t("tagline")));
+    this.brand.replaceChildren(said("b", `${bot.first_name} · ${t("playground")}`), el("small", null, t("tagline")));
   }
 
   async addPerson() {
@@ -47,33 +51,40 @@ export class Bar {
   }
 
   showFaults(faults) {
-    this.active = faults;
     this.faults.classList.toggle("warm", faults.length > 0);
-    this.faults.replaceChildren(icon("bolt"), el("span", null, t("faults")), faults.length ? el("b.badge", null, faults.length) : "");
+    const clear = () => this.call("faults", undefined, "DELETE");
+    this.activeFaults.replaceChildren(
+      el("button.item.clear", { part: "clear-faults", disabled: !faults.length, onclick: clear },
+        icon("close"), el("span", null, t("clear_faults"))),
+      ...faults.map(({ kind, method, seconds, count }) => el("p.active-fault", null, icon("bolt"),
+        [t(`fault_${kind}`), method, seconds && `${seconds} s`, count && `×${count}`].filter(Boolean).join(" · "))));
+    this.faults.replaceChildren(icon("bolt"), el("span", null, t("faults")), badge(faults.length));
   }
 
   showRefusals(count) {
-    this.journalButton.replaceChildren(icon("list"), el("span", null, t("journal")), count ? el("b.badge.bad", null, count) : "");
+    this.journalButton.replaceChildren(icon("list"), el("span", null, t("journal")), badge(count, ".bad"));
   }
 
   faultMenu() {
-    const number = (name, value) => el("label.field", null, el("span", null, t(name)), el("input", { name, type: "number", min: 1, max: 600, value }));
-    const form = el("form.fault-form", { onsubmit: (event) => event.preventDefault() }, number("seconds", 5), number("count", 1),
-      el("label.field", null, el("span", null, t("method")), el("input", { name: "method", placeholder: t("any"), autocomplete: "off" })));
+    const field = (name, props) => el("label.field", null, el("span", null, t(name)), el("input", { name, autocomplete: "off", ...props }));
+    const number = { type: "number", min: 1, max: 600 };
+    const form = el("form.fault-form", { onsubmit: (event) => event.preventDefault() },
+      field("seconds", { ...number, value: 5 }), field("count", { ...number, value: 1 }), field("method", { placeholder: t("any") }));
     const apply = (kind) => {
       const { seconds, count, method } = Object.fromEntries(new FormData(form));
-      this.call("faults", { kind, seconds: Number(seconds), count: Number(count), ...(method.trim() && { method: method.trim() }) });
+      this.call("faults", { kind, seconds: Number(seconds), count: Number(count), method: method.trim() || undefined });
     };
     return [el("p.hint", null, t("faults_hint")), form,
-      ...FAULTS.map((kind) => el("button.item.fault", { part: "fault", "data-fault": kind, onclick: () => apply(kind) }, el("span", null, t(`fault_${kind}`)), el("small", null, t(`about_${kind}`)))),
-      el("button.item.clear", { part: "clear-faults", disabled: !this.active.length, onclick: (event) => { event.currentTarget.closest("[popover]").hidePopover(); this.call("faults", undefined, "DELETE"); } }, icon("close"), el("span", null, t("clear_faults"))),
-      ...this.active.map((fault) => el("p.active-fault", null, icon("bolt"), [t(`fault_${fault.kind}`), fault.method, fault.seconds && `${fault.seconds} s`, fault.count && `×${fault.count}`].filter(Boolean).join(" · ")))];
+      ...FAULTS.map((kind) => el("button.item.fault", { part: "fault", "data-fault": kind, onclick: () => apply(kind) },
+        el("span", null, t(`fault_${kind}`)), el("small", null, t(`about_${kind}`)))),
+      this.activeFaults];
   }
 
   showPanel(panel) {
     this.clock = panel.clock && { ...panel.clock, start: new Date(panel.clock.now).getTime(), seen: performance.now() };
     if (this.clock && !this.format) this.makeClock();
-    const groups = Map.groupBy?.(panel.actions, ({ group }) => group) ?? panel.actions.reduce((map, one) => map.set(one.group, [...(map.get(one.group) ?? []), one]), new Map());
+    const groups = new Map();
+    for (const action of panel.actions) groups.set(action.group, [...(groups.get(action.group) ?? []), action]);
     if (this.shape !== JSON.stringify(panel.actions)) { // an unchanged panel keeps its open menus
       this.shape = JSON.stringify(panel.actions);
       this.panel.replaceChildren(this.clockNode ?? "", ...[...groups].flatMap(([name, actions]) => this.group(name, actions)));
@@ -83,7 +94,8 @@ export class Bar {
   }
 
   makeClock() {
-    this.format = new Intl.DateTimeFormat(locale, { timeZone: this.clock.zone, weekday: "short", year: "numeric", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+    this.format = new Intl.DateTimeFormat(locale, { timeZone: this.clock.zone, weekday: "short", year: "numeric", month: "short",
+      day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
     this.now = el("time", { part: "clock-now" });
     this.rate = el("span.rate");
     this.clockNode = el("div.clock", { title: t("clock") }, icon("clock"), this.now, this.rate);
@@ -100,18 +112,21 @@ export class Bar {
 
   group(name, actions) {
     if (!actions.some(({ fields }) => fields?.length)) {
-      return [el("div.segments", { role: "group", ariaLabel: name }, actions.map((action) => el("button", { "data-action": action.id, part: "action", onclick: (event) => this.run(action.id, {}, event.currentTarget) }, action.label)))];
+      const key = ({ id, label }) => el("button", { "data-action": id, part: "action",
+        onclick: (event) => this.run(id, {}, event.currentTarget) }, label);
+      return [el("div.segments", { role: "group", ariaLabel: name }, actions.map(key))];
     }
     const anchor = el("button.tool", { part: "action-group" }, icon("bolt"), el("span", null, name), icon("down"));
     return attachMenu(anchor, () => actions.map((action) => this.actionForm(action)), { className: ".actions-menu" });
   }
 
-  actionForm(action) {
-    const form = el("form.action", { "data-action": action.id, onsubmit: (event) => {
+  actionForm({ id, label, fields = [] }) {
+    const go = el("button.primary", { type: "submit", part: "action" }, label);
+    const form = el("form.action", { "data-action": id, onsubmit: (event) => {
       event.preventDefault();
-      this.run(action.id, Object.fromEntries(new FormData(form)), form.querySelector("button"));
-    } }, (action.fields ?? []).map(({ name, label, options }) => el("select", { name, ariaLabel: label, title: label }, options.map((option) => el("option", { value: option.value }, option.label)))),
-    el("button.primary", { type: "submit", part: "action" }, action.label));
+      this.run(id, Object.fromEntries(new FormData(form)), go);
+    } }, fields.map((field) => el("select", { name: field.name, hint: field.label },
+      field.options.map((option) => el("option", { value: option.value }, option.label)))), go);
     return form;
   }
 

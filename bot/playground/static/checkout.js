@@ -1,5 +1,5 @@
 // The payment sheet: what is owed, the ten seconds of the bot, and what came of it.
-import { cover, el, icon } from "./dom.js";
+import { cover, el, icon, round, said } from "./dom.js";
 import { money, t } from "./words.js";
 
 const PATIENCE = 10; // seconds Telegram gives a bot to answer
@@ -14,11 +14,10 @@ export class Checkout {
     this.total = money(total, currency);
     this.status = el("div.sheet-status", { role: "status", part: "sheet-status" });
     this.keys = el("div.sheet-keys");
+    const line = ({ label, amount }) => el("div", null, said("dt", label), el("dd", null, money(amount, currency)));
     this.node = el("section.sheet", { role: "dialog", ariaModal: "true", ariaLabel: title, part: "sheet" },
-      el("header", null, el("h2", { dir: "auto" }, title), el("button.round", { hint: t("close"), onclick: () => this.leave() }, icon("close"))),
-      el("p", { dir: "auto" }, description),
-      el("dl", null, lines.map(({ label, amount }) => el("div", null, el("dt", { dir: "auto" }, label), el("dd", null, money(amount, currency)))),
-        el("div.sum", null, el("dt", null, t("total")), el("dd", null, this.total))),
+      el("header", null, said("h2", title), round("close", t("close"), () => this.leave())), said("p", description),
+      el("dl", null, lines.map(line), el("div.sum", null, el("dt", null, t("total")), el("dd", null, this.total))),
       this.status, this.keys, el("small", null, t("not_real")));
     this.close = cover(phone.node, this.node, () => this.leave());
     this.show("open");
@@ -30,9 +29,12 @@ export class Checkout {
     this.state = state;
     clearInterval(this.ticking);
     this.status.dataset.state = state;
-    const text = { refused: [el("b", null, t("refused")), el("span", { dir: "auto" }, words ?? "")], expired: [t("expired")], declined: [t("declined")], paid: [icon("tick"), t("thanks")] }[state];
+    const news = {
+      refused: () => [el("b", null, t("refused")), said("span", words ?? "")],
+      expired: () => [t("expired")], declined: () => [t("declined")], paid: () => [icon("tick"), t("thanks")],
+    };
     if (state === "asked") this.countDown();
-    else this.status.replaceChildren(...(text ?? []));
+    else this.status.replaceChildren(...(news[state]?.() ?? []));
     this.showKeys(state);
     if (state === "paid") setTimeout(() => this.leave(), 2500);
     if (state === "closed") this.leave();

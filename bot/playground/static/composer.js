@@ -1,5 +1,5 @@
 // Where a person writes: text, commands, attachments, replies and edits.
-import { api, attachMenu, el, fullName, icon, menuItem } from "./dom.js";
+import { api, attachMenu, el, fullName, icon, menuItem, round, said } from "./dom.js";
 import { summary } from "./message.js";
 import { t } from "./words.js";
 
@@ -7,26 +7,29 @@ export class Composer {
   constructor(phone) {
     this.phone = phone;
     this.target = null; // {message, editing} while a message is answered or edited
-    this.input = el("textarea", { rows: 1, dir: "auto", placeholder: t("write"), part: "composer", oninput: () => this.typed(), onkeydown: (event) => this.key(event), onpaste: (event) => this.paste(event) });
+    this.input = el("textarea", { rows: 1, dir: "auto", placeholder: t("write"), part: "composer",
+      oninput: () => this.typed(), onkeydown: (event) => this.key(event), onpaste: (event) => this.paste(event) });
     this.input.ariaLabel = `${t("write")}: ${fullName(phone.person)}`;
     this.hint = el("div.reply-bar", { hidden: true });
     this.list = el("div.suggestions", { role: "listbox", hidden: true, ariaLabel: t("commands") });
-    this.keysButton = el("button.round", { hint: t("keys"), part: "keys", hidden: true, onclick: () => phone.showKeys(phone.keys.hidden) }, icon("keys"));
-    this.node = el("div.composer", null, this.list, this.hint, el("div.composer-row", null, this.commandMenu(), this.input, this.keysButton, this.attachments(),
-      el("button.round.send", { hint: t("send"), part: "send", onclick: () => this.send() }, icon("send"))));
+    this.keysButton = round("keys", t("keys"), () => phone.showKeys(phone.keys.hidden), { part: "keys", hidden: true });
+    this.node = el("div.composer", null, this.list, this.hint,
+      el("div.composer-row", null, this.commandMenu(), this.input, this.keysButton, this.attachments(),
+        round("send", t("send"), () => this.send(), { part: "send" })));
   }
 
   commandMenu() {
-    const anchor = el("button.round", { hint: t("commands"), part: "menu" }, icon("menu"));
-    return attachMenu(anchor, (menu) => {
-      this.commands().then((commands) => menu.replaceChildren(...(commands.length ? commands.map((one) => this.commandItem(one)) : [el("p.empty", null, t("no_commands"))])));
-      return [];
-    }, { className: ".commands" });
+    const show = async (menu) => {
+      const items = (await this.commands()).map((one) => this.commandItem(one));
+      menu.replaceChildren(...(items.length ? items : [el("p.empty", null, t("no_commands"))]));
+    };
+    const anchor = round("menu", t("commands"), null, { part: "menu" });
+    return attachMenu(anchor, (menu) => { show(menu); return []; }, { className: ".commands" });
   }
 
   commandItem({ command, description }) {
     const item = menuItem(null, `/${command}`, () => this.phone.say(`/${command}`), { part: "command" });
-    item.append(el("small", { dir: "auto" }, description));
+    item.append(said("small", description));
     return item;
   }
 
@@ -37,13 +40,17 @@ export class Composer {
   }
 
   attachments() {
-    const pick = (kind, accept) => el("input", { type: "file", accept, multiple: true, hidden: true, "data-role": `file-${kind}`, onchange: (event) => this.upload(kind, event.target) });
+    const pick = (kind, accept) => el("input", { type: "file", accept, multiple: true, hidden: true, part: `file-${kind}`,
+      onchange: (event) => this.upload(kind, event.target) });
+    const contact = (person) => menuItem("contact", t("contact_of", { name: fullName(person) }),
+      () => this.phone.act("send_contact", { user_id: person.id }));
     const [image, any] = [pick("photo", "image/*"), pick("document", "")];
-    const anchor = el("button.round", { hint: t("attach"), part: "attach" }, icon("attach"));
+    const anchor = round("attach", t("attach"), null, { part: "attach" });
     return [...attachMenu(anchor, () => [
-      menuItem("photo", t("photo"), () => image.click(), { part: "attach-photo" }), menuItem("file", t("document"), () => any.click(), { part: "attach-document" }),
+      menuItem("photo", t("photo"), () => image.click(), { part: "attach-photo" }),
+      menuItem("file", t("document"), () => any.click(), { part: "attach-document" }),
       menuItem("contact", t("contact"), () => this.phone.act("send_contact", {}), { part: "attach-contact" }),
-      ...this.phone.others().map((person) => menuItem("contact", t("contact_of", { name: fullName(person) }), () => this.phone.act("send_contact", { user_id: person.id }))),
+      ...this.phone.others().map(contact),
       menuItem("pin", t("place"), () => this.phone.sendPlace(), { part: "attach-place" }),
     ]), image, any];
   }
@@ -81,8 +88,9 @@ export class Composer {
   aim(target) {
     this.target = target;
     const { message, editing } = target;
-    this.hint.replaceChildren(icon(editing ? "pen" : "reply"), el("span", { dir: "auto" }, el("b", null, editing ? t("editing") : fullName(message.from)), summary(message)),
-      el("button.round", { hint: t("cancel_reply"), onclick: () => this.clear() }, icon("close")));
+    const title = el("b", null, editing ? t("editing") : fullName(message.from));
+    this.hint.replaceChildren(icon(editing ? "pen" : "reply"), el("span", { dir: "auto" }, title, summary(message)),
+      round("close", t("cancel_reply"), () => this.clear()));
     this.hint.hidden = false;
     this.grow();
     this.input.focus();
@@ -99,7 +107,8 @@ export class Composer {
     const text = this.input.value;
     if (!text.trim()) return;
     const { message, editing } = this.target ?? {};
-    const done = editing ? this.phone.act("edit", { message_id: message.message_id, text }) : this.phone.say(text, message?.message_id);
+    const id = message?.message_id;
+    const done = editing ? this.phone.act("edit", { message_id: id, text }) : this.phone.say(text, id);
     this.clear();
     if (!(await done) && !this.input.value) this.input.value = text; // a refused text is not lost
     this.grow();
@@ -133,14 +142,22 @@ export class Composer {
 
   async typed() {
     this.grow();
-    const start = /^\/(\w*)$/.exec(this.input.value)?.[1];
-    const fitting = start === undefined ? [] : (await this.commands()).filter(({ command }) => command.startsWith(start.toLowerCase()));
-    if (!this.input.value.startsWith("/")) fitting.length = 0; // sent while the commands were asked
-    this.list.replaceChildren(...fitting.map(({ command, description }, index) => el("button.suggestion", {
-      id: `command-${this.phone.person.id}-${index}`, role: "option", ariaSelected: "false", tabIndex: -1, "data-command": command, part: "suggestion",
-      onclick: () => { this.clear(); this.phone.say(`/${command}`); this.input.focus(); } }, el("b", null, `/${command}`), el("small", { dir: "auto" }, description))));
+    const start = /^\/(\w*)$/.exec(this.input.value)?.[1].toLowerCase();
+    const known = start === undefined ? [] : await this.commands();
+    const fitting = known.filter(({ command }) => command.startsWith(start) && this.input.value.startsWith("/"));
+    this.list.replaceChildren(...fitting.map((one, index) => this.suggestion(one, index)));
     this.list.hidden = fitting.length === 0;
     this.input.removeAttribute("aria-activedescendant");
+  }
+
+  suggestion({ command, description }, index) {
+    const choose = () => {
+      this.clear();
+      this.phone.say(`/${command}`);
+      this.input.focus();
+    };
+    return el("button.suggestion", { id: `command-${this.phone.person.id}-${index}`, role: "option", ariaSelected: "false", tabIndex: -1,
+      "data-command": command, part: "suggestion", onclick: choose }, el("b", null, `/${command}`), said("small", description));
   }
 
   grow() {

@@ -29,6 +29,12 @@ export function icon(name) {
   return svg;
 }
 
+/** Text that somebody else wrote: its direction follows its letters. */
+export const said = (tag, text) => el(tag, { dir: "auto" }, text);
+
+/** A round button with a picture and a spoken name. */
+export const round = (name, hint, act, props = {}) => el("button.round", { hint, onclick: act, ...props }, icon(name));
+
 /** An avatar with initials, its colour taken from the person's id. */
 export function avatar(person, size = "") {
   const letters = [person.first_name, person.last_name].filter(Boolean).map((name) => [...name][0]);
@@ -84,7 +90,12 @@ export function cover(host, node, onClose = () => {}) {
     if (here && before.isConnected) before.focus();
     onClose();
   };
-  const layer = el("div.layer", { onkeydown: (event) => { if (event.key === "Escape") { event.stopPropagation(); close(); } } }, node);
+  const escape = (event) => {
+    if (event.key !== "Escape") return;
+    event.stopPropagation();
+    close();
+  };
+  const layer = el("div.layer", { onkeydown: escape }, node);
   for (const child of covered) child.inert = true;
   host.append(layer);
   if (here) (node.querySelector("[autofocus]") ?? node.querySelector("input, select, button"))?.focus();
@@ -99,11 +110,11 @@ function field({ name, label, options, ...rest }) {
 }
 
 /** Ask in a small dialog; resolves to the fields' values, or null when it was closed. */
-export function ask(host, { title, text, fields = [], ok = t("ok"), cancel = true, extra }) {
+export function ask(host, { title, text, fields = [], ok = t("ok"), cancel = true }) {
   return new Promise((resolve) => {
     let answer = null;
-    const form = el("form.dialog", { role: "alertdialog", ariaModal: "true", ariaLabel: title ?? text }, title && el("h2", null, title),
-      text && el("p", { dir: "auto" }, text), extra, fields.map(field),
+    const form = el("form.dialog", { role: "alertdialog", ariaModal: "true", ariaLabel: title ?? text },
+      title && el("h2", null, title), text && said("p", text), fields.map(field),
       el("div.dialog-keys", null,
         cancel && el("button.quiet", { part: "dialog-cancel", onclick: () => close() }, t("cancel")),
         el("button.primary", { type: "submit", part: "dialog-ok", autofocus: !fields.length }, ok)));
@@ -117,7 +128,8 @@ export function ask(host, { title, text, fields = [], ok = t("ok"), cancel = tru
 }
 
 export function toast(host, text, { url } = {}) {
-  const note = el("div.toast", { part: "toast", dir: "auto" }, text, url && el("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, url));
+  const link = url && el("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, url);
+  const note = el("div.toast", { part: "toast", dir: "auto" }, text, link);
   host.querySelector(":scope > .toasts").append(note);
   setTimeout(() => note.remove(), 3000 + 40 * text.length);
 }

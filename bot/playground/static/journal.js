@@ -1,5 +1,5 @@
 // The drawer with the bot's calls: what it asked, what the playground answered.
-import { api, el, icon } from "./dom.js";
+import { api, el, round, said } from "./dom.js";
 import { locale, t } from "./words.js";
 
 const KEPT = 400; // rows
@@ -16,8 +16,11 @@ export class Journal {
     this.only = el("input", { type: "checkbox", part: "refusals-only", onchange: () => this.filter() });
     this.node.ariaLabel = t("journal");
     this.node.addEventListener("keydown", (event) => { if (event.key === "Escape") this.toggle(); });
-    this.node.append(el("header", null, el("h2", null, t("journal")), this.search, el("label.check", null, this.only, t("refusals_only")), el("span.space"),
-      el("button.round", { hint: t("close"), onclick: () => this.toggle() }, icon("close"))), this.rows, el("p.empty", null, t("no_calls")));
+    const only = el("label.check", null, this.only, t("refusals_only"));
+    this.node.append(
+      el("header", null, el("h2", null, t("journal")), this.search, only, el("span.space"),
+        round("close", t("close"), () => this.toggle())),
+      this.rows, el("p.empty", null, t("no_calls")));
   }
 
   async load() {
@@ -53,13 +56,13 @@ export class Journal {
   }
 
   row({ n, at, method, params, status, ok, description, ms }) {
-    const when = new Date(typeof at === "number" ? at * 1000 : at);
-    const detail = typeof params === "string" ? params : JSON.stringify(params ?? {});
+    const detail = JSON.stringify(params ?? {});
+    const whole = [description, JSON.stringify(params ?? {}, null, 2)].filter(Boolean).join("\n");
     const took = ms >= 1000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.round(ms)} ms`;
     const row = el(`details.row${ok ? "" : ".refused"}`, { "data-entry": n, part: "journal-entry" },
-      el("summary", null, el("time", null, this.clock.format(when)), el("b.status", null, status), el("span.method", null, method),
-        el("span.words", { dir: "auto" }, description ?? detail), el("span.ms", null, took)),
-      el("pre", { dir: "auto" }, [description, typeof params === "string" ? params : JSON.stringify(params ?? {}, null, 2)].filter(Boolean).join("\n")));
+      el("summary", null, el("time", null, this.clock.format(new Date(at * 1000))),
+        el("b.status", null, status), el("span.method", null, method), said("span.words", description ?? detail), el("span.ms", null, took)),
+      said("pre", whole));
     row.words = `${method} ${status} ${description ?? ""} ${detail}`.toLowerCase();
     return row;
   }

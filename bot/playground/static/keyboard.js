@@ -11,8 +11,8 @@ export class Presses {
     this.settled = new Set(); // the answer can overtake the reply to our own request
   }
 
-  begin(key, button) {
-    const press = { key, query: null };
+  begin(button, host) {
+    const press = { key: button.pressKey, host, query: null };
     this.open.add(press);
     button.classList.add("busy");
     setTimeout(() => this.end(press), PATIENCE);
@@ -32,7 +32,7 @@ export class Presses {
 
   end(press) {
     this.open.delete(press);
-    for (const button of document.querySelectorAll(".inline-keys .busy")) button.classList.toggle("busy", this.has(button.pressKey) || button.presses !== this);
+    for (const button of press.host.querySelectorAll(".inline-keys .busy")) button.classList.toggle("busy", this.has(button.pressKey));
   }
 
   has(key) {
@@ -43,14 +43,16 @@ export class Presses {
 const symbols = [["url", "link"], ["login_url", "link"], ["pay", "card"], ["copy_text", "copy"]];
 
 export function inlineKeyboard(phone, message, rows) {
-  return el("div.inline-keys", null, rows.map((row, r) => el("div.keys-row", null, row.map((key, c) => inlineButton(phone, message, key, r, c)))));
+  const line = (row, r) => el("div.keys-row", null, row.map((key, c) => inlineButton(phone, message, key, r, c)));
+  return el("div.inline-keys", null, rows.map(line));
 }
 
 function inlineButton(phone, message, key, row, col) {
   const [, symbol] = symbols.find(([field]) => key[field] !== undefined) ?? [];
   const pressKey = [message.message_id, row, col, key.callback_data].join(":");
-  const button = el("button.key", { part: "inline-button", dir: "auto", onclick: () => press(phone, message, key, row, col, button) }, key.text, symbol && icon(symbol));
-  Object.assign(button, { pressKey, presses: phone.presses });
+  const button = el("button.key", { part: "inline-button", dir: "auto", onclick: () => press(phone, message, key, row, col, button) },
+    key.text, symbol && icon(symbol));
+  button.pressKey = pressKey;
   button.classList.toggle("busy", phone.presses.has(pressKey));
   return button;
 }
@@ -61,7 +63,7 @@ async function press(phone, message, key, row, col, button) {
   if (key.copy_text) return phone.copy(key.copy_text.text);
   if (key.callback_data === undefined && !key.pay) return toast(phone.node, t("not_here"));
   if (phone.presses.has(button.pressKey)) return undefined;
-  const waiting = key.pay ? null : phone.presses.begin(button.pressKey, button);
+  const waiting = key.pay ? null : phone.presses.begin(button, phone.node);
   try {
     const answer = await api(`people/${phone.person.id}/press`, { message_id: message.message_id, row, col });
     if (answer.checkout) phone.openCheckout(message, answer);

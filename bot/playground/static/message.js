@@ -1,5 +1,5 @@
 // One message as a bubble, whatever it carries.
-import { attachMenu, avatar, el, fullName, icon, menuItem } from "./dom.js";
+import { attachMenu, avatar, el, fullName, icon, menuItem, round, said } from "./dom.js";
 import { renderText } from "./entities.js";
 import { inlineKeyboard } from "./keyboard.js";
 import { money, t, timeOf } from "./words.js";
@@ -9,7 +9,7 @@ const fileUrl = (file, name) => `/play/api/file/${file.file_unique_id}${name ? `
 function enlarge(source, caption) {
   const close = () => view.close();
   const view = el("dialog.lightbox", { onclick: close, onclose: () => view.remove() },
-    el("img", { src: source, alt: caption ?? t("photo") }), el("button.round", { hint: t("close"), onclick: close }, icon("close")));
+    el("img", { src: source, alt: caption ?? t("photo") }), round("close", t("close"), close));
   document.body.append(view);
   view.showModal();
 }
@@ -27,7 +27,8 @@ function size(bytes) {
 }
 
 const card = (picture, title, detail, tag = "div", props = {}) =>
-  el(`${tag}.card`, props, el("span.card-icon", null, picture), el("span.card-text", null, el("b", { dir: "auto" }, title), el("small", { dir: "auto" }, detail)));
+  el(`${tag}.card`, props, el("span.card-icon", null, picture),
+    el("span.card-text", null, said("b", title), said("small", detail)));
 
 const file = ({ document: { file_name: name = t("document"), ...rest } }) =>
   card(icon("file"), name, size(rest.file_size), "a", { href: fileUrl(rest, name), download: name, part: "document" });
@@ -40,9 +41,10 @@ function map(location) {
 
 function invoice(message) {
   const { title, description, total_amount: total, currency } = message.invoice;
+  const stamp = message.invoice_paid && el("span.stamp", { part: "paid" }, icon("tick"), t("paid"));
   return el("div.invoice", { part: "invoice" },
-    el("div.invoice-head", null, icon("card"), el("span", null, t("invoice")), message.invoice_paid && el("span.stamp", { part: "paid" }, icon("tick"), t("paid"))),
-    el("h3", { dir: "auto" }, title), el("p", { dir: "auto" }, description), el("strong.amount", null, money(total, currency)));
+    el("div.invoice-head", null, icon("card"), el("span", null, t("invoice")), stamp),
+    said("h3", title), said("p", description), el("strong.amount", null, money(total, currency)));
 }
 
 const contents = {
@@ -56,15 +58,18 @@ const contents = {
   sticker: ({ sticker }) => el("span.sticker", null, sticker.emoji ?? "🙂"),
 };
 
+const NAMES = { audio: "voice", sticker: "unsupported", location: "place", venue: "place" };
+
 /** A few words for a message, for reply quotes. */
 export function summary(message) {
   const kind = Object.keys(contents).find((key) => message[key]);
-  return message.text ?? message.caption ?? message.invoice?.title ?? message.document?.file_name ?? (kind ? t({ audio: "voice", sticker: "unsupported", location: "place", venue: "place" }[kind] ?? kind) : "");
+  const named = message.invoice?.title ?? message.document?.file_name ?? message.sticker?.emoji;
+  return message.text ?? message.caption ?? named ?? (kind ? t(NAMES[kind] ?? kind) : "");
 }
 
 function quote(phone, { reply_to_message: original }) {
   const seek = () => phone.seek(original.message_id);
-  return el("button.quote", { part: "quote", onclick: seek }, el("b", { dir: "auto" }, fullName(original.from)), el("span", { dir: "auto" }, summary(original)));
+  return el("button.quote", { part: "quote", onclick: seek }, said("b", fullName(original.from)), said("span", summary(original)));
 }
 
 function actions(phone, message) {
@@ -78,18 +83,29 @@ function actions(phone, message) {
   ].filter(Boolean));
 }
 
+const touch = matchMedia("(hover: none)");
+const OWN_TAPS = "a, button, [role=button], [popover], .folded, audio, video";
+
 /** The node of a message in a phone. */
 export function renderMessage(phone, message) {
   const paid = message.successful_payment;
   if (paid) {
-    return el("div.service", { "data-message": message.message_id }, icon("tick"), t("paid_line", { total: money(paid.total_amount, paid.currency) }));
+    const line = t("paid_line", { total: money(paid.total_amount, paid.currency) });
+    return el("div.service", { "data-message": message.message_id }, icon("tick"), line);
   }
   const kind = Object.keys(contents).find((key) => message[key]);
   const text = message.text ?? message.caption ?? (kind ? "" : t("unsupported"));
-  const body = el("span", { part: "text" }, renderText(text, message.entities ?? message.caption_entities, (command) => phone.say(command)));
-  const meta = el("span.meta", null, message.edit_date && el("i", { part: "edited" }, t("edited")), el("time", null, timeOf(message.date)), message.out && icon("tick"));
-  const bubble = el(`div.bubble${text ? "" : ".bare"}`, null, message.reply_to_message && quote(phone, message), kind && contents[kind](message),
-    el("div.text", { dir: "auto" }, body, meta), actions(phone, message));
+  const marks = message.entities ?? message.caption_entities;
+  const body = el("span", { part: "text" }, renderText(text, marks, (command) => phone.say(command)));
+  const edited = message.edit_date && el("i", { part: "edited" }, t("edited"));
+  const meta = el("span.meta", null, edited, el("time", null, timeOf(message.date)), message.out && icon("tick"));
+  const [more, menu] = actions(phone, message);
+  const tap = (event) => {
+    if (touch.matches && !event.target.closest(OWN_TAPS)) more.click();
+  };
+  const bubble = el(`div.bubble${text ? "" : ".bare"}`, { onclick: tap },
+    message.reply_to_message && quote(phone, message), kind && contents[kind](message),
+    el("div.text", { dir: "auto" }, body, meta), more, menu);
   const keys = message.reply_markup?.inline_keyboard;
   const classes = `${message.out ? ".out" : ".in"}${keys || message.photo || message.invoice ? ".wide" : ""}`;
   return el(`article.message${classes}`, { "data-message": message.message_id }, bubble, keys && inlineKeyboard(phone, message, keys));

@@ -1,5 +1,5 @@
 // One person's phone: header, the chat with the bot, keys and composer.
-import { api, ask, attachMenu, avatar, el, fullName, icon, menuItem, openUrl, toast } from "./dom.js";
+import { api, ask, attachMenu, avatar, el, fullName, icon, menuItem, openUrl, round, said, toast } from "./dom.js";
 import { Checkout } from "./checkout.js";
 import { Composer } from "./composer.js";
 import { Presses, replyKeyboard } from "./keyboard.js";
@@ -8,8 +8,11 @@ import { dayOf, locale, t } from "./words.js";
 
 const NEAR = 48; // pixels from the end that still count as the end
 const TYPING = 5000; // milliseconds Telegram shows a chat action
-const LANGUAGES = ["en", "zh-hans", "zh-hant", "ru", "es", "fr", "de", "pt-br", "ar", "fa", "hi", "id", "tr", "uk", "vi", "ja", "ko"];
+const LANGUAGES = "en zh-hans zh-hant ru es fr de pt-br ar fa hi id tr uk vi ja ko".split(" ");
+const LETTERS = { "zh-hans": "简", "zh-hant": "繁" };
 const languageNames = new Intl.DisplayNames(locale, { type: "language" });
+
+const languageChoices = () => [["", t("no_language")], ...LANGUAGES.map((code) => [code, languageNames.of(code)])];
 
 /** The fields of a person that can be told or changed. */
 export const personFields = (person = {}) => [
@@ -17,13 +20,13 @@ export const personFields = (person = {}) => [
   { name: "last_name", label: t("last_name"), value: person.last_name ?? "", maxLength: 64 },
   { name: "username", label: t("username"), value: person.username ?? "", pattern: "[A-Za-z0-9_]{0,32}" },
   { name: "phone", label: t("phone"), value: person.phone ?? "", type: "tel" },
-  { name: "language_code", label: t("language"), value: person.language_code ?? "", options: [["", t("no_language")], ...LANGUAGES.map((code) => [code, languageNames.of(code)])] },
+  { name: "language_code", label: t("language"), value: person.language_code ?? "", options: languageChoices() },
   { name: "note", label: t("note"), value: person.note ?? "", maxLength: 64 },
 ];
 
 export class Phone {
   constructor(app, person) {
-    Object.assign(this, { app, person, messages: new Map(), presses: new Presses(), unread: 0, stuck: true, chat: {} });
+    Object.assign(this, { app, person, messages: new Map(), presses: new Presses(), unread: 0, stuck: true, top: 0, chat: {} });
     this.composer = new Composer(this);
     this.header = el("header.phone-header");
     this.log = el("div.log", { role: "log", ariaLive: "polite", part: "log", tabIndex: 0, onscroll: () => this.scrolled() });
@@ -31,13 +34,13 @@ export class Phone {
     this.typing = el("div.typing", { role: "status", hidden: true, part: "typing" });
     this.keys = el("div.reply-keys", { hidden: true, part: "reply-keys" });
     this.gate = el("div.gate", { hidden: true });
-    this.node = el("section.phone", { "data-person": person.id, onpointerenter: () => this.seen(), onfocusin: () => this.seen() },
-      this.header, el("div.chat", null, this.log, this.typing, this.pill), el("footer", null, this.gate, this.composer.node, this.keys), el("div.toasts", { role: "status" }));
-    const follow = new ResizeObserver(() => this.stuck && this.toEnd());
-    follow.observe(this.log);
-    this.content = el("div.content", null);
+    this.content = el("div.content");
     this.log.append(this.content);
-    follow.observe(this.content);
+    this.node = el("section.phone", { "data-person": person.id, onpointerenter: () => this.seen(), onfocusin: () => this.seen() },
+      this.header, el("div.chat", null, this.log, this.typing, this.pill),
+      el("footer", null, this.gate, this.composer.node, this.keys), el("div.toasts", { role: "status" }));
+    const follow = new ResizeObserver(() => this.stuck && this.toEnd());
+    for (const part of [this.log, this.content]) follow.observe(part);
     this.describe(person);
   }
 
@@ -46,29 +49,37 @@ export class Phone {
     this.person = person;
     this.composer.known = null;
     this.node.ariaLabel = t("chat_of", { name: fullName(person) });
-    this.log.lang = person.language_code ?? "";
-    const language = el("button.round.lang", { hint: `${t("language")}: ${person.language_code ?? t("no_language")}`, part: "lang" }, person.language_code ?? "–");
-    const block = el("button.round", { hint: t(person.blocked ? "unblock" : "block"), part: "block", ariaPressed: String(person.blocked), onclick: () => this.act("block", { blocked: !this.person.blocked }) }, icon("block"));
-    const more = el("button.round", { hint: t("more"), part: "more" }, icon("more"));
-    this.header.replaceChildren(avatar(person), el("div.who", null, el("b", { dir: "auto" }, fullName(person)), el("small", { dir: "auto" }, person.note ?? "")),
+    const { language_code: code, blocked } = person;
+    this.log.lang = code ?? "";
+    const spoken = `${t("language")}: ${code ?? t("no_language")}`;
+    const language = el("button.round.lang", { hint: spoken, part: "lang" }, LETTERS[code] ?? code ?? "–");
+    const block = round("block", t(blocked ? "unblock" : "block"), () => this.act("block", { blocked: !blocked }),
+      { part: "block", ariaPressed: String(Boolean(blocked)) });
+    const more = round("more", t("more"), null, { part: "more" });
+    this.header.replaceChildren(avatar(person), el("div.who", null, said("b", fullName(person)), said("small", person.note ?? "")),
       ...attachMenu(language, () => this.languageMenu()), block, ...attachMenu(more, () => this.moreMenu()));
     this.showGate();
   }
 
   languageMenu() {
-    return ["", ...LANGUAGES].map((code) => menuItem(null, code ? languageNames.of(code) : t("no_language"), () => this.change({ language_code: code || null }),
+    return languageChoices().map(([code, name]) => menuItem(null, name, () => this.change({ language_code: code || null }),
       { ariaPressed: String(code === (this.person.language_code ?? "")), "data-language": code }));
   }
 
   moreMenu() {
     return [
       menuItem("link", t("deep_link"), () => this.deepLink(), { part: "deep-link" }),
-      menuItem("pen", t("edit_person"), async () => {
-        const changed = await ask(this.node, { title: t("edit_person"), fields: personFields(this.person), ok: t("save") });
-        if (changed) await this.change(Object.fromEntries(Object.entries(changed).map(([key, value]) => [key, value.trim() || null])));
-      }, { part: "edit-person" }),
-      el("a.item", { href: `/play/api/people/${this.person.id}/transcript`, download: `${fullName(this.person)}.txt`, part: "transcript" }, icon("download"), el("span", null, t("transcript"))),
+      menuItem("pen", t("edit_person"), () => this.editPerson(), { part: "edit-person" }),
+      el("a.item", { href: `/play/api/people/${this.person.id}/transcript`, download: `${fullName(this.person)}.txt`, part: "transcript" },
+        icon("download"), el("span", null, t("transcript"))),
     ];
+  }
+
+  async editPerson() {
+    const answer = await ask(this.node, { title: t("edit_person"), fields: personFields(this.person), ok: t("save") });
+    if (!answer) return;
+    for (const [key, value] of Object.entries(answer)) answer[key] = value.trim() || null;
+    await this.change(answer);
   }
 
   /** Fill the phone with a whole chat, as it is on the server. */
@@ -86,7 +97,8 @@ export class Phone {
 
   welcome() {
     const { bot } = this.app;
-    return el("div.welcome", null, el("img", { src: "/static/logo.svg", alt: "" }), el("h3", { dir: "auto" }, bot.first_name), bot.description && el("p", { dir: "auto" }, bot.description));
+    const picture = el("img", { src: "/static/logo.svg", alt: "" });
+    return el("div.welcome", null, picture, said("h3", bot.first_name), bot.description && said("p", bot.description));
   }
 
   append(message) {
@@ -104,8 +116,8 @@ export class Phone {
     this.showGate();
     if (message.out) return this.toEnd();
     this.showTyping(null);
-    const watched = this.stuck && this.app.visible(this) && (this.node.matches(":hover") || this.node.contains(document.activeElement));
-    if (!watched) this.count(this.unread + 1);
+    const touched = this.node.matches(":hover") || this.node.contains(document.activeElement);
+    if (!touched || !this.stuck || !this.app.visible(this)) this.count(this.unread + 1);
     return undefined;
   }
 
@@ -121,7 +133,9 @@ export class Phone {
   remove(id) {
     this.find(id)?.remove();
     this.messages.delete(id);
-    for (const day of this.content.querySelectorAll(".day")) if (!day.nextSibling || day.nextSibling.matches(".day")) day.remove();
+    for (const day of this.content.querySelectorAll(".day")) {
+      if (!day.nextSibling || day.nextSibling.matches(".day")) day.remove();
+    }
   }
 
   find(id) {
@@ -133,7 +147,10 @@ export class Phone {
   }
 
   scrolled() {
-    this.stuck = this.log.scrollHeight - this.log.scrollTop - this.log.clientHeight < NEAR;
+    const top = this.log.scrollTop;
+    const near = this.log.scrollHeight - top - this.log.clientHeight < NEAR;
+    if (near || top < this.top) this.stuck = near; // only a person scrolls up; growing content does not
+    this.top = top;
     if (this.stuck) this.seen();
     this.showPill();
   }
@@ -188,13 +205,15 @@ export class Phone {
   /** A blocked bot or a chat not begun leaves one key only. */
   showGate() {
     const { blocked } = this.person;
-    const closed = blocked || !this.chat.started;
+    const closed = Boolean(blocked || !this.chat.started);
+    const key = (part, label, act) => el("button.primary", { part, onclick: act }, label);
     this.node.classList.toggle("is-blocked", Boolean(blocked));
     this.gate.hidden = !closed;
-    for (const part of [this.composer.node, this.keys]) part.classList.toggle("shut", Boolean(closed));
-    this.gate.replaceChildren(...(blocked
-      ? [el("p", null, t("blocked")), el("button.primary", { part: "unblock", onclick: () => this.act("block", { blocked: false }) }, t("unblock"))]
-      : [el("button.primary", { part: "start", onclick: () => this.act("start", {}) }, t("start"))]));
+    for (const part of [this.composer.node, this.keys]) part.classList.toggle("shut", closed);
+    this.gate.replaceChildren();
+    if (blocked) {
+      this.gate.append(el("p", null, t("blocked")), key("unblock", t("unblock"), () => this.act("block", { blocked: false })));
+    } else if (closed) this.gate.append(key("start", t("start"), () => this.act("start", {})));
   }
 
   /** Do something as this person; a refusal is shown on the phone. */
@@ -216,25 +235,29 @@ export class Phone {
   }
 
   async deepLink() {
-    const answer = await ask(this.node, { title: t("deep_link"), fields: [{ name: "payload", label: t("payload"), pattern: "[A-Za-z0-9_\\-]{0,64}" }], ok: t("start") });
+    const fields = [{ name: "payload", label: t("payload"), pattern: "[A-Za-z0-9_\\-]{0,64}" }];
+    const answer = await ask(this.node, { title: t("deep_link"), fields, ok: t("start") });
     if (answer) await this.act("start", answer.payload ? { payload: answer.payload } : {});
   }
 
   async sendPlace() {
-    const number = { type: "number", step: "any", required: true };
-    const answer = await ask(this.node, { title: t("place"), ok: t("send"), fields: [
-      { name: "latitude", label: t("latitude"), value: "31.8206", min: -90, max: 90, ...number }, { name: "longitude", label: t("longitude"), value: "117.2272", min: -180, max: 180, ...number }] });
+    const number = (name, value, most) => ({
+      name, label: t(name), value, type: "number", step: "any", required: true, min: -most, max: most });
+    const fields = [number("latitude", "31.8206", 90), number("longitude", "117.2272", 180)];
+    const answer = await ask(this.node, { title: t("place"), ok: t("send"), fields });
     if (answer) await this.act("send_location", { latitude: Number(answer.latitude), longitude: Number(answer.longitude) });
   }
 
   /** Press as a changed client would: with data the bot never put on a key. */
   async forge(message) {
-    const answer = await ask(this.node, { title: t("press_data"), fields: [{ name: "data", label: t("data"), required: true }], ok: t("send") });
+    const fields = [{ name: "data", label: t("data"), required: true }];
+    const answer = await ask(this.node, { title: t("press_data"), fields, ok: t("send") });
     if (answer) await this.act("press_data", { message_id: message.message_id, data: answer.data });
   }
 
   async copy(text) {
-    await navigator.clipboard.writeText(text).then(() => toast(this.node, t("copied")), (error) => toast(this.node, error.message));
+    const done = navigator.clipboard.writeText(text);
+    await done.then(() => toast(this.node, t("copied")), (error) => toast(this.node, error.message));
   }
 
   openCheckout(message, answer) {
