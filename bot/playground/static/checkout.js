@@ -5,19 +5,18 @@ import { money, t } from "./words.js";
 const PATIENCE = 10; // seconds Telegram gives a bot to answer
 
 export class Checkout {
-  constructor(phone, message, { checkout: query, prices }) {
+  constructor(phone, message, query) {
     this.phone = phone;
     this.message = message;
     this.query = query;
     const { title, description, total_amount: total, currency } = message.invoice;
-    const lines = prices ?? message.invoice.prices ?? [];
     this.total = money(total, currency);
     this.status = el("div.sheet-status", { role: "status", part: "sheet-status" });
     this.keys = el("div.sheet-keys");
     const line = ({ label, amount }) => el("div", null, said("dt", label), el("dd", null, money(amount, currency)));
     this.node = el("section.sheet", { role: "dialog", ariaModal: "true", ariaLabel: title, part: "sheet" },
       el("header", null, said("h2", title), round("close", t("close"), () => this.leave())), said("p", description),
-      el("dl", null, lines.map(line), el("div.sum", null, el("dt", null, t("total")), el("dd", null, this.total))),
+      el("dl", null, (message.prices ?? []).map(line), el("div.sum", null, el("dt", null, t("total")), el("dd", null, this.total))),
       this.status, this.keys, el("small", null, t("not_real")));
     this.close = cover(phone.node, this.node, () => this.leave());
     this.show("open");

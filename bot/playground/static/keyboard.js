@@ -66,7 +66,7 @@ async function press(phone, message, key, row, col, button) {
   const waiting = key.pay ? null : phone.presses.begin(button, phone.node);
   try {
     const answer = await api(`people/${phone.person.id}/press`, { message_id: message.message_id, row, col });
-    if (answer.checkout) phone.openCheckout(message, answer);
+    if (answer.checkout) phone.openCheckout(message, answer.checkout);
     else if (answer.query_id) phone.presses.known(waiting, answer.query_id);
   } catch (error) {
     if (waiting) phone.presses.end(waiting);

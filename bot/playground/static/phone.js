@@ -260,9 +260,9 @@ export class Phone {
     await done.then(() => toast(this.node, t("copied")), (error) => toast(this.node, error.message));
   }
 
-  openCheckout(message, answer) {
+  openCheckout(message, query) {
     this.checkout?.leave();
-    this.checkout = new Checkout(this, message, answer);
+    this.checkout = new Checkout(this, message, query);
   }
 
   /** The bot's answer to a press, or its words on a payment. */
