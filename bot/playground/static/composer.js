@@ -93,7 +93,8 @@ export class Composer {
       round("close", t("cancel_reply"), () => this.clear()));
     this.hint.hidden = false;
     this.grow();
-    this.input.focus();
+    const busy = document.activeElement.closest(".phone");
+    if (!busy || busy === this.phone.node) this.input.focus(); // never in the middle of somebody else's words
   }
 
   clear() {

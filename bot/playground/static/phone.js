@@ -85,6 +85,7 @@ export class Phone {
   /** Fill the phone with a whole chat, as it is on the server. */
   load(chat) {
     this.chat = { ...chat };
+    this.log.ariaBusy = "true"; // what is only loaded is not read out
     this.messages.clear();
     this.content.replaceChildren();
     if (!chat.messages.length) this.content.append(this.welcome());
@@ -93,6 +94,7 @@ export class Phone {
     this.showTyping(chat.typing ? "typing" : null);
     this.showGate();
     if (this.stuck) this.toEnd();
+    this.log.ariaBusy = "false";
   }
 
   welcome() {
