@@ -33,7 +33,11 @@ export class Bar {
 
   async addPerson() {
     const answer = await ask(document.body, { title: t("add_person"), fields: personFields(), ok: t("add_person") });
-    if (answer) await this.call("people", Object.fromEntries(Object.entries(answer).filter(([, value]) => value.trim())));
+    const told = Object.entries(answer ?? {}).filter(([, value]) => value.trim());
+    const person = answer && (await this.call("people", Object.fromEntries(told)));
+    if (!person) return;
+    this.app.meet(person).node.scrollIntoView({ behavior: "smooth", inline: "center" });
+    this.app.choose(person.id);
   }
 
   async reset() {
