@@ -128,12 +128,7 @@ def decode_references(text: str) -> str:
 
 
 def parse_html(source: str) -> Draft:
-    """
-    Read Telegram's HTML.
-
-    Raises:
-        Refusal: a tag is unknown, unclosed or out of order.
-    """
+    """Read Telegram's HTML."""
     draft = Draft(source)
     at = 0
     while at < len(source):
@@ -241,12 +236,7 @@ def _link(url: str) -> str:
 
 
 def parse_markdown(source: str) -> Draft:
-    """
-    Read the legacy Markdown.
-
-    Raises:
-        Refusal: an entity has no end.
-    """
+    """Read the legacy Markdown."""
     draft = Draft(source)
     at = 0
     while at < len(source):
@@ -296,12 +286,7 @@ def _language(source: str, start: int) -> tuple[int, str]:
 
 
 def parse_markdown_v2(source: str) -> Draft:
-    """
-    Read MarkdownV2.
-
-    Raises:
-        Refusal: a reserved character is not escaped, or an entity has no end.
-    """
+    """Read MarkdownV2."""
     draft = Draft(source)
     at = 0
     while at < len(source):
