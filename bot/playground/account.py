@@ -78,12 +78,7 @@ class Account:
             self.events.publish("keyboard", person_id=person_id, reply_keyboard=keyboard)
 
     def known_person(self, chat_id: str) -> Json:
-        """
-        Find the person behind a chat id, if the bot has ever met them.
-
-        Raises:
-            Refusal: the id is empty, unknown, or of somebody who never wrote.
-        """
+        """Find the person behind a chat id, if the bot has ever met them."""
         if not chat_id:
             raise Refusal("chat_id is empty")
         if chat_id == str(self.profile.id):
@@ -95,12 +90,7 @@ class Account:
         return person
 
     def writable_person(self, chat_id: str) -> Json:
-        """
-        Find the person behind a chat id, if the bot may write to them now.
-
-        Raises:
-            Refusal: unknown, blocked, deactivated, or written to too fast.
-        """
+        """Find the person behind a chat id, if the bot may write to them now."""
         person = self.known_person(chat_id)
         if person.get("deactivated"):
             raise Refusal("user is deactivated", code=403)

@@ -62,12 +62,7 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
 
 
 def take_in(account: Account, kind: str, upload: Upload) -> Json:
-    """
-    Keep a file and describe it as the field of a message, for example `{"photo": [...]}`.
-
-    Raises:
-        Refusal: it is empty, too big, or not a picture that Telegram can work with.
-    """
+    """Keep a file and describe it as the field of a message, for example `{"photo": [...]}`."""
     if not upload.content:
         raise Refusal("file must be non-empty")
     if len(upload.content) > UPLOAD_BYTES:
@@ -149,12 +144,7 @@ def file_by_unique_id(account: Account, unique: str) -> Json | None:
 
 
 def from_params(account: Account, params: Params, kind: str, *, source: str | None = None) -> Json:
-    """
-    Take a file from a call: uploaded, attached under another name, or sent before.
-
-    Raises:
-        Refusal: there is none, it is unknown, or it would have to be fetched from elsewhere.
-    """
+    """Take a file from a call: uploaded, attached under another name, or sent before."""
     given = source if source is not None else params.text(kind)
     upload = params.uploads.get(given.removeprefix("attach://") or kind)
     if upload is not None:
@@ -174,12 +164,7 @@ def from_params(account: Account, params: Params, kind: str, *, source: str | No
 
 
 def get_file(account: Account, params: Params) -> Json:
-    """
-    Answer getFile.
-
-    Raises:
-        Refusal: the id is unknown or the file is too big to be downloaded by a bot.
-    """
+    """Answer getFile."""
     file_id = params.text("file_id")
     if not file_id:
         raise Refusal("file_id not specified")

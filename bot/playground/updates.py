@@ -100,9 +100,6 @@ class Updates:
     async def poll(self, params: Params, gone: Callable[[], Awaitable[object]]) -> list[Json]:
         """
         Answer getUpdates, holding it until there is news, its time is over or the client is `gone`.
-
-        Raises:
-            Refusal: a webhook is set, or another poll took over.
         """
         if self.webhook["url"]:
             raise Refusal(WEBHOOK_IS_SET, code=409)
@@ -128,12 +125,7 @@ class Updates:
         return self._store.get("webhook", 0) or {"url": ""}
 
     def set_webhook(self, params: Params) -> Described:
-        """
-        Send the updates to an address from now on; an empty one ends that.
-
-        Raises:
-            Refusal: the address, the secret or the pace is not as Telegram wants it.
-        """
+        """Send the updates to an address from now on; an empty one ends that."""
         url, secret = params.text("url").strip(), params.text("secret_token")
         if not url:
             return self.delete_webhook(params)

@@ -1,533 +1,269 @@
-"""The page in a real browser, against the real server and a scripted python-telegram-bot."""
+"""The page's side: people, events, faults, the panel, and who is kept out."""
 
-import re
-from collections.abc import AsyncIterator
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
 from pathlib import Path
 
+import aiohttp
 import pytest
-from playwright.async_api import Browser, Locator, Page, async_playwright, expect
-from telegram import (
-    ForceReply,
-    InlineKeyboardButton,
-    InlineKeyboardMarkup,
-    KeyboardButton,
-    LabeledPrice,
-    ReplyKeyboardMarkup,
-    Update,
+from telegram import Bot
+from telegram.error import NetworkError, RetryAfter
+
+from bot.playground.server import RealToken, create_app, refuse_real_token
+from tests.playground.conftest import PROFILE, TOKEN, Desk, open_desk
+
+PROGRAM = """
+import sys, pathlib, uvicorn
+from bot.playground.options import BotProfile
+from bot.playground.server import create_app
+app = create_app(
+    state_path=pathlib.Path(sys.argv[1]), bots={"4242:playground": BotProfile(4242, "W", "w_bot")}
 )
-from telegram.ext import (
-    Application,
-    CallbackQueryHandler,
-    CommandHandler,
-    ContextTypes,
-    MessageHandler,
-    PreCheckoutQueryHandler,
-    filters,
-)
-
-from tests.playground.conftest import TOKEN, Desk, open_desk
-
-CHROMIUM = Path("/usr/bin/chromium")
-QUIET = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-SIXTY_TIMES = "\N{MULTIPLICATION SIGN}60"
-STATIC = Path(__file__).parents[2] / "bot" / "playground" / "static"
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="Debian's chromium is not installed"),
-]
-Context = ContextTypes.DEFAULT_TYPE
+config = uvicorn.Config(app, port=0, log_level="critical")
+class Server(uvicorn.Server):
+    async def startup(self, sockets=None):
+        await super().startup(sockets)
+        print(self.servers[0].sockets[0].getsockname()[1], flush=True)
+Server(config).run()
+"""
 
 
-async def start(update: Update, context: Context) -> None:
-    keys = [[InlineKeyboardButton("Yes", callback_data="yes")]]
-    await update.message.reply_html(
-        f"Hello <b>there</b> {' '.join(context.args)}", reply_markup=InlineKeyboardMarkup(keys)
+class TestPeople:
+    async def test_start_speak_and_are_heard(self, desk: Desk, bot: Bot) -> None:
+        li = await desk.person("Li", started=False, id=7, language_code="ru")
+        await desk.act(li, "start", payload="meter-12")
+        await desk.act(li, "say", text=" 👍 " + "水" * 4097)
+        await desk.act(li, "send_location", latitude=31.2, longitude=121.5)
+        start, long, rest, place = [u.message for u in await bot.get_updates()]
+        assert (start.text, start.entities[0].type) == ("/start meter-12", "bot_command")
+        assert (len(long.text), rest.text, place.location.latitude) == (4096, "水水水", 31.2)
+        assert start.from_user.language_code == "ru"
+        await desk.act(li, "start", payload="not allowed!", status=409)
+
+    async def test_reply_to_a_message(self, desk: Desk, bot: Bot) -> None:
+        li = await desk.person()
+        await desk.updates()
+        asked = await bot.send_message(li, "Reading?")
+        await desk.act(li, "say", text="1234", reply_to=asked.message_id)
+        [update] = await bot.get_updates()
+        assert update.message.reply_to_message.text == "Reading?"
+
+    async def test_share_their_own_number_or_another(self, desk: Desk, bot: Bot) -> None:
+        li = await desk.person(phone="+861")
+        await desk.updates()
+        await desk.act(li, "send_contact")
+        await desk.act(li, "send_contact", phone_number="+862")
+        await desk.act(li, "send_contact", phone_number="+863", user_id=9)
+        contacts = [u.message.contact for u in await bot.get_updates()]
+        assert [c.user_id for c in contacts] == [li, None, 9]
+
+    async def test_block_and_come_back(self, desk: Desk, bot: Bot) -> None:
+        li = await desk.person()
+        await desk.updates()
+        await desk.act(li, "block", blocked=True)
+        await desk.act(li, "say", text="unheard", status=409)
+        await desk.act(li, "start")
+        first, second, third = await bot.get_updates()
+        assert first.my_chat_member.new_chat_member.status == "kicked"
+        assert second.my_chat_member.new_chat_member.status == "member"
+        assert third.message.text == "/start"
+
+    async def test_are_changed_and_listed(self, desk: Desk) -> None:
+        async with desk.events() as event:
+            li = await desk.person("Li", note="customer", started=False)
+            await event("person")
+            await desk.page("PATCH", f"people/{li}", last_name="Na", note=None)
+            changed = await event("person")
+        [person] = (await desk.page("GET", "state"))["people"]
+        assert changed["person"]["id"] == li
+        assert person == {"id": li, "first_name": "Li", "last_name": "Na", "blocked": False}
+        await desk.page("POST", "people", first_name=" ", status=409)
+        await desk.act(99, "say", text="x", status=409)
+        await desk.act(li, "fly", status=404)
+        await desk.act(li, "say", status=400)
+
+    async def test_take_a_transcript_with_them(self, desk: Desk, bot: Bot) -> None:
+        li = await desk.person("Li")
+        row = [[{"text": "Yes", "callback_data": "y"}, {"text": "No", "callback_data": "n"}]]
+        markup = {"inline_keyboard": row}
+        await desk.call("sendMessage", chat_id=li, text="Paid?", reply_markup=markup)
+        async with desk.http.get(f"{desk.url}/play/api/people/{li}/transcript") as answer:
+            lines = (await answer.text()).splitlines()
+        assert [line.partition("] ")[2] for line in lines[:2]] == ["Li: /start", "Water: Paid?"]
+        assert lines[2].strip() == "[Yes] [No]"
+
+
+class TestEvents:
+    async def test_say_so_when_something_was_missed(self, desk: Desk) -> None:
+        async with desk.http.get(f"{desk.url}/play/api/events?after=5") as stream:
+            await stream.content.readline()
+            assert b'"reset"' in await stream.content.readline()
+
+    async def test_continue_where_the_page_left_off(self, desk: Desk) -> None:
+        last = (await desk.page("GET", "state"))["last_event"]
+        await desk.person("Li")
+        await desk.person("Wang")
+        headers = {"Last-Event-ID": str(last)}
+        url = f"{desk.url}/play/api/events"
+        async with desk.http.get(url, headers=headers) as stream:
+            number = int((await stream.content.readline()).removeprefix(b"id: "))
+            assert number == last + 1
+            assert b'"Li"' in await stream.content.readline()
+
+
+class TestFaults:
+    async def test_slow_down_and_fail_a_chosen_method(
+        self, desk: Desk, bot: Bot, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PTB_TIMEDELTA", "true")
+        li = await desk.person()
+        await desk.page("POST", "faults", kind="429", seconds=7, method="sendMessage")
+        await desk.page("POST", "faults", kind="5xx")
+        waiting = (await desk.page("GET", "state"))["faults"]
+        assert [fault["kind"] for fault in waiting] == ["429", "5xx"]
+        with pytest.raises(RetryAfter) as caught:
+            await bot.send_message(li, "a")
+        with pytest.raises(NetworkError, match="Bad Gateway"):
+            await bot.get_chat(li)
+        assert caught.value.retry_after == timedelta(seconds=7)
+        assert (await bot.send_message(li, "a")).text == "a"
+        assert (await desk.page("GET", "state"))["faults"] == []
+
+    async def test_lose_the_answer_of_a_call_that_was_carried_out(
+        self, desk: Desk, bot: Bot
+    ) -> None:
+        li = await desk.person()
+        await desk.page("POST", "faults", kind="lost")
+        with pytest.raises(NetworkError):
+            await bot.send_message(li, "twice?")
+        assert (await desk.chat(li))["messages"][-1]["text"] == "twice?"
+        journal = await desk.page("GET", "journal")
+        assert journal[-1]["status"] == 0
+        assert await desk.page("GET", "journal", after=journal[-1]["n"]) == []
+
+    async def test_are_named(self, desk: Desk) -> None:
+        await desk.page("POST", "faults", kind="earthquake", status=400)
+
+
+class TestAPanel:
+    async def test_is_the_hosts(self, desk: Desk) -> None:
+        class Clock:
+            async def describe(self) -> dict:
+                return {"clock": {"rate": 1}, "actions": []}
+
+            async def act(self, action: str, fields: dict) -> dict:
+                return {"message": f"{action} {fields}"}
+
+        await desk.page("GET", "panel", status=404)
+        async with open_desk(panel=Clock()) as other, other.events() as event:
+            assert (await other.page("GET", "state"))["has_panel"] is True
+            assert await other.page("GET", "panel") == {"clock": {"rate": 1}, "actions": []}
+            answer = await other.page("POST", "panel", action="leak", meter="7")
+            assert answer["message"] == "leak {'meter': '7'}"
+            await event("panel", panel=answer["panel"])
+
+
+class TestTheDoor:
+    @pytest.mark.parametrize(
+        ("path", "headers", "status"),
+        [
+            ("/play/api/state", {"Host": "evil.example"}, 403),
+            (f"/bot{TOKEN}/getMe", {"Host": "evil.example:80"}, 403),
+            ("/play/api/state", {"Origin": "https://evil.example"}, 403),
+            ("/play/api/state", {"Origin": "null"}, 403),
+            (f"/bot{TOKEN}/getMe", {"Origin": "https://evil.example"}, 403),
+            (f"/bot{TOKEN}/getMe", {"Sec-Fetch-Site": "cross-site"}, 403),
+            ("/play/api/state", {"Sec-Fetch-Site": "same-site"}, 403),
+            ("/play/api/state", {"Sec-Fetch-Site": "same-origin"}, 200),
+            ("/play/api/state", {"Host": "localhost:1"}, 200),
+            ("/play/api/state", {"Host": "[::1]:1"}, 200),
+        ],
     )
-
-
-async def echo(update: Update, _: Context) -> None:
-    await update.message.reply_text(f"You said: {update.message.text}")
-
-
-async def correct(update: Update, _: Context) -> None:
-    await update.edited_message.reply_text(f"Now it is: {update.edited_message.text}")
-
-
-async def keys(update: Update, _: Context) -> None:
-    rows = [["Plain"], [KeyboardButton("My number", request_contact=True)]]
-    await update.message.reply_text(
-        "Choose", reply_markup=ReplyKeyboardMarkup(rows, one_time_keyboard=True)
-    )
-
-
-async def ask(update: Update, _: Context) -> None:
-    await update.message.reply_text("How much?", reply_markup=ForceReply())
-
-
-async def contact(update: Update, _: Context) -> None:
-    await update.message.reply_text(f"Noted {update.message.contact.phone_number}")
-
-
-async def pressed(update: Update, _: Context) -> None:
-    await update.callback_query.answer("Done")
-    await update.callback_query.edit_message_text("Thank you")
-
-
-async def bill(update: Update, context: Context) -> None:
-    prices = [LabeledPrice("First tier", 3180), LabeledPrice("Second tier", 948)]
-    provider = "1:TEST:x"
-    await update.message.reply_invoice(
-        "Water", "October", " ".join(context.args), "CNY", prices, provider_token=provider
-    )
-
-
-async def check(update: Update, _: Context) -> None:
-    query = update.pre_checkout_query
-    if query.invoice_payload == "refuse":
-        await query.answer(ok=False, error_message="Already paid")
-    elif query.invoice_payload == "pay":
-        await query.answer(ok=True)
-
-
-async def receipt(update: Update, _: Context) -> None:
-    await update.message.reply_text("Receipt 1")
-
-
-def add_handlers(application: Application) -> None:
-    for name, handler in {"start": start, "keys": keys, "ask": ask, "bill": bill}.items():
-        application.add_handler(CommandHandler(name, handler, filters.UpdateType.MESSAGE))
-    application.add_handler(MessageHandler(filters.SUCCESSFUL_PAYMENT, receipt))
-    application.add_handler(MessageHandler(filters.CONTACT, contact))
-    application.add_handler(MessageHandler(filters.UpdateType.EDITED_MESSAGE, correct))
-    application.add_handler(MessageHandler(filters.TEXT, echo))
-    application.add_handler(CallbackQueryHandler(pressed))
-    application.add_handler(PreCheckoutQueryHandler(check))
-
-
-@pytest.fixture(scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=QUIET)
-        yield started
-        await started.close()
-
-
-@pytest.fixture
-async def talking(desk: Desk) -> AsyncIterator[Desk]:
-    """A playground in which the scripted bot polls."""
-    application = (
-        Application.builder()
-        .token(TOKEN)
-        .base_url(f"{desk.url}/bot")
-        .base_file_url(f"{desk.url}/file/bot")
-        .build()
-    )
-    add_handlers(application)
-    async with application:
-        await application.bot.set_my_commands([("bill", "My bill"), ("keys", "Some keys")])
-        await application.start()
-        await application.updater.start_polling(poll_interval=0)
-        yield desk
-        await application.updater.stop()
-        await application.stop()
-
-
-@pytest.fixture
-async def page(browser: Browser, talking: Desk) -> AsyncIterator[Page]:
-    """The page with two people, watched for errors and for requests that leave the machine."""
-    for name in ("Li", "Anna"):
-        await talking.person(name, started=False, language_code="en", phone="+86138")
-    context = await browser.new_context(locale="en-GB", viewport={"width": 1440, "height": 900})
-    context.set_default_timeout(10_000)
-    opened = await context.new_page()
-    problems: list[str] = []
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.on(
-        "request",
-        lambda request: (
-            None if request.url.startswith(talking.url) else problems.append(request.url)
-        ),
-    )
-    await opened.goto(talking.url)
-    yield opened
-    await context.close()
-    assert problems == []
-
-
-async def begun(page: Page, *, at: int = 0) -> Locator:
-    """Press START on a phone."""
-    phone = page.locator(".phone").nth(at)
-    await phone.locator("[data-role=start]").click()
-    await expect(bubbles(phone).last).to_contain_text("Hello")
-    return phone
-
-
-def bubbles(phone: Locator) -> Locator:
-    return phone.locator("[data-message] [data-role=text]")
-
-
-async def write(phone: Locator, text: str) -> None:
-    await phone.locator("[data-role=composer]").fill(text)
-    await phone.locator("[data-role=composer]").press("Enter")
-
-
-async def open_sheet(phone: Locator, payload: str) -> Locator:
-    await write(phone, f"/bill {payload}")
-    invoice = phone.locator(".message:has([data-role=invoice])")
-    await invoice.locator("[data-role=inline-button]").click()
-    sheet = phone.locator("[data-role=sheet]")
-    await expect(sheet).to_contain_text("First tier")
-    await expect(sheet).to_contain_text("41.28")
-    return sheet
-
-
-class TestAConversation:
-    async def test_shows_what_people_write_as_text_and_never_as_markup(self, page):
-        phone = await begun(page)
-
-        await write(phone, "<b>&</b> <img src=x onerror=alert(1)>")
-
-        said = "<b>&</b> <img src=x onerror=alert(1)>"
-        await expect(bubbles(phone).nth(-2)).to_have_text(said)
-        await expect(bubbles(phone).last).to_have_text(f"You said: {said}")
-        assert await bubbles(phone).last.locator("b, img").count() == 0
-
-    async def test_shows_the_bots_entities(self, page):
-        phone = await begun(page)
-
-        await expect(bubbles(phone).last.locator("strong")).to_have_text("there")
-
-    async def test_spins_a_pressed_key_until_the_toast_and_edits_in_place(self, page):
-        phone = await begun(page)
-        message = phone.locator("[data-message]").last
-        number = await message.get_attribute("data-message")
-
-        await phone.locator("[data-role=inline-button]").click()
-
-        await expect(phone.locator("[data-role=toast]")).to_have_text("Done")
-        edited = phone.locator(f"[data-message='{number}']")
-        await expect(edited.locator("[data-role=text]")).to_have_text("Thank you")
-        await expect(edited.locator("[data-role=edited]")).to_be_visible()
-        await expect(phone.locator(".busy, [data-role=inline-button]")).to_have_count(0)
-
-    async def test_stays_on_its_own_phone_and_marks_it_unread_elsewhere(self, page, talking):
-        first, second = await begun(page), page.locator(".phone").nth(1)
-
-        number = int(await second.get_attribute("data-person"))
-        await talking.act(number, "start", payload="AB-1")
-
-        await expect(bubbles(second).last).to_have_text("Hello there AB-1")
-        assert await bubbles(first).count() == 2
-        await expect(second).to_have_attribute("data-unread", "1")
-        await expect(page).to_have_title(re.compile(r"^\(1\) "))
-        await second.locator("[data-role=composer]").focus()
-        await expect(second).to_have_attribute("data-unread", "0")
-
-    async def test_lets_a_person_edit_their_words(self, page):
-        phone = await begun(page)
-        await write(phone, "12")
-        await expect(bubbles(phone).last).to_have_text("You said: 12")
-        mine = phone.locator(".message.out").last
-
-        await mine.hover()
-        await mine.locator("[data-role=message-menu]").click()
-        await page.locator("[data-role=edit]:visible").click()
-        await write(phone, "13")
-
-        await expect(bubbles(phone).last).to_have_text("Now it is: 13")
-        await expect(mine.locator("[data-role=text]")).to_have_text("13")
-
-    async def test_offers_commands_by_menu_and_while_typing(self, page):
-        phone = await begun(page)
-        await phone.locator("[data-role=composer]").fill("/k")
-        await expect(phone.locator("[data-role=suggestion]")).to_have_text("/keysSome keys")
-
-        await phone.locator("[data-role=composer]").press("ArrowDown")
-        await phone.locator("[data-role=composer]").press("Enter")
-
-        await expect(bubbles(phone).last).to_have_text("Choose")
-        await phone.locator("[data-role=menu]").click()
-        await expect(page.locator("[data-role=command]:visible")).to_have_count(2)
-
-    async def test_shares_the_number_only_after_asking_and_folds_one_time_keys(self, page):
-        phone = await begun(page)
-        await write(phone, "/keys")
-
-        await phone.locator("[data-role=reply-button]").last.click()
-        await expect(phone.locator("[role=alertdialog]")).to_contain_text("Share your phone")
-        await phone.locator("[data-role=dialog-ok]").click()
-
-        await expect(bubbles(phone).last).to_have_text("Noted +86138")
-        await expect(phone.locator("[data-role=reply-keys]")).to_be_hidden()
-        await write(phone, "/keys")
-        await expect(phone.locator("[data-role=reply-keys]")).to_be_visible()
-
-    async def test_quotes_the_question_when_an_answer_is_forced(self, page):
-        phone = await begun(page)
-        await write(phone, "/ask")
-        await expect(phone.locator(".reply-bar")).to_contain_text("How much?")
-
-        await write(phone, "5")
-
-        quote = phone.locator(".message.out").last.locator("[data-role=quote]")
-        await expect(quote).to_contain_text("How much?")
-
-    async def test_sends_a_document_that_can_be_downloaded(self, page, tmp_path):
-        phone = await begun(page)
-        file = {"name": "账单.txt", "mimeType": "text/plain", "buffer": b"12 m3"}
-
-        await phone.locator("[data-role=file-document]").set_input_files([file])
-
-        link = phone.locator("a[data-role=document]")
-        await expect(link).to_contain_text("账单.txt")
-        async with page.expect_download() as download:
-            await link.click()
-        target = tmp_path / "file"
-        await (await download.value).save_as(target)
-        assert target.read_bytes() == b"12 m3"
-
-
-class TestAPayment:
-    async def test_is_made_on_the_sheet(self, page):
-        phone = await begun(page)
-        sheet = await open_sheet(phone, "pay")
-
-        await sheet.locator("[data-role=sheet-pay]").click()
-
-        await expect(bubbles(phone).last).to_have_text("Receipt 1")
-        await expect(phone.locator("[data-role=paid]")).to_be_visible()
-        await expect(phone.locator(".service")).to_contain_text("41.28")
-        await expect(sheet).to_have_count(0)
-
-    async def test_shows_the_bots_refusal(self, page):
-        phone = await begun(page)
-        sheet = await open_sheet(phone, "refuse")
-
-        await sheet.locator("[data-role=sheet-pay]").click()
-
-        await expect(sheet.locator("[data-role=sheet-status]")).to_contain_text("Already paid")
-        await sheet.locator("[data-role=sheet-close]").click()
-        await expect(phone.locator("[data-role=paid]")).to_have_count(0)
-
-    async def test_can_be_declined_by_the_bank(self, page):
-        phone = await begun(page)
-        sheet = await open_sheet(phone, "pay")
-
-        await sheet.locator("[data-role=sheet-decline]").click()
-
-        status = sheet.locator("[data-role=sheet-status]")
-        await expect(status).to_contain_text("Nothing was paid")
-        await expect(phone.locator("[data-role=paid]")).to_have_count(0)
-
-    async def test_shows_the_clock_and_expires_without_an_answer(self, page):
-        phone = await begun(page)
-        sheet = await open_sheet(phone, "silence")
-
-        await sheet.locator("[data-role=sheet-pay]").click()
-
-        await expect(sheet.locator("[data-role=sheet-clock]")).to_be_visible()
-        await expect(sheet.locator("[data-role=sheet-status]")).to_contain_text("no answer")
-
-    async def test_is_left_by_escape(self, page):
-        phone = await begun(page)
-        sheet = await open_sheet(phone, "pay")
-
-        await page.keyboard.press("Escape")
-
-        await expect(sheet).to_have_count(0)
-
-
-class TestTheControls:
-    async def test_block_and_unblock_the_bot(self, page, talking):
-        phone = await begun(page)
-        number = int(await phone.get_attribute("data-person"))
-
-        await phone.locator("[data-role=block]").click()
-
-        await expect(phone.locator("[data-role=unblock]")).to_be_visible()
-        await expect(phone.locator("[data-role=composer]")).to_be_hidden()
-        words = await talking.call("sendMessage", status=403, chat_id=number, text="x")
-        assert words == "Forbidden: bot was blocked by the user"
-        await phone.locator("[data-role=unblock]").click()
-        await expect(phone.locator("[data-role=composer]")).to_be_visible()
-
-    async def test_journal_shows_calls_and_finds_refusals(self, page, talking):
-        phone = await begun(page)
-        number = int(await phone.get_attribute("data-person"))
-        await talking.call("sendMessage", status=400, chat_id=number, text=" ")
-        await expect(page.locator("[data-role=journal] .badge")).to_have_text("1")
-
-        await page.locator("button[data-role=journal]").click()
-        await page.locator("[data-role=refusals-only]").check()
-
-        shown = page.locator("[data-role=journal-entry]:visible")
-        await expect(shown).to_have_count(1)
-        await expect(shown).to_contain_text("text must be non-empty")
-
-    async def test_faults_are_set_and_cleared(self, page, talking):
-        phone = await begun(page)
-        number = int(await phone.get_attribute("data-person"))
-
-        await page.locator("[data-role=faults]").click()
-        await page.locator("[data-fault='5xx']").click()
-        await expect(page.locator("[data-role=faults] .badge")).to_have_text("1")
-
-        await talking.call("sendMessage", status=502, chat_id=number, text="x")
-        await expect(page.locator("[data-role=faults] .badge")).to_have_count(0)
-
-    async def test_add_a_person_and_change_their_language(self, page):
-        await page.locator("[data-role=add-person]").click()
-        await page.locator("[name=first_name]").fill("王")
-        await page.locator("[data-role=dialog-ok]").click()
-        phone = page.locator(".phone").nth(2)
-
-        await phone.locator("[data-role=lang]").click()
-        await page.locator("[data-language=zh-hans]:visible").click()
-
-        await expect(phone.locator("[data-role=lang]")).to_have_text("简")
-        await expect(phone.locator("[data-role=log]")).to_have_attribute("lang", "zh-hans")
-
-    async def test_reset_empties_the_phones(self, page):
-        phone = await begun(page)
-
-        await page.locator("[data-role=reset]").click()
-        await page.locator("[data-role=dialog-ok]").click()
-
-        await expect(phone.locator("[data-role=start]")).to_be_visible()
-        await expect(bubbles(phone)).to_have_count(0)
-
-
-class TestThePage:
-    async def test_catches_up_after_the_connection_was_lost(self, page, talking):
-        phone = await begun(page)
-        number = int(await phone.get_attribute("data-person"))
-        await page.route("**/play/api/*", lambda route: route.abort())
-        await talking.call("sendMessage", chat_id=number, text="the last one heard")
-        await page.reload()
-        await expect(page.locator("body")).to_have_class("offline")
-
-        await page.unroute("**/play/api/*")
-
-        await expect(bubbles(phone).last).to_have_text("the last one heard")
-        await talking.call("sendMessage", chat_id=number, text="live again")
-        await expect(bubbles(phone).last).to_have_text("live again")
-
-    async def test_keeps_the_place_of_a_reader_and_offers_the_way_back(self, page, talking):
-        phone = await begun(page)
-        number = int(await phone.get_attribute("data-person"))
-        await talking.act(number, "say", text="line\n" * 60)
-        await expect(bubbles(phone).last).to_contain_text("You said: line")
-        log, pill = phone.locator("[data-role=log]"), phone.locator("[data-role=new-messages]")
-        await expect(pill).to_be_hidden()
-        await log.evaluate("node => { node.scrollTop = 0; }")
-        await expect(pill).to_be_visible()
-
-        await talking.call("sendMessage", chat_id=number, text="news")
-
-        await expect(pill).to_contain_text("1 new")
-        assert await log.evaluate("node => node.scrollTop") == 0
-        await pill.click()
-        await expect(pill).to_be_hidden()
-        await expect(bubbles(phone).last).to_be_in_viewport()
-
-    async def test_is_one_phone_at_a_time_on_a_small_screen(self, page):
-        await page.set_viewport_size({"width": 390, "height": 844})
-
-        await page.locator("[role=tab]").nth(1).click()
-
-        assert await page.locator(".phone:visible").count() == 1
-        await begun(page, at=1)
-        assert await page.evaluate("document.documentElement.scrollWidth") <= 390
-
-    async def test_has_a_panel_when_its_host_has_one(self, browser):
-        async with open_desk(panel=Clock()) as desk:
-            page = await browser.new_page(locale="en-GB")
-            await page.goto(desk.url)
-
-            await page.locator("[data-action=faster]").click()
-
-            await expect(page.locator("[data-role=toast]")).to_have_text(f"{SIXTY_TIMES} now")
-            await expect(page.locator("[data-role=clock-now]")).to_contain_text("3 Nov 2026, 14:0")
-            await expect(page.locator(".clock .rate")).to_have_text(SIXTY_TIMES)
-            await page.locator("[data-role=action-group]").click()
-            await page.locator("[data-action=leak] select").select_option("b")
-            await page.locator("[data-action=leak] [data-role=action]").click()
-            await expect(page.locator("[data-role=toast]").last).to_have_text("leak at b")
-            await page.close()
-
-    async def test_speaks_both_languages_in_full(self, page):
-        known = await page.evaluate(
-            "import('/static/words.js').then(({languages: all}) => "
-            "Object.values(all).map(words => Object.keys(words).sort()))"
-        )
-        source = "".join(path.read_text(encoding="utf-8") for path in STATIC.glob("*.js"))
-
-        assert known[0] == known[1]
-        assert set(re.findall(r"""\bt\("(\w+)\"""", source)) <= set(known[0])
-
-    async def test_draws_entities_by_utf16_offsets_nested_crossing_or_hostile(self, page):
-        names = ("type", "offset", "length", "url")
-        cases = [
-            ("😀ab", [("bold", 2, 1)], "😀<strong>a</strong>b"),
-            ("ab", [("bold", 0, 2), ("italic", 1, 1)], "<strong>a<em>b</em></strong>"),
-            ("abc", [("bold", 0, 2), ("code", 1, 2)],
-             "<strong>a<code>b</code></strong><code>c</code>"),
-            ("<i>", [("code", 0, 9)], "<code>&lt;i&gt;</code>"),
-            ("a\nb", [("blockquote", 0, 1)], "<blockquote>a</blockquote>b"),
-            ("x", [("text_link", 0, 1, "javascript:alert(1)")], "<span>x</span>"),
-            ("x", [("new_kind", 0, 1)], "<span>x</span>"),
-        ]  # fmt: skip
-        for text, entities, html in cases:
-            given = [dict(zip(names, entity, strict=False)) for entity in entities]
-
-            drawn = await page.evaluate(
-                """([text, entities]) => import('/static/entities.js').then(({renderText}) => {
-                    const node = document.createElement('div');
-                    node.append(renderText(text, entities));
-                    return node.innerHTML.replaceAll(' class=""', '');
-                })""",
-                [text, given],
-            )
-
-            assert drawn == html
-
-
-class Clock:
-    """A host's panel with a clock, a plain key and one with a choice."""
-
-    rate = 1
-
-    async def describe(self):
-        places = [{"value": "a", "label": "A"}, {"value": "b", "label": "B"}]
-        return {
-            "clock": {
-                "now": "2026-11-03T14:05:00+08:00",
-                "rate": self.rate,
-                "paused": False,
-                "zone": "Asia/Shanghai",
-            },
-            "actions": [
-                {"id": "faster", "group": "Clock", "label": SIXTY_TIMES},
-                {
-                    "id": "leak",
-                    "group": "Events",
-                    "label": "Leak",
-                    "fields": [{"name": "place", "label": "Where", "options": places}],
-                },
-            ],
-        }
-
-    async def act(self, action, fields):
-        if action == "faster":
-            self.rate = 60
-            return {"message": f"{SIXTY_TIMES} now"}
-        return {"message": f"{action} at {fields['place']}"}
+    async def test_opens_to_this_machine_only(
+        self, desk: Desk, path: str, headers: dict[str, str], status: int
+    ) -> None:
+        async with desk.http.get(desk.url + path, headers=headers) as answer:
+            assert answer.status == status
+
+    async def test_opens_to_its_own_page(self, desk: Desk) -> None:
+        headers = {"Origin": desk.url}
+        async with desk.http.get(f"{desk.url}/play/api/state", headers=headers) as answer:
+            assert answer.status == 200
+
+    async def test_stays_shut_beside_a_real_token(self) -> None:
+        real = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
+        with pytest.raises(RealToken):
+            create_app(state_path=None, bots={real: PROFILE})
+        with pytest.raises(RealToken):
+            refuse_real_token(TOKEN, real)
+        refuse_real_token(TOKEN)
+
+
+class TestAReset:
+    async def test_forgets_chats_and_keeps_the_numbers_growing(self, desk: Desk) -> None:
+        li = await desk.person()
+        [update] = await desk.updates()
+        async with desk.events() as event:
+            await desk.page("POST", "reset")
+            await event("reset")
+        assert await desk.chat(li) == {
+            "messages": [], "started": False, "typing": False, "reply_keyboard": None,
+        }  # fmt: skip
+        refusal = await desk.call("sendMessage", chat_id=li, text="a", status=400)
+        assert refusal == "Bad Request: chat not found"
+        await desk.act(li, "start")
+        [later] = await desk.updates()
+        assert later["update_id"] == update["update_id"] + 1
+        assert later["message"]["message_id"] > update["message"]["message_id"]
+
+
+class TestAKilledPlayground:
+    async def test_comes_back_with_everything(self, tmp_path: Path) -> None:
+        state = tmp_path / "state" / "play.sqlite3"
+        async with running(state) as (process, desk):
+            li = await desk.person("Li")
+            form = aiohttp.FormData({"chat_id": str(li)})
+            form.add_field("document", b"%PDF", filename="a.pdf")
+            async with desk.http.post(f"{desk.url}/bot{TOKEN}/sendDocument", data=form) as answer:
+                sent = (await answer.json())["result"]
+            [first] = await desk.call("getUpdates")
+            chat = await desk.chat(li)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+        async with running(state) as (_, desk):
+            await desk.act(li, "say", text="back")
+            again, second = await desk.call("getUpdates")
+            assert (await desk.chat(li))["messages"][:2] == chat["messages"]
+            assert again == first
+            assert second["update_id"] == first["update_id"] + 1
+            assert second["message"]["message_id"] > sent["message_id"]
+            file = await desk.call("getFile", file_id=sent["document"]["file_id"])
+            path = f"{desk.url}/file/bot4242%3Aplayground/{file['file_path']}"
+            async with desk.http.get(path) as answer:
+                assert await answer.read() == b"%PDF"
+
+
+class running:  # noqa: N801 - used like a function
+    """A playground in a process of its own."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+
+    async def __aenter__(self) -> tuple[subprocess.Popen, Desk]:
+        command = [sys.executable, "-c", PROGRAM, str(self._state)]
+        environment = os.environ | {"PYTHONPATH": os.getcwd()}
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+        port = int(await asyncio.to_thread(self._process.stdout.readline))
+        self._http = aiohttp.ClientSession()
+        return self._process, Desk(f"http://127.0.0.1:{port}", self._http)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.close()
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
