@@ -1,5 +1,6 @@
 """The page in a real browser, against the real server and a scripted python-telegram-bot."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -48,7 +49,7 @@ Context = ContextTypes.DEFAULT_TYPE
 
 
 async def start(update: Update, context: Context) -> None:
-    keys = [[InlineKeyboardButton("Yes", callback_data="yes")]]
+    keys = [[InlineKeyboardButton(word, callback_data=word) for word in ("Yes", "Wait")]]
     await update.message.reply_html(
         f"Hello <b>there</b> {' '.join(context.args)}", reply_markup=InlineKeyboardMarkup(keys)
     )
@@ -78,6 +79,10 @@ async def contact(update: Update, _: Context) -> None:
 
 
 async def pressed(update: Update, _: Context) -> None:
+    if update.callback_query.data == "Wait":
+        await asyncio.sleep(1)
+        await update.callback_query.answer("I waited", show_alert=True)
+        return
     await update.callback_query.answer("Done")
     await update.callback_query.edit_message_text("Thank you")
 
@@ -206,18 +211,30 @@ class TestAConversation:
 
         await expect(bubbles(phone).last.locator("strong")).to_have_text("there")
 
-    async def test_spins_a_pressed_key_until_the_toast_and_edits_in_place(self, page):
+    async def test_spins_a_pressed_key_until_the_bot_answers_it(self, page):
+        phone = await begun(page)
+        key = phone.locator("[data-role=inline-button]").last
+
+        await key.click()
+
+        await expect(key).to_have_class(re.compile("busy"))
+        await expect(phone.locator("[role=alertdialog]")).to_contain_text("I waited")
+        await expect(key).not_to_have_class(re.compile("busy"))
+        await phone.locator("[data-role=dialog-ok]").click()
+        await expect(phone.locator("[role=alertdialog]")).to_have_count(0)
+
+    async def test_shows_the_toast_and_edits_the_message_in_place(self, page):
         phone = await begun(page)
         message = phone.locator("[data-message]").last
         number = await message.get_attribute("data-message")
 
-        await phone.locator("[data-role=inline-button]").click()
+        await phone.locator("[data-role=inline-button]").first.click()
 
         await expect(phone.locator("[data-role=toast]")).to_have_text("Done")
         edited = phone.locator(f"[data-message='{number}']")
         await expect(edited.locator("[data-role=text]")).to_have_text("Thank you")
         await expect(edited.locator("[data-role=edited]")).to_be_visible()
-        await expect(phone.locator(".busy, [data-role=inline-button]")).to_have_count(0)
+        await expect(edited.locator("[data-role=inline-button]")).to_have_count(0)
 
     async def test_stays_on_its_own_phone_and_marks_it_unread_elsewhere(self, page, talking):
         first, second = await begun(page), page.locator(".phone").nth(1)
