@@ -1,6 +1,7 @@
 """One bot's account at the playground: its people, chats and messages."""
 
 import asyncio
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -81,7 +82,7 @@ class Account:
             raise Refusal("chat_id is empty")
         if chat_id == str(self.profile.id):
             raise Refusal("bot can't send messages to bots", code=403)
-        number = int(chat_id) if chat_id.lstrip("-").isdecimal() else 0
+        number = int(chat_id) if re.fullmatch(r"\d{1,15}", chat_id, re.ASCII) else 0
         person = self.person(number)
         if person is None or not self.conversation(number)["started"]:
             raise Refusal("chat not found")

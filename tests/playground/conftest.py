@@ -17,7 +17,7 @@ from telegram.request import HTTPXRequest
 from bot.playground.options import BotProfile, Options
 from bot.playground.server import create_app
 
-TOKEN = "4242:playground"
+TOKEN = "4242:playground"  # noqa: S105 - opens nothing but the playground
 PROFILE = BotProfile(4242, "Water", "water_bot", "What I do", "Short")
 QUICK = Options(
     checkout_seconds=1.0,
