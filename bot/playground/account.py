@@ -153,6 +153,11 @@ class Account:
         """Tell whether the bot seems to be writing to this person."""
         return self._typing_until.get(person_id, 0.0) > time.monotonic()
 
+    def hang_up(self) -> None:
+        """End what is held open, so that the server can stop."""
+        self.events.close()
+        self.updates.hang_up()
+
     def reset(self) -> None:
         """Forget chats, messages, files and waiting updates; the numbers keep growing."""
         for person in self.people():

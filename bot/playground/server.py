@@ -66,6 +66,9 @@ def create_app(
     """
     Build the server for some bots; the page belongs to the first of them.
 
+    Whoever serves it calls `app.state.hang_up()` before the server stops: streams and held polls
+    end then, which would keep it waiting.
+
     Raises:
         RealToken: one of the tokens is not the playground's own.
     """
@@ -88,11 +91,18 @@ def create_app(
         connection.commit()
         connection.close()
 
-    return Starlette(
+    app = Starlette(
         routes=_routes(accounts, panel),
         middleware=[Middleware(Guard, allowed_hosts=allowed_hosts)],
         lifespan=lifespan,
     )
+
+    def hang_up() -> None:
+        for account in accounts.values():
+            account.hang_up()
+
+    app.state.hang_up = hang_up
+    return app
 
 
 def _routes(accounts: Mapping[str, Account], panel: Panel | None) -> list[BaseRoute]:

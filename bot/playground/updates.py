@@ -71,6 +71,10 @@ class Updates:
         """End all deliveries; what is unconfirmed comes again after the next start."""
         await self._webhook.stop()
 
+    def hang_up(self) -> None:
+        """End a held poll with nothing."""
+        self._end_held_poll("")
+
     def add(self, kind: str, body: Json, *, lane: str) -> None:
         """Queue an update, unless the bot asked not to see its kind."""
         allowed = self._store.get("allowed_updates", 0) or []

@@ -40,9 +40,12 @@ async def serving(app) -> AsyncIterator[str]:
     while not server.started:
         assert not task.done(), task.exception()
         await asyncio.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    await task
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        app.state.hang_up()
+        server.should_exit = True
+        await task
 
 
 @contextlib.asynccontextmanager

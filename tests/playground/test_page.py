@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from telegram.error import NetworkError, RetryAfter
 
 from bot.playground import store
 from bot.playground.server import RealToken, create_app, refuse_real_token
-from tests.playground.conftest import PROFILE, TOKEN, Desk, open_desk
+from tests.playground.conftest import PROFILE, TOKEN, Desk, open_desk, serving
 
 PROGRAM = """
 import sys, pathlib, uvicorn
@@ -114,6 +115,19 @@ class TestEvents:
             number = int((await stream.content.readline()).removeprefix(b"id: "))
             assert number == last + 1
             assert b'"Li"' in await stream.content.readline()
+
+
+class TestAServer:
+    async def test_stops_at_once_when_it_hangs_up_first(self) -> None:
+        async with aiohttp.ClientSession() as http:
+            async with serving(create_app(state_path=None, bots={TOKEN: PROFILE})) as url:
+                poll = asyncio.create_task(Desk(url, http).call("getUpdates", timeout=30))
+                stream = await http.get(f"{url}/play/api/events?after=0")
+                await stream.content.readline()
+                begun = time.monotonic()
+            assert time.monotonic() - begun < 0.9
+            assert await poll == []
+            assert b"reset" in await stream.content.read()
 
 
 class TestFaults:
