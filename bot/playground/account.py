@@ -1,6 +1,7 @@
 """One bot's account at the playground: its people, chats and messages."""
 
 import asyncio
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -83,7 +84,7 @@ class Account:
             raise Refusal("chat_id is empty")
         if chat_id == str(self.profile.id):
             raise Refusal("bot can't send messages to bots", code=403)
-        number = int(chat_id) if chat_id.lstrip("-").isdecimal() else 0
+        number = int(chat_id) if re.fullmatch(r"\d{1,15}", chat_id, re.ASCII) else 0
         person = self.person(number)
         if person is None or not self.conversation(number)["started"]:
             raise Refusal("chat not found")
@@ -153,6 +154,11 @@ class Account:
     def is_typing(self, person_id: int) -> bool:
         """Tell whether the bot seems to be writing to this person."""
         return self._typing_until.get(person_id, 0.0) > time.monotonic()
+
+    def hang_up(self) -> None:
+        """End what is held open, so that the server can stop."""
+        self.events.close()
+        self.updates.hang_up()
 
     def reset(self) -> None:
         """Forget chats, messages, files and waiting updates; the numbers keep growing."""

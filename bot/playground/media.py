@@ -14,6 +14,7 @@ MEGABYTE: Final = 1024 * 1024
 UPLOAD_BYTES: Final = 50 * MEGABYTE
 PHOTO_BYTES: Final = 10 * MEGABYTE
 DOWNLOAD_BYTES: Final = 20 * MEGABYTE
+FRAME_HEADERS: Final = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # of a JPEG
 SIDES: Final = 10_000
 RATIO: Final = 20
 SIZES: Final = (("s", 90), ("m", 320), ("x", 800), ("y", 1280))
@@ -25,9 +26,11 @@ def image_size(content: bytes) -> tuple[int, int] | None:
     """Read width and height from the head of a PNG, GIF, WebP or JPEG; None for anything else."""
     try:
         if content.startswith(b"\x89PNG\r\n\x1a\n"):
-            return struct.unpack(">II", content[16:24])  # type: ignore[return-value]  # two numbers
+            width, height = struct.unpack(">II", content[16:24])
+            return width, height
         if content[:6] in {b"GIF87a", b"GIF89a"}:
-            return struct.unpack("<HH", content[6:10])  # type: ignore[return-value]  # two numbers
+            width, height = struct.unpack("<HH", content[6:10])
+            return width, height
         if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
             return _webp_size(content)
         return _jpeg_size(content) if content.startswith(b"\xff\xd8") else None
@@ -54,7 +57,7 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
     while content[at] == 0xFF:  # noqa: PLR2004 - every JPEG segment begins so
         marker = content[at + 1]
         (length,) = struct.unpack(">H", content[at + 2 : at + 4])
-        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:  # the frame headers
+        if marker in FRAME_HEADERS:
             height, width = struct.unpack(">HH", content[at + 5 : at + 9])
             return width, height
         at += 2 + length

@@ -17,6 +17,7 @@ from bot.playground.params import Json, Upload
 
 PAYLOAD: Final = r"[A-Za-z0-9_-]{0,64}"
 CLIENT_PATIENCE: Final = 15  # seconds after which a client stops its spinner by itself
+PERSON_IDS: Final = range(1, 2**52)
 TRAITS: Final = {
     "first_name": str,
     "last_name": str,
@@ -35,6 +36,8 @@ class NotPossible(Exception):
 def add_person(account: Account, fields: Json) -> Json:
     """Let a person into the playground, or change one who is there."""
     number = int(fields.get("id") or account.store.next_number("person", start=700_000_001))
+    if number not in PERSON_IDS or number == account.profile.id:
+        raise NotPossible("nobody can have this id")
     before = account.person(number) or {"id": number, "first_name": "", "blocked": False}
     for name, kind in TRAITS.items():
         if fields.get(name) is not None and not isinstance(fields[name], kind):
@@ -194,8 +197,8 @@ def transcript(account: Account, person: Json) -> str:
         at = time.strftime("%Y-%m-%d %H:%M", time.localtime(message["date"]))
         edited = " (edited)" if "edit_date" in message else ""
         lines.append(f"[{at}] {message['from']['first_name']}{edited}: {_in_words(message)}")
-        for row in message.get("reply_markup", {}).get("inline_keyboard", []):
-            lines.append("    " + " ".join(f"[{button['text']}]" for button in row))
+        rows = message.get("reply_markup", {}).get("inline_keyboard", [])
+        lines += ["    " + " ".join(f"[{button['text']}]" for button in row) for row in rows]
     return "\n".join(lines) + "\n"
 
 

@@ -78,7 +78,7 @@ class TestAPress:
         assert update.callback_query.data == "data b"
         assert update.callback_query.message.text == "now"
         assert update.callback_query.from_user.language_code == "zh-hans"
-        with pytest.raises(BadRequest, match="[qQ]uery is too old"):
+        with pytest.raises(BadRequest, match=r"[qQ]uery is too old"):
             await update.callback_query.answer()
 
     async def test_may_carry_anything_on_a_message_that_is_gone(self, desk: Desk, bot: Bot) -> None:
@@ -94,7 +94,7 @@ class TestAPress:
         assert update.callback_query.data == "forged"
         assert update.callback_query.message.is_accessible is False
 
-    async def test_opens_links_and_copies_without_the_bot(self, desk: Desk, bot: Bot) -> None:
+    async def test_opens_links_and_copies_without_the_bot(self, desk: Desk) -> None:
         li = await desk.person()
         row = [InlineKeyboardButton("a", url="https://a.cn/b")]
         copy = {"text": "b", "copy_text": {"text": "123"}}
@@ -112,7 +112,7 @@ class TestAPress:
         await desk.page("POST", "faults", kind="expired_press")
         await desk.act(li, "press_data", message_id=1, data="x")
         [update] = await bot.get_updates()
-        with pytest.raises(BadRequest, match="[qQ]uery is too old"):
+        with pytest.raises(BadRequest, match=r"[qQ]uery is too old"):
             await update.callback_query.answer()
 
     async def test_refuses_a_toast_that_is_too_long(self, desk: Desk) -> None:

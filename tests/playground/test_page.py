@@ -1,10 +1,11 @@
 """The page's side: people, events, faults, the panel, and who is kept out."""
 
 import asyncio
+import contextlib
 import os
-import signal
-import subprocess
 import sys
+import time
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import pytest
 from telegram import Bot
 from telegram.error import NetworkError, RetryAfter
 
+from bot.playground import store
 from bot.playground.server import RealToken, create_app, refuse_real_token
-from tests.playground.conftest import PROFILE, TOKEN, Desk, open_desk
+from tests.playground.conftest import PROFILE, TOKEN, Desk, open_desk, serving
 
 PROGRAM = """
 import sys, pathlib, uvicorn
@@ -86,7 +88,7 @@ class TestPeople:
         await desk.act(li, "fly", status=404)
         await desk.act(li, "say", status=400)
 
-    async def test_take_a_transcript_with_them(self, desk: Desk, bot: Bot) -> None:
+    async def test_take_a_transcript_with_them(self, desk: Desk) -> None:
         li = await desk.person("Li")
         row = [[{"text": "Yes", "callback_data": "y"}, {"text": "No", "callback_data": "n"}]]
         markup = {"inline_keyboard": row}
@@ -113,6 +115,19 @@ class TestEvents:
             number = int((await stream.content.readline()).removeprefix(b"id: "))
             assert number == last + 1
             assert b'"Li"' in await stream.content.readline()
+
+
+class TestAServer:
+    async def test_stops_at_once_when_it_hangs_up_first(self) -> None:
+        async with aiohttp.ClientSession() as http:
+            async with serving(create_app(state_path=None, bots={TOKEN: PROFILE})) as url:
+                poll = asyncio.create_task(Desk(url, http).call("getUpdates", timeout=30))
+                stream = await http.get(f"{url}/play/api/events?after=0")
+                await stream.content.readline()
+                begun = time.monotonic()
+            assert time.monotonic() - begun < 0.9
+            assert await poll == []
+            assert b"reset" in await stream.content.read()
 
 
 class TestFaults:
@@ -221,6 +236,15 @@ class TestAReset:
         assert later["message"]["message_id"] > update["message"]["message_id"]
 
 
+class TestKeptFiles:
+    def test_push_the_oldest_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(store, "KEPT_BYTES", 25)
+        kept = store.Store(store.connect(None), bot_id=1)
+        for name in "abc":
+            kept.keep_content(name, name.encode() * 10)
+        assert [kept.content(name) for name in "abc"] == [None, b"b" * 10, b"c" * 10]
+
+
 class TestAKilledPlayground:
     async def test_comes_back_with_everything(self, tmp_path: Path) -> None:
         state = tmp_path / "state" / "play.sqlite3"
@@ -232,8 +256,8 @@ class TestAKilledPlayground:
                 sent = (await answer.json())["result"]
             [first] = await desk.call("getUpdates")
             chat = await desk.chat(li)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            process.kill()
+            await process.wait()
 
         async with running(state) as (_, desk):
             await desk.act(li, "say", text="back")
@@ -248,22 +272,19 @@ class TestAKilledPlayground:
                 assert await answer.read() == b"%PDF"
 
 
-class running:  # noqa: N801 - used like a function
-    """A playground in a process of its own."""
-
-    def __init__(self, state: Path) -> None:
-        self._state = state
-
-    async def __aenter__(self) -> tuple[subprocess.Popen, Desk]:
-        command = [sys.executable, "-c", PROGRAM, str(self._state)]
-        environment = os.environ | {"PYTHONPATH": os.getcwd()}
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
-        port = int(await asyncio.to_thread(self._process.stdout.readline))
-        self._http = aiohttp.ClientSession()
-        return self._process, Desk(f"http://127.0.0.1:{port}", self._http)
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._http.close()
-        self._process.kill()
-        self._process.wait()
-        self._process.stdout.close()
+@contextlib.asynccontextmanager
+async def running(state: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, Desk]]:
+    """Run a playground in a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PROGRAM, str(state)),
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+    )
+    try:
+        port = int(await process.stdout.readline())
+        async with aiohttp.ClientSession() as http:
+            yield process, Desk(f"http://127.0.0.1:{port}", http)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()

@@ -51,7 +51,7 @@ class TestAPayment:
         assert (payment.total_amount, payment.invoice_payload) == (3456, "bill-1")
         assert payment.telegram_payment_charge_id
         assert (await desk.chat(li))["messages"][1]["invoice_paid"] is True
-        with pytest.raises(BadRequest, match="[qQ]uery is too old"):
+        with pytest.raises(BadRequest, match=r"[qQ]uery is too old"):
             await query.answer(ok=True)
 
     @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ class TestAPayment:
         assert await desk.call("getUpdates", offset=update.update_id + 1) == []
         assert (await desk.chat(li))["messages"][-1]["invoice_paid"] is False
         if state == "expired":
-            with pytest.raises(BadRequest, match="[qQ]uery is too old"):
+            with pytest.raises(BadRequest, match=r"[qQ]uery is too old"):
                 await update.pre_checkout_query.answer(ok=True)
 
     async def test_can_be_made_from_a_forwarded_invoice_but_not_twice_at_once(
