@@ -24,6 +24,16 @@ class NotAllowed(DomainError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Paid:
+    """A payment that the channel's provider reports. Units: `total_minor` minor units."""
+
+    payload: str
+    currency: str
+    total_minor: int
+    charge_ref: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
     """
     What one update says, without Telegram's wrapping.
@@ -41,6 +51,7 @@ class Said:
     photo_ref: str = ""
     phone: str = ""
     place: tuple[str, str] | None = None
+    paid: Paid | None = None
     is_other: bool = False
 
 
@@ -163,6 +174,7 @@ class Reader:
 
 
 Handle = Callable[[Turn], Awaitable[None]]
+Fallback = Callable[[Turn], Awaitable[bool]]
 Render = Callable[[AsyncSession, Reader, dict[str, Any]], Awaitable[Outgoing | None]]
 
 

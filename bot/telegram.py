@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
+import structlog
 from telegram import (
     Bot,
+    BotCommandScopeChat,
     CallbackQuery,
     InlineKeyboardButton,
     InlineKeyboardMarkup,
@@ -19,15 +22,16 @@ from telegram import (
     Update,
 )
 from telegram.constants import ParseMode
-from telegram.error import BadRequest, NetworkError, TimedOut
+from telegram.error import BadRequest, NetworkError, TelegramError, TimedOut
 from telegram.request import BaseRequest, RequestData
 
-from bot.context import Said
+from bot.context import Paid, Said
 from bot.outgoing import Keyboard, Outgoing
 
-CAPTION_MAX = 1024
+log = structlog.get_logger()
+
+POP_UP_MAX = 200
 READ_SECONDS = 20
-POLL_SECONDS = 30
 NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
@@ -134,6 +138,15 @@ def _read_message(update_id: int, message: Message) -> Said:
     place = None
     if message.location is not None:
         place = (str(message.location.latitude), str(message.location.longitude))
+    paid = None
+    if message.successful_payment is not None:
+        payment = message.successful_payment
+        paid = Paid(
+            payload=payment.invoice_payload,
+            currency=payment.currency,
+            total_minor=payment.total_amount,
+            charge_ref=payment.telegram_payment_charge_id,
+        )
     return Said(
         update_id=update_id,
         text=text,
@@ -143,7 +156,8 @@ def _read_message(update_id: int, message: Message) -> Said:
         photo_ref=photo_ref,
         phone=phone,
         place=place,
-        is_other=not (text or photo_ref or phone or place),
+        paid=paid,
+        is_other=not (text or photo_ref or phone or place or paid),
     )
 
 
@@ -177,13 +191,16 @@ async def send(
     edit: int | None = None,
     silent: bool = False,
     provider_token: str = "",
-) -> int:
+) -> int | None:
     """
-    Send or edit one message and return its id.
+    Send or edit one message and return its id (none when only a menu was set).
 
     A message that can no longer be edited is sent anew; one that already says the same counts
     as sent.
     """
+    if outgoing.commands is not None:
+        await bot.set_my_commands(outgoing.commands, scope=BotCommandScopeChat(chat_id))
+        return None
     if outgoing.document is None and outgoing.photo is None and outgoing.invoice is None:
         if edit is not None:
             edited = await _edit(bot, chat_id=chat_id, outgoing=outgoing, message_id=edit)
@@ -277,3 +294,17 @@ async def _send_file(
             disable_notification=silent,
         )
     return message.message_id
+
+
+def with_arguments(said: Said, *arguments: str) -> Said:
+    """Return the same words as if they had been a command's arguments."""
+    return replace(said, arguments=arguments)
+
+
+async def answer_press(bot: Bot, query_id: str, *, text: str, alert: bool) -> None:
+    """End a button's spinner with a toast or a dialog; it is no loss when it comes too late."""
+    short = text if len(text) <= POP_UP_MAX else text[: POP_UP_MAX - 1] + "…"
+    try:
+        await bot.answer_callback_query(query_id, text=short or None, show_alert=alert)
+    except TelegramError as error:
+        log.info("press.not_answered", reason=str(error))

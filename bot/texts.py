@@ -18,7 +18,6 @@ from babel.messages.pofile import read_po
 from babel.numbers import (
     format_currency,
     format_decimal,
-    get_currency_precision,
     get_decimal_symbol,
     get_group_symbol,
 )
@@ -26,6 +25,7 @@ from babel.support import Translations
 from babel.units import format_unit
 
 from core.errors import DomainError
+from core.money import Money, currency_digits
 
 CATALOGS = Path(__file__).parent.parent / "locales"
 LOCALES = ("zh_CN", "zh_TW", "en", "ru")
@@ -127,6 +127,10 @@ class Texts:
         self._babel = Locale.parse(locale)
         self._catalog = _catalog(locale)
 
+    def in_language(self, locale: str) -> "Texts":
+        """Return the same operator's texts in another language."""
+        return Texts(locale, timezone=str(self.zone), currency=self.currency)
+
     def get(self, key: str, /, **values: object) -> str:
         """Return the sentence for `key` as HTML; values are escaped unless they are `Markup`."""
         return self._fill(self._catalog.gettext(key), values)
@@ -185,7 +189,7 @@ class Texts:
     def money(self, minor: int, currency: str | None = None) -> str:
         """Return an amount given in minor units, with its currency."""
         code = currency or self.currency
-        amount = Decimal(minor).scaleb(-get_currency_precision(code))
+        amount = Decimal(minor).scaleb(-currency_digits(code))
         return str(format_currency(amount, code, locale=self._babel))
 
     def price(self, price: Decimal, currency: str | None = None) -> str:
@@ -209,6 +213,19 @@ class Texts:
         local = moment.astimezone(self.zone)
         day = format_datetime(local, "M月d日" if pattern == "MMMd" else pattern, locale=self._babel)
         return f"{day} {self.time(moment)}"
+
+    def value(self, value: object) -> str:
+        """Return a value of any kind as this language writes it, for the words of a refusal."""
+        match value:
+            case Money():
+                return self.money(value.minor, value.currency)
+            case Decimal():
+                return self.number(value)
+            case datetime():
+                return self.moment(value)
+            case date():
+                return self.day(value)
+        return str(value)
 
     def parse_quantity(self, text: str) -> Decimal:
         """

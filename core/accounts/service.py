@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import (
@@ -106,6 +106,19 @@ async def get_speaker(session: AsyncSession, *, contact_id: int) -> Speaker:
     )
 
 
+async def get_account(session: AsyncSession, *, number: str) -> int:
+    """
+    Return the id of the account with this number.
+
+    Raises:
+        AccountNotFound: there is none.
+    """
+    found = await session.scalar(select(Account.id).where(Account.number == number))
+    if found is None:
+        raise AccountNotFound
+    return found
+
+
 async def set_locale(session: AsyncSession, *, person_id: int, locale: str) -> None:
     """Remember the language a person wants."""
     person = await session.get_one(Person, person_id)
@@ -118,6 +131,17 @@ async def set_unreachable(
     """Note that a contact refuses messages (blocked us), or takes them again."""
     contact = await session.get_one(Contact, contact_id)
     contact.unreachable_since = since
+
+
+async def note_reachable(
+    session: AsyncSession, *, channel: str, address: str, since: datetime | None
+) -> None:
+    """Note that whoever is behind an address blocked us, or takes messages again."""
+    await session.execute(
+        update(Contact)
+        .where(Contact.channel == channel, Contact.address == address)
+        .values(unreachable_since=since)
+    )
 
 
 async def list_staff(session: AsyncSession, *, role: Role, on_duty_only: bool = False) -> list[int]:

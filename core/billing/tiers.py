@@ -1,0 +1,168 @@
+"""Tiers: where the limits lie for one customer, and which use falls between them. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import TypeVar
+
+from core.money import divide
+from core.periods import Period
+
+T = TypeVar("T", bound=tuple[object, ...])
+
+
+class LimitsPer(StrEnum):
+    """What a limit is written for, and so what it is multiplied by."""
+
+    BILL = "bill"  # as written
+    DAY = "day"  # times the days of the period
+    THIRTY_DAYS = "30 days"  # times days / 30, kept to two digits
+    MONTH = "month"  # times the months counted, 1 unless told
+    YEAR = "year"  # times the months counted / 12, 12 unless told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HouseholdRule:
+    """
+    How limits move in households of `from_person` people or more.
+
+    Either `per_head` replaces all limits (each times the people), or the limits numbered in
+    `limits` (from 1) rise by `flat` once and by `per_person` for every person from that one on.
+    """
+
+    from_person: int
+    limits: tuple[int, ...] = ()
+    flat: Decimal = Decimal(0)
+    per_person: Decimal = Decimal(0)
+    per_head: tuple[Decimal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tiering:
+    """
+    Inclusive upper limits of all tiers but the last, or those for each season.
+
+    Units:
+        `limits`: the customer's own units, before any component's factor.
+    """
+
+    limits: tuple[Decimal, ...] | Mapping[str, tuple[Decimal, ...]]
+    per: LimitsPer
+    household: tuple[HouseholdRule, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where a customer stands in one tiering after the use: `left` units until the next tier."""
+
+    tiers: str
+    tier: int
+    left: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierUse:
+    """The use that falls into one tier, above `starts` and up to and including `ends`."""
+
+    tier: int
+    starts: Decimal
+    ends: Decimal | None
+    by_register: Mapping[str, Decimal]
+
+
+def in_season(values: T | Mapping[str, T], season: str) -> T:
+    """Return what holds in a season, for values with or without seasons."""
+    return values[season] if isinstance(values, Mapping) else values
+
+
+def tier_limits(
+    tiering: Tiering, *, season: str, period: Period, people: int, months: int | None, digits: int
+) -> tuple[Decimal, ...]:
+    """
+    Return the limits for this household, period and number of months counted, to `digits`.
+
+    A limit that a household rule lifts above the next one lifts that one too.
+    """
+    multiplier, divisor = _scale(tiering.per, days=period.days, months=months)
+    limits: list[Decimal] = []
+    for limit in _household_limits(tiering, season=season, people=people):
+        scaled = divide(limit * multiplier, divisor, digits=digits)
+        limits.append(max(scaled, limits[-1]) if limits else scaled)
+    return tuple(limits)
+
+
+def _scale(per: LimitsPer, *, days: int, months: int | None) -> tuple[Decimal, int]:
+    match per:
+        case LimitsPer.BILL:
+            return Decimal(1), 1
+        case LimitsPer.DAY:
+            return Decimal(days), 1
+        case LimitsPer.THIRTY_DAYS:
+            return divide(Decimal(days), 30, digits=2), 1
+        case LimitsPer.MONTH:
+            return Decimal(1 if months is None else months), 1
+        case LimitsPer.YEAR:
+            return Decimal(12 if months is None else months), 12
+
+
+def _household_limits(tiering: Tiering, *, season: str, people: int) -> list[Decimal]:
+    limits = list(in_season(tiering.limits, season))
+    for rule in tiering.household:
+        if people < rule.from_person:
+            continue
+        if rule.per_head:
+            limits = [limit * people for limit in rule.per_head]
+        for number in rule.limits:
+            limits[number - 1] += rule.flat + rule.per_person * (people - rule.from_person + 1)
+    return limits
+
+
+def fill_tiers(
+    limits: tuple[Decimal, ...],
+    *,
+    used: Decimal,
+    quantities: Mapping[str, Decimal],
+    digits: int,
+) -> Iterator[TierUse]:
+    """
+    Yield the part of the use in each tier, starting from what was used before.
+
+    A limit itself belongs to the tier below it. Where a limit is crossed, the use of each
+    register is divided in the proportion of the whole, to `digits`; the parts always add up.
+    """
+    left, position, lower = dict(quantities), used, Decimal(0)
+    for tier, upper in enumerate((*limits, None), start=1):
+        whole = total(left)
+        room = whole if upper is None else min(whole, max(upper - position, Decimal(0)))
+        if room:
+            taken = _take(left, room, digits=digits)
+            yield TierUse(tier=tier, starts=lower, ends=upper, by_register=taken)
+            left = {register: left[register] - taken[register] for register in left}
+            position += room
+        if upper is not None:
+            lower = upper
+
+
+def _take(left: Mapping[str, Decimal], quantity: Decimal, *, digits: int) -> dict[str, Decimal]:
+    whole, running, given = total(left), Decimal(0), Decimal(0)
+    taken = {}
+    for register, remaining in left.items():
+        running += remaining
+        reached = divide(running * quantity, whole, digits=digits)
+        taken[register] = reached - given
+        given = reached
+    return taken
+
+
+def standing(tiers: str, *, limits: tuple[Decimal, ...], used: Decimal) -> Standing:
+    """Return the tier of the last unit used and what is left of it."""
+    for tier, limit in enumerate(limits, start=1):
+        if used <= limit:
+            return Standing(tiers=tiers, tier=tier, left=limit - used)
+    return Standing(tiers=tiers, tier=len(limits) + 1, left=None)
+
+
+def total(quantities: Mapping[str, Decimal]) -> Decimal:
+    """Return the sum over all registers."""
+    return sum(quantities.values(), Decimal(0))
