@@ -101,6 +101,7 @@ class Updates:
         self._confirm(*self._pending)
         self._again = []
         self._store.drop("last_update", 0)
+        self._deliver_by_webhook()
 
     async def poll(
         self, params: Params, gone: Callable[[], Coroutine[Any, Any, None]]

@@ -162,6 +162,7 @@ class TestFaults:
 
     async def test_are_named(self, desk: Desk) -> None:
         await desk.page("POST", "faults", kind="earthquake", status=400)
+        await desk.page("POST", "faults", kind="429", seconds="long", status=400)
 
 
 class TestAPanel:
@@ -190,6 +191,7 @@ class TestTheDoor:
             (f"/bot{TOKEN}/getMe", {"Host": "evil.example:80"}, 403),
             ("/play/api/state", {"Origin": "https://evil.example"}, 403),
             ("/play/api/state", {"Origin": "null"}, 403),
+            ("/play/api/state", {"Host": "[::1"}, 403),
             (f"/bot{TOKEN}/getMe", {"Origin": "https://evil.example"}, 403),
             (f"/bot{TOKEN}/getMe", {"Sec-Fetch-Site": "cross-site"}, 403),
             ("/play/api/state", {"Sec-Fetch-Site": "same-site"}, 403),
