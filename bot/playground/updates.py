@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bot.playground.faults import Faults
@@ -32,12 +33,12 @@ WEBHOOK_IS_SET: Final = (
 )
 
 
+@dataclass(frozen=True)
 class Described:
     """A result that Telegram sends with a description."""
 
-    def __init__(self, result: object, description: str) -> None:
-        self.result = result
-        self.description = description
+    result: object
+    description: str
 
 
 class Updates:
