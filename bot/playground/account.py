@@ -17,6 +17,7 @@ from bot.playground.updates import Updates
 
 USER_FIELDS: Final = ("id", "first_name", "last_name", "username", "language_code")
 CHAT_FIELDS: Final = ("id", "first_name", "last_name", "username")
+SHOWN_EXTRA: Final = ("out", "invoice_paid", "prices")
 TYPING_SECONDS: Final = 5
 
 
@@ -72,7 +73,8 @@ class Account:
 
     def show_keyboard(self, person_id: int, keyboard: Json | None) -> None:
         """Replace the keyboard below the person's text field."""
-        if self.conversation(person_id)["reply_keyboard"] != keyboard:
+        # The same keyboard again is news: the page may have folded a one-time one away.
+        if keyboard is not None or self.conversation(person_id)["reply_keyboard"] is not None:
             self.change_conversation(person_id, reply_keyboard=keyboard)
             self.events.publish("keyboard", person_id=person_id, reply_keyboard=keyboard)
 
@@ -182,6 +184,6 @@ def as_chat(person: Mapping[str, Any]) -> Json:
 
 
 def as_shown(entry: Mapping[str, Any]) -> Json:
-    """Describe a message for the page: as the bot sees it, plus who wrote it."""
-    extra = {name: entry[name] for name in ("out", "invoice_paid") if name in entry}
+    """Describe a message for the page: as the bot sees it, plus who wrote it and what is paid."""
+    extra = {name: entry[name] for name in SHOWN_EXTRA if name in entry}
     return {**entry["message"], **extra}

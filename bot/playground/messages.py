@@ -181,7 +181,7 @@ def forward_message(account: Account, params: Params) -> Json:
     if start := source.get("invoice", {}).get("start_parameter"):
         url = f"https://t.me/{account.profile.username}?start={start}"
         content["reply_markup"] = {"inline_keyboard": [[{"text": "Pay", "url": url}]]}
-    hidden = {name: entry[name] for name in ("payload", "needs") if name in entry}
+    hidden = {name: entry[name] for name in ("payload", "needs", "prices") if name in entry}
     return deliver(account, params, {"forward_origin": origin} | content, **hidden)
 
 

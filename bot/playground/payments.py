@@ -46,6 +46,7 @@ def send_invoice(account: Account, params: Params) -> Json:
         markup=_pay_keyboard(params, total, currency),
         payload=texts["payload"],
         needs=needs,
+        prices=prices,
     )
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import re
 import secrets
 import time
@@ -20,7 +19,6 @@ from bot.playground.webhook import Webhook, check_address
 DAY: Final = 24 * 3600
 QUERY_KINDS: Final = {"callback_query", "shipping_query", "pre_checkout_query"}
 ONLY_WHEN_ASKED: Final = {"chat_member", "message_reaction", "message_reaction_count"}
-ANSWER_BYTES: Final = 4 * 1024 * 1024
 MOST_UPDATES: Final = 100
 LONGEST_POLL: Final = 50
 LONGEST_SECRET: Final = 256
@@ -199,14 +197,9 @@ class Updates:
 
     def _ready(self, limit: int) -> list[Json]:
         again, self._again = self._again, []
-        ready = again + [self._pending[number]["update"] for number in sorted(self._pending)]
-        size, answer = 0, list[Json]()
-        for update in ready[:limit]:
-            size += len(json.dumps(update))
-            if answer and size > ANSWER_BYTES:
-                break
-            answer.append(update)
-        return answer
+        return (again + [self._pending[number]["update"] for number in sorted(self._pending)])[
+            :limit
+        ]
 
     async def _hold(self, seconds: float, gone: Callable[[], Coroutine[Any, Any, None]]) -> str:
         """Wait; say why the poll was ended by another request, if it was."""
