@@ -197,9 +197,8 @@ class Updates:
 
     def _ready(self, limit: int) -> list[Json]:
         again, self._again = self._again, []
-        return (again + [self._pending[number]["update"] for number in sorted(self._pending)])[
-            :limit
-        ]
+        pending = [self._pending[number]["update"] for number in sorted(self._pending)]
+        return (again + pending)[:limit]
 
     async def _hold(self, seconds: float, gone: Callable[[], Coroutine[Any, Any, None]]) -> str:
         """Wait; say why the poll was ended by another request, if it was."""

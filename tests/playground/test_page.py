@@ -211,6 +211,13 @@ class TestTheDoor:
         async with desk.http.get(f"{desk.url}/play/api/state", headers=headers) as answer:
             assert answer.status == 200
 
+    async def test_opens_to_a_host_that_is_named(self) -> None:
+        async with open_desk(allowed_hosts={"play.example"}) as desk:
+            for host, status in {"play.example:80": 200, "evil.example": 403}.items():
+                url = f"{desk.url}/play/api/state"
+                async with desk.http.get(url, headers={"Host": host}) as answer:
+                    assert answer.status == status
+
     async def test_stays_shut_beside_a_real_token(self) -> None:
         real = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"
         with pytest.raises(RealToken):
