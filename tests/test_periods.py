@@ -108,13 +108,13 @@ class TestWindows:
 
 
 class TestLocalDay:
-    def test_is_the_day_of_the_zone_and_not_of_utc(self):
-        assert local_day(datetime(2026, 4, 30, 16, 0, tzinfo=UTC), zone=SHANGHAI) == date(
-            2026, 5, 1
-        )
-        assert local_day(datetime(2026, 4, 30, 15, 59, tzinfo=UTC), zone=SHANGHAI) == date(
-            2026, 4, 30
-        )
+    @pytest.mark.parametrize(
+        ("hour", "minute", "day"), [(15, 59, date(2026, 4, 30)), (16, 0, date(2026, 5, 1))]
+    )
+    def test_is_the_day_of_the_zone_and_not_of_utc(self, hour, minute, day):
+        moment = datetime(2026, 4, 30, hour, minute, tzinfo=UTC)
+
+        assert local_day(moment, zone=SHANGHAI) == day
 
     def test_refuses_a_moment_without_a_zone(self):
         with pytest.raises(ValueError, match="time zone"):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -71,8 +72,7 @@ class TestConsumption:
         registers = ["0", "0.6", "1.2", "1.9", "2.0"]
 
         billed = [
-            consumption(span(before, after), kept_digits=0)
-            for before, after in zip(registers, registers[1:], strict=False)
+            consumption(span(before, after), kept_digits=0) for before, after in pairwise(registers)
         ]
 
         assert billed == [0, 1, 0, 1]
