@@ -1,0 +1,107 @@
+"""Pictures for the chat: what was used, and how a quantity moved about its normal range."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from typing import Literal
+
+from bot.documents.typesetting import typeset_png
+
+Service = Literal["water", "electricity"]
+
+_PPI = 144  # the templates' 400 x 225 points become 800 x 450 pixels
+_MARGIN = Decimal("0.08")  # of the height, so that no line runs along the frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """One period's use. `text` and `label` are shown; a `group` stands under its first bar."""
+
+    label: str
+    value: Decimal | None
+    text: str
+    group: str = ""
+    is_estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One measured value; `None` where nothing was measured."""
+
+    label: str
+    value: Decimal | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """A bound of the normal range."""
+
+    value: Decimal
+    text: str
+
+
+def usage_chart(
+    *, service: Service, title: str, unit: str, bars: Sequence[Bar], highlight: int | None
+) -> bytes:
+    """Return a picture (PNG, 800 x 450) of the use by period, one bar highlighted."""
+    content = {"service": service, "title": title, "unit": unit, "highlight": highlight}
+    return typeset_png("usage.typ", {**content, "usage": scale_bars(bars)}, ppi=_PPI)[0]
+
+
+def line_chart(
+    *,
+    service: Service,
+    title: str,
+    unit: str,
+    points: Sequence[Point],
+    low: Level | None,
+    high: Level | None,
+) -> bytes:
+    """
+    Return a picture (PNG, 800 x 450) of a measured quantity over time.
+
+    The normal range is shaded, values outside it are marked by a shape as well as a colour.
+    """
+    content = {"service": service, "title": title, "unit": unit}
+    series = _scale_series(points, low=low, high=high)
+    return typeset_png("line.typ", {**content, **series}, ppi=_PPI)[0]
+
+
+def scale_bars(bars: Sequence[Bar]) -> Mapping[str, object]:
+    """Return the bars with each value as a share of the whole height, and where zero lies."""
+    values = [bar.value for bar in bars if bar.value is not None]
+    bottom, top = min(values, default=Decimal(0)), max(values, default=Decimal(0))
+    bottom, top = min(bottom, Decimal(0)), max(top, Decimal(0))
+    span = (top - bottom) or Decimal(1)
+    shares = [None if bar.value is None else bar.value / span for bar in bars]
+    return {
+        "zero": -bottom / span,
+        "bars": [asdict(bar) | {"value": share} for bar, share in zip(bars, shares, strict=True)],
+    }
+
+
+def _scale_series(
+    points: Sequence[Point], *, low: Level | None, high: Level | None
+) -> Mapping[str, object]:
+    levels = [level.value for level in (low, high) if level is not None]
+    values = [point.value for point in points if point.value is not None] + levels
+    bottom, top = min(values, default=Decimal(0)), max(values, default=Decimal(0))
+    span = ((top - bottom) or Decimal(1)) / (1 - 2 * _MARGIN)
+
+    def height(value: Decimal) -> Decimal:
+        return (value - bottom) / span + _MARGIN
+
+    def placed(point: Point) -> Mapping[str, object]:
+        if point.value is None:
+            return asdict(point) | {"is_outside": False}
+        is_outside = (low is not None and point.value < low.value) or (
+            high is not None and point.value > high.value
+        )
+        return asdict(point) | {"value": height(point.value), "is_outside": is_outside}
+
+    return {
+        "points": [placed(point) for point in points],
+        "low": low and {"value": height(low.value), "text": low.text},
+        "high": high and {"value": height(high.value), "text": high.text},
+    }
