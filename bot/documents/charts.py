@@ -42,15 +42,23 @@ class Level:
 
 
 def usage_chart(
-    *, service: Service, title: str, unit: str, bars: Sequence[Bar], highlight: int | None
+    *,
+    language: str,
+    service: Service,
+    title: str,
+    unit: str,
+    bars: Sequence[Bar],
+    highlight: int | None,
 ) -> bytes:
     """Return a picture (PNG, 800 x 450) of the use by period, one bar highlighted."""
-    content = {"service": service, "title": title, "unit": unit, "highlight": highlight}
-    return typeset_png("usage.typ", {**content, "usage": scale_bars(bars)}, ppi=_PPI)[0]
+    head = {"language": language, "service": service, "title": title, "unit": unit}
+    content = {**head, "highlight": highlight, "usage": scale_bars(bars)}
+    return typeset_png("usage.typ", content, ppi=_PPI)[0]
 
 
 def line_chart(
     *,
+    language: str,
     service: Service,
     title: str,
     unit: str,
@@ -63,9 +71,9 @@ def line_chart(
 
     The normal range is shaded, values outside it are marked by a shape as well as a colour.
     """
-    content = {"service": service, "title": title, "unit": unit}
-    series = _scale_series(points, low=low, high=high)
-    return typeset_png("line.typ", {**content, **series}, ppi=_PPI)[0]
+    head = {"language": language, "service": service, "title": title, "unit": unit}
+    content = {**head, **_scale_series(points, low=low, high=high)}
+    return typeset_png("line.typ", content, ppi=_PPI)[0]
 
 
 def scale_bars(bars: Sequence[Bar]) -> Mapping[str, object]:

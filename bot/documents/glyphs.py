@@ -15,6 +15,7 @@ GETA = "〓"  # the printer's sign for "a character belongs here that we do not 
 # of it: the letters of our neighbours' names and their money. The tests draw every one.
 _DEJAVU_RANGES = (
     (0x0100, 0x017F),  # Latin of central Europe and Turkey
+    (0x02BC, 0x02BC),  # the apostrophe of Ukrainian names
     (0x0400, 0x045F),  # Cyrillic beyond Russian
     (0x0490, 0x049B),
     (0x04A2, 0x04A5),
@@ -26,6 +27,7 @@ _DEJAVU_RANGES = (
     (0x20A0, 0x20B5),  # currencies
     (0x20B8, 0x20BA),
     (0x20BD, 0x20BD),
+    (0x22C5, 0x22C5),  # the dot in a kilowatt-hour
 )
 # Controls, joiners, surrogates, private and unassigned characters have no picture of their own.
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Co", "Cn"})
