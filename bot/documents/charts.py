@@ -10,7 +10,7 @@ from bot.documents.typesetting import typeset_png
 Service = Literal["water", "electricity"]
 
 _PPI = 144  # the templates' 400 x 225 points become 800 x 450 pixels
-_MARGIN = Decimal("0.08")  # of the height, so that no line runs along the frame
+_MARGIN = Decimal("0.12")  # of the height: room for the words beside the extremes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,21 +92,28 @@ def scale_bars(bars: Sequence[Bar]) -> Mapping[str, object]:
 def _scale_series(
     points: Sequence[Point], *, low: Level | None, high: Level | None
 ) -> Mapping[str, object]:
-    levels = [level.value for level in (low, high) if level is not None]
-    values = [point.value for point in points if point.value is not None] + levels
-    bottom, top = min(values, default=Decimal(0)), max(values, default=Decimal(0))
+    measured = [point.value for point in points if point.value is not None]
+    everything = [*measured, *(level.value for level in (low, high) if level is not None)]
+    bottom, top = min(everything, default=Decimal(0)), max(everything, default=Decimal(0))
     span = ((top - bottom) or Decimal(1)) / (1 - 2 * _MARGIN)
+    extremes = {
+        min(measured, default=bottom): "lowest",
+        max(measured, default=top): "highest",
+    }
 
     def height(value: Decimal) -> Decimal:
         return (value - bottom) / span + _MARGIN
 
     def placed(point: Point) -> Mapping[str, object]:
         if point.value is None:
-            return asdict(point) | {"is_outside": False}
-        is_outside = (low is not None and point.value < low.value) or (
-            high is not None and point.value > high.value
-        )
-        return asdict(point) | {"value": height(point.value), "is_outside": is_outside}
+            return asdict(point) | {"is_outside": False, "extreme": None}
+        is_below = low is not None and point.value < low.value
+        is_above = high is not None and point.value > high.value
+        return asdict(point) | {
+            "value": height(point.value),
+            "is_outside": is_below or is_above,
+            "extreme": extremes.pop(point.value, None),
+        }
 
     return {
         "points": [placed(point) for point in points],
