@@ -128,11 +128,11 @@ def _content(document: BillDocument | ReceiptDocument) -> Mapping[str, object]:
     return content
 
 
-def _qr_svg(content: str) -> str:
+def _qr_svg(content: str) -> bytes:
     if not content:
-        return ""
+        return b""
     picture = BytesIO()
     # Never a micro code: the cameras of phones do not read them.
     code = segno.make(content, error="m", micro=False)
     code.save(picture, kind="svg", xmldecl=False, light="#fff", dark="#000")
-    return picture.getvalue().decode()
+    return picture.getvalue()

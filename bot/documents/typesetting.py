@@ -1,6 +1,7 @@
 """Typst, set up once for every page and picture. Safe in threads; work for the processor only."""
 
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from decimal import Decimal
@@ -13,6 +14,8 @@ import typst
 
 from bot.documents.glyphs import FONT_FAMILIES, printable
 
+_LONG_RUN = re.compile(r"[!-\u2e7f]{16}")  # without a space and not Chinese, which breaks anywhere
+_ZERO_WIDTH_SPACE = "\u200b"
 _TEMPLATES = Path(__file__).parent / "templates"
 # For the archive and for screen readers; both also refuse a character that has no glyph.
 _PDF_STANDARDS: list[Literal["a-2a", "ua-1"]] = ["a-2a", "ua-1"]
@@ -60,7 +63,9 @@ def _inputs(content: Mapping[str, object]) -> dict[str, str]:
 def _plain(value: object) -> object:
     match value:
         case str():
-            return printable(value)
+            return _LONG_RUN.sub(rf"\g<0>{_ZERO_WIDTH_SPACE}", printable(value))
+        case bytes():
+            return value.decode()  # a picture, to be left as it is
         case Mapping():
             return {key: _plain(item) for key, item in value.items()}
         case list() | tuple():
