@@ -18,4 +18,4 @@ def test_roles_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_secrets_do_not_show() -> None:
-    assert "12345:abc" not in repr(Settings(_env_file=None, telegram_token="12345:abc"))
+    assert "12345:abc" not in repr(Settings(_env_file=None, telegram_token="12345:abc"))  # noqa: S106 (made up)
