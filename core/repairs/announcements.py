@@ -140,5 +140,6 @@ async def _list_audience(
         case Audience.TECHNICIAN:
             return [] if repair.technician_id is None else [repair.technician_id]
         case Audience.FORMER:
-            is_other = former_id is not None and former_id != repair.technician_id
-            return [former_id] if is_other else []
+            if former_id is None or former_id == repair.technician_id:
+                return []
+            return [former_id]

@@ -1,8 +1,9 @@
 """What time alone does to repairs: late ones are escalated, silent ones end."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, SQLColumnExpression, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.repairs.announcements import Audience, News, redraw, tell
@@ -23,7 +24,7 @@ async def escalate_late(session: AsyncSession, *, now: datetime) -> int:
     Takes at most a hundred and returns how many.
     """
 
-    def breached(moment: ColumnElement[datetime]) -> ColumnElement[bool]:
+    def breached(moment: SQLColumnExpression[Any]) -> ColumnElement[bool]:
         return and_(moment <= now, or_(Repair.escalated_at.is_(None), Repair.escalated_at < moment))
 
     unaccepted = and_(Repair.state.in_(UNCLAIMED), breached(Repair.state_since + ACCEPT_WITHIN))

@@ -9,12 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Person, Role, ServicePoint, Staff
 from core.errors import DomainError
-from core.repairs import promises, queries, workflow
+from core.repairs import access, promises, queries, workflow
+from core.repairs.access import RepairNotFound
 from core.repairs.announcements import NEWS_OF, Audience, News, redraw, tell
 from core.repairs.intake import add_words
 from core.repairs.journal import record_event
 from core.repairs.models import Repair, RepairEvent
-from core.repairs.queries import RepairNotFound
 from core.repairs.workflow import (
     ENDED,
     UNCLAIMED,
@@ -107,6 +107,8 @@ async def take_step(
         PromiseInThePast, PromiseTooFar: the promised time cannot be promised.
         NoSuchTechnician: the job was assigned to somebody who is none.
     """
+    if act is Act.WAIT and (reason is None or promised_at is None):
+        raise ValueError("a wait needs a reason and a promised time")
     found = await _lock(session, repair)
     if act is Act.CLAIM:
         technician_id = person_id
@@ -229,7 +231,7 @@ async def comment(
 async def _lock(session: AsyncSession, repair: int | str) -> Repair:
     found: Repair | None = await session.scalar(
         select(Repair)
-        .where(queries.is_repair(repair))
+        .where(access.is_repair(repair))
         .with_for_update()
         .execution_options(populate_existing=True)
     )
@@ -243,8 +245,8 @@ async def _list_parties(
 ) -> frozenset[Party]:
     if person_id is None:
         return frozenset({Party.SERVICE})
-    parties = await queries.list_parties(session, repair=repair, person_id=person_id)
-    if not queries.may_see(repair, parties):
+    parties = await access.list_parties(session, repair=repair, person_id=person_id)
+    if not access.may_see(repair, parties):
         raise RepairNotFound
     return parties
 
