@@ -45,7 +45,10 @@ MARKED = {
         [("bold", 0, 1), ("italic", 2, 1), ("underline", 4, 1), ("strikethrough", 6, 1),
          ("spoiler", 8, 1)],
     ),
-    ("MarkdownV2", r"1\.5 `a.b` [x](a.cn/\))"): ("1.5 a.b x", [("code", 4, 3), ("text_link", 8, 1)]),
+    ("MarkdownV2", r"1\.5 `a.b` [x](a.cn/\))"): (
+        "1.5 a.b x",
+        [("code", 4, 3), ("text_link", 8, 1)],
+    ),
     ("MarkdownV2", ">a\n>b\nc"): ("a\nb\nc", [("blockquote", 0, 3)]),
     ("MarkdownV2", "```py\nx\n```"): ("x", [("pre", 0, 1)]),
     ("Markdown", "*b* _i_ `c` [x](a.cn)"): (
@@ -84,10 +87,14 @@ class TestFormatText:
     def test_reads_any_escaped_text_as_it_was(self, text: str) -> None:
         assert format_text(html.escape(text), parse_mode="HTML") == format_text(text)
 
-    @given(st.text(st.characters(codec="utf-8"), max_size=60), st.sampled_from(["MarkdownV2", "HTML"]))
+    @given(
+        st.text(st.characters(codec="utf-8"), max_size=60), st.sampled_from(["MarkdownV2", "HTML"])
+    )
     def test_keeps_every_entity_inside_the_text(self, text: str, mode: str) -> None:
         try:
-            shown, entities = format_text(f"<b>{text}</b>" if mode == "HTML" else text, parse_mode=mode)
+            shown, entities = format_text(
+                f"<b>{text}</b>" if mode == "HTML" else text, parse_mode=mode
+            )
         except Refusal:
             return
         length = len(shown.encode("utf-16-le")) // 2
