@@ -48,17 +48,17 @@ def prepared() -> Iterator[Settings]:
 
 def act(work: Act[T]) -> T:
     """Do one thing in one transaction and return its result."""
-    from bot.clock import SystemClock
+    from bot.clock import Clock, SystemClock
     from bot.demo.clock import FollowedClock
     from core.db import Database
 
     async def run(settings: Settings) -> T:
         database = Database(settings.database_url, pool_size=2)
         try:
-            clock = SystemClock()
+            clock: Clock = SystemClock()
             if settings.demo_clock:
-                clock = FollowedClock.at_start()
-                await clock.read(database)
+                clock = followed = FollowedClock.at_start()
+                await followed.read(database)
             async with database.transaction() as session:
                 return await work(session, clock.now())
         finally:

@@ -1,7 +1,7 @@
 """The three markup languages of the Bot API, with the errors they give."""
 
 import re
-from collections.abc import Iterator
+import sys
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,9 +38,11 @@ ATTRIBUTES: Final = {
 ARGUMENTS: Final = {"text_link": "url", "pre": "language", "custom_emoji": "custom_emoji_id"}
 NAMED: Final = {"lt": "<", "gt": ">", "amp": "&", "quot": '"'}
 REFERENCE: Final = re.compile(r"&(?:#x([0-9a-fA-F]+)|#(\d+)|(lt|gt|amp|quot));")
-ATTRIBUTE: Final = re.compile(
-    r"\s*([^\s=>/\"']*)(?:\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([A-Za-z0-9.-]*)(?=[\s>]|$)))?"
-)
+TAG_NAME: Final = re.compile(r"<([^\s>]*)")
+ATTRIBUTE_NAME: Final = re.compile(r"[^\s=>/\"']*")
+ATTRIBUTE_VALUE: Final = re.compile(r"\"([^\"]*)\"?|'([^']*)'?|([A-Za-z0-9.-]*)(?=[\s>]|$)")
+SPACE: Final = re.compile(r"\s*")
+SURROGATES: Final = range(0xD800, 0xE000)
 RESERVED: Final = "_*[]()~`>#+-=|{}.!"
 # Openings in the order in which they are looked for, with their ends.
 MARKS: Final = (
@@ -121,19 +123,14 @@ def decode_references(text: str) -> str:
         if match[3]:
             return NAMED[match[3]]
         code = int(match[1], 16) if match[1] else int(match[2])
-        known = 0 < code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF
-        return chr(code) if known else match[0]
+        is_character = 0 < code <= sys.maxunicode and code not in SURROGATES
+        return chr(code) if is_character else match[0]
 
     return REFERENCE.sub(decoded, text)
 
 
 def parse_html(source: str) -> Draft:
-    """
-    Read Telegram's HTML.
-
-    Raises:
-        Refusal: a tag is unknown, unclosed or out of order.
-    """
+    """Read Telegram's HTML."""
     draft = Draft(source)
     at = 0
     while at < len(source):
@@ -144,46 +141,56 @@ def parse_html(source: str) -> Draft:
         at = _end_tag(draft, cut) if source.startswith("</", cut) else _start_tag(draft, cut)
     if draft.stack:
         tag = draft.stack[-1].kind
-        raise Refusal(f'can\'t parse entities: Can\'t find end tag corresponding to start tag "{tag}"')
+        raise Refusal(
+            f"can't parse entities: Can't find end tag corresponding to start tag \"{tag}\""
+        )
     return draft
 
 
 def _start_tag(draft: Draft, at: int) -> int:
     source = draft.source
-    match = re.compile(r"<([^\s>]*)").match(source, at)
+    match = TAG_NAME.match(source, at)
     if match is None or match.end() == len(source):
         raise draft.fail("Unclosed start tag", at)
     tag = match[1].lower()
     if tag not in TAGS:
         raise draft.fail(f'Unsupported start tag "{tag}"', at)
-    argument, end = "", match.end()
-    for name, value, end in _attributes(draft, tag, at, match.end()):  # noqa: B007 - the last one counts
-        wanted, prefix = ATTRIBUTES.get(tag, ("", ""))
-        if name == wanted and value.startswith(prefix):
-            argument = value.removeprefix(prefix) or ("1" if tag == "blockquote" else "")
+    argument, wanted = "", ATTRIBUTES.get(tag, ("", ""))
+    place = _after_space(source, match.end())
+    while not source.startswith(">", place):
+        name, value, place = _attribute(draft, tag, at, place)
+        if name == wanted[0] and value.startswith(wanted[1]):
+            argument = value.removeprefix(wanted[1]) or ("1" if tag == "blockquote" else "")
     if tag == "span" and argument != "spoiler":
         raise draft.fail('Tag "span" must have class "tg-spoiler"', at)
     draft.open(tag, at, argument)
-    return source.index(">", end) + 1
+    return place + 1
 
 
-def _attributes(draft: Draft, tag: str, at: int, place: int) -> Iterator[tuple[str, str, int]]:
-    """Yield name, value and end of each attribute until the tag is closed."""
-    source = draft.source
-    while True:
-        rest = source[place:].lstrip()
-        if rest.startswith(">"):
-            return
-        match = ATTRIBUTE.match(source, place)
-        if not rest or match is None or match.end() == len(source):
-            raise draft.fail(f'Unclosed start tag "{tag}"' if rest else "Unclosed start tag", at)
-        if not match[1]:
-            raise draft.fail(f'Empty attribute name in the tag "{tag}"', at)
-        if source[match.end() :].lstrip().startswith("="):
-            raise draft.fail("Unexpected end of name token", match.end())
-        place = match.end()
-        value = next((group for group in match.groups()[1:] if group is not None), "")
-        yield match[1].lower(), decode_references(value), place
+def _attribute(draft: Draft, tag: str, at: int, place: int) -> tuple[str, str, int]:
+    """Read one attribute; answer with its name, its value and where the next one may begin."""
+    source, value = draft.source, ""
+    name = ATTRIBUTE_NAME.match(source, place)
+    if name is None or not name[0]:
+        raise draft.fail(f'Empty attribute name in the tag "{tag}"', at)
+    place = _after_space(source, name.end())
+    if source.startswith("=", place):
+        place = _after_space(source, place + 1)
+        found = ATTRIBUTE_VALUE.match(source, place)
+        if found is None:
+            raise draft.fail("Unexpected end of name token", place)
+        if place < found.end() == len(source):
+            raise draft.fail("Unclosed start tag", at)
+        value = found[1] or found[2] or (found[3] or "").lower()
+        place = _after_space(source, found.end())
+    if place == len(source):
+        raise draft.fail(f'Unclosed start tag "{tag}"', at)
+    return name[0].lower(), decode_references(value), place
+
+
+def _after_space(source: str, place: int) -> int:
+    match = SPACE.match(source, place)
+    return match.end() if match else place
 
 
 def _end_tag(draft: Draft, at: int) -> int:
@@ -231,12 +238,7 @@ def _link(url: str) -> str:
 
 
 def parse_markdown(source: str) -> Draft:
-    """
-    Read the legacy Markdown.
-
-    Raises:
-        Refusal: an entity has no end.
-    """
+    """Read the legacy Markdown."""
     draft = Draft(source)
     at = 0
     while at < len(source):
@@ -286,12 +288,7 @@ def _language(source: str, start: int) -> tuple[int, str]:
 
 
 def parse_markdown_v2(source: str) -> Draft:
-    """
-    Read MarkdownV2.
-
-    Raises:
-        Refusal: a reserved character is not escaped, or an entity has no end.
-    """
+    """Read MarkdownV2."""
     draft = Draft(source)
     at = 0
     while at < len(source):
