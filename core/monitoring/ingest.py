@@ -146,7 +146,7 @@ async def store_batch(
 
     The same batch again changes nothing. Batches of one gateway wait for each other, and only
     one gateway writes a meter, so no alarm is raised twice. The alarms raised and ended are in
-    the receipt; until somebody takes them up, `list_untaken_alarms` returns them.
+    the receipt; in their rows it stands that nobody has taken them up.
     """
     await lock_for_transaction(session, f"gateway:{gateway_id}")
     serials = {item.serial for item in readings} | {item.serial for item in samples}
