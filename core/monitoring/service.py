@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core import audit
 from core.accounts import service as accounts
 from core.accounts.models import Service
+from core.accounts.service import Place
 from core.db import lock_for_transaction
 from core.errors import DomainError
 from core.monitoring.models import Meter, Reading, ReadingStatus, Source
@@ -170,6 +171,21 @@ async def find_meter_of(session: AsyncSession, *, person_id: int, meter_id: int)
     return meter
 
 
+async def list_meters_of(
+    session: AsyncSession, *, person_id: int
+) -> list[tuple[Place, MeterFacts]]:
+    """Return the working meters at the places that a person has a right on, by place."""
+    places = {
+        place.service_point_id: place
+        for place in await accounts.list_places(session, person_id=person_id)
+    }
+    meters = await find_meters(
+        session, Meter.service_point_id.in_(list(places)) & Meter.removed_at.is_(None)
+    )
+    by_point = {meter.service_point_id: meter for meter in meters}
+    return [(place, by_point[point]) for point, place in places.items() if point in by_point]
+
+
 async def _require_right(
     session: AsyncSession, meter: MeterFacts, *, person_id: int | None
 ) -> None:
@@ -263,9 +279,7 @@ async def _check_usual(
         usual = max(usual, went * meter.multiplier / days)
     factor = use / max(_days(taken_at - previous.taken_at), Decimal(1)) / usual
     if factor > UNUSUAL_FACTOR:
-        raise ReadingUnusual(
-            factor=factor.quantize(Decimal(1), rounding=ROUND_HALF_UP), use=use, value=meter.serial
-        )
+        raise ReadingUnusual(factor=factor.quantize(Decimal(1), rounding=ROUND_HALF_UP), use=use)
 
 
 def _days(span: timedelta) -> Decimal:
