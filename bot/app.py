@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import psycopg
 import structlog
@@ -17,7 +18,7 @@ from telegram import Bot, PreCheckoutQuery
 from bot import inbox, routes, works
 from bot.api import server
 from bot.clock import Clock
-from bot.delivery import Sender
+from bot.delivery import LIMITS, Limits, Sender
 from bot.inbox import Inbox
 from bot.intake import ALLOWED_UPDATES, WEBHOOK_PATH, Intake, secret_for
 from bot.profile import introduce, render_commands
@@ -40,26 +41,29 @@ class WebServer(uvicorn.Server):
         yield
 
 
-def build_bot(settings: Settings) -> Bot:
-    """Return the client of the chat, on the faster transport."""
+def build_bot(settings: Settings, *, transport: Transport, polling: Transport) -> Bot:
+    """Return the client of the chat; it asks Telegram nothing yet."""
     return Bot(
         settings.telegram_token.get_secret_value(),
         base_url=settings.telegram_base_url,
         base_file_url=settings.telegram_base_file_url,
-        request=Transport(),
-        get_updates_request=Transport(connections=1),
+        request=transport,
+        get_updates_request=polling,
     )
 
 
 class Service:
     """Everything one process runs, by its roles."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, *, limits: Limits = LIMITS, ring_seconds: int = 5
+    ) -> None:
         self.settings = settings
+        self.limits = limits
         self.clock = clock
         self.database = Database(settings.database_url)
         self.tasks = Tasks(self.database, clock, works=works.WORKS)
-        self.timetable = Timetable(self.database, clock, jobs=works.JOBS)
+        self.timetable = Timetable(self.database, clock, jobs=works.JOBS, seconds=ring_seconds)
         self.bot: Bot | None = None
         self._wakers: dict[str, Callable[[], None]] = {}
 
@@ -82,7 +86,7 @@ class Service:
             if "web" in roles:
                 await self._open_web(stack, intake)
             if intake is not None:
-                await self._begin_intake(stack, intake)
+                self._start(stack, partial(self._take_updates, intake))
             yield
 
     def _start(self, stack: AsyncExitStack, work: Callable[[], Awaitable[None]]) -> None:
@@ -97,7 +101,10 @@ class Service:
 
     async def _open_chat(self, stack: AsyncExitStack) -> Intake:
         settings = self.settings
-        self.bot = await stack.enter_async_context(build_bot(settings))
+        transport, polling = Transport(), Transport(connections=1)
+        stack.push_async_callback(transport.shutdown)
+        stack.push_async_callback(polling.shutdown)
+        self.bot = build_bot(settings, transport=transport, polling=polling)
         provider_token = settings.telegram_provider_token.get_secret_value()
         sender = Sender(
             self.database,
@@ -105,6 +112,7 @@ class Service:
             self.bot,
             renderers={**routes.RENDERERS, "menu.commands": render_commands},
             provider_token=provider_token,
+            limits=self.limits,
         )
         conversation = routes.Conversation(self.bot, default_locale=settings.locale)
         updates = Inbox(
@@ -120,18 +128,18 @@ class Service:
             checkout=self._checkout,
         )
 
-    async def _begin_intake(self, stack: AsyncExitStack, intake: Intake) -> None:
+    async def _take_updates(self, intake: Intake) -> None:
+        """Present the bot and let updates come; a Telegram out of reach keeps nothing else up."""
         assert self.bot is not None  # noqa: S101 (an intake has a bot)
-        await introduce(self.bot)
         if self.settings.public_url:
             await self.bot.set_webhook(
                 self.settings.public_url.rstrip("/") + WEBHOOK_PATH,
                 secret_token=self._webhook_secret(),
                 allowed_updates=ALLOWED_UPDATES,
             )
-        else:
-            await self.bot.delete_webhook()
-            self._start(stack, intake.poll)
+            await introduce(self.bot)
+            await asyncio.Event().wait()
+        await asyncio.gather(introduce(self.bot), intake.poll())
 
     async def _checkout(self, query: PreCheckoutQuery) -> None:
         await query.answer(ok=False, error_message="not yet")

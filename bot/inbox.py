@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,6 +22,7 @@ log = structlog.get_logger()
 TRIES_MAX = 3
 KEPT = timedelta(days=30)
 WAKE = "shuidian_inbox"
+IDLE_SECONDS = 1.0
 
 
 class StoredUpdate(Base):
@@ -52,11 +53,23 @@ def chat_of(payload: dict[str, Any]) -> str:
     for part in payload.values():
         if isinstance(part, dict):
             message = part.get("message") if "data" in part else part
-            if isinstance(message, dict) and "chat" in message:
-                return str(message["chat"]["id"])
-            if "from" in part:
-                return str(part["from"]["id"])
+            for owner, source in (("chat", message), ("from", part)):
+                with contextlib.suppress(KeyError, TypeError):
+                    return str(source[owner]["id"])  # type: ignore[index]  # that is suppressed
     return ""
+
+
+def storable(value: Any) -> Any:  # noqa: ANN401 (any JSON)
+    """Return JSON without what no text column takes: NUL and halves of surrogate pairs."""
+    match value:
+        case str():
+            tidy = value.replace("\0", "\ufffd")
+            return tidy.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case dict():
+            return {storable(name): storable(item) for name, item in value.items()}
+        case list():
+            return [storable(item) for item in value]
+    return value
 
 
 async def store(
@@ -72,7 +85,7 @@ async def store(
                 {
                     "update_id": payload["update_id"],
                     "chat": chat_of(payload),
-                    "payload": payload,
+                    "payload": storable(payload),
                     "received_at": received_at,
                 }
                 for payload in payloads
@@ -91,7 +104,7 @@ async def store(
 class Handled:
     """What handling an update asks to be done once its effect is committed."""
 
-    after: Callable[[], Awaitable[None]] | None = None
+    after: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
 Handler = Callable[[AsyncSession, dict[str, Any], datetime], Awaitable[Handled]]
@@ -115,19 +128,22 @@ class Inbox:
         self._handle = handle
         self._refuse = refuse
         self._workers = workers
-        self._wake = asyncio.Event()
+        self._woken = asyncio.Semaphore(0)
+        self._answering: set[asyncio.Task[None]] = set()
 
     def wake(self) -> None:
-        """Look for updates now."""
-        self._wake.set()
+        """Have one worker look for updates now; it wakes the next when it finds one."""
+        if self._woken.locked():
+            self._woken.release()
 
     async def run(self) -> None:
         """Handle updates until cancelled."""
-        await asyncio.gather(*(self._work() for _ in range(self._workers)))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._workers):
+                group.create_task(self._work())
 
     async def _work(self) -> None:
         while True:
-            self._wake.clear()
             try:
                 found = await self.handle_one()
             except Exception:
@@ -136,9 +152,7 @@ class Inbox:
                 await asyncio.sleep(1)
             if not found:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), timeout=1)
-            else:
-                self._wake.set()
+                    await asyncio.wait_for(self._woken.acquire(), timeout=IDLE_SECONDS)
 
     async def handle_one(self) -> bool:
         """Handle the oldest waiting update that is the first of its chat; tell if there was one."""
@@ -150,6 +164,7 @@ class Inbox:
                 stored = await self._claim(session)
                 if stored is None:
                     return False
+                self.wake()
                 update_id = stored.update_id
                 try:
                     async with session.begin_nested():
@@ -163,7 +178,9 @@ class Inbox:
             log.exception("inbox.update_failed", update_id=update_id)
             handled = await self._count_failure(update_id, now=now, error=error)
         if handled.after is not None:
-            await handled.after()
+            task = asyncio.create_task(handled.after())
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
         return True
 
     async def _claim(self, session: AsyncSession) -> StoredUpdate | None:
@@ -199,7 +216,12 @@ class Inbox:
             if stored.tries < TRIES_MAX:
                 return Handled()
             stored.parked_at = now
-            return await self._refuse(session, stored.payload, now, error)
+            try:
+                async with session.begin_nested():
+                    return await self._refuse(session, stored.payload, now, error)
+            except Exception:
+                log.exception("inbox.no_apology", update_id=update_id)
+            return Handled()
 
 
 async def forget_old(session: AsyncSession, *, now: datetime) -> None:

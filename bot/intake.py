@@ -58,11 +58,21 @@ class Intake:
         task.add_done_callback(self._asked.discard)
 
     async def poll(self) -> None:
-        """Ask Telegram for updates until cancelled; what is stored is confirmed by the next ask."""
+        """
+        Ask Telegram for updates until cancelled; what is stored is confirmed by the next ask.
+
+        Telegram lets only one ask at a time, so of all replicas one does.
+        """
+        async with self._database.sole("shuidian.poller"):
+            await self._poll()
+
+    async def _poll(self) -> None:
         offset: int | None = None
         wait = 1.0
         while True:
             try:
+                if offset is None:
+                    await self._bot.delete_webhook()
                 updates = await self._bot.get_updates(
                     offset=offset,
                     timeout=POLL_SECONDS,
@@ -95,7 +105,12 @@ class Intake:
             given = x_telegram_bot_api_secret_token.encode()
             if not hmac.compare_digest(given, secret.encode()):
                 raise HTTPException(403)
-            await self.take([await request.json()])
+            try:
+                payload = await request.json()
+                payload["update_id"] = int(payload["update_id"])
+            except (KeyError, RecursionError, TypeError, ValueError):
+                raise HTTPException(400) from None  # nothing that Telegram sends
+            await self.take([payload])
             return {"ok": True}
 
         return router

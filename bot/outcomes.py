@@ -34,7 +34,11 @@ UNKNOWN_RETRIES: Mapping[Lane, tuple[int, timedelta]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What became of a delivery; `again_at` is set when it is tried again."""
+    """
+    What became of a delivery; `again_at` is set when it is tried again.
+
+    An attempt counts unless Telegram surely did not take the message and asked us to wait.
+    """
 
     outcome: Outcome
     message_ref: int | None = None
@@ -42,6 +46,7 @@ class Result:
     again_at: datetime | None = None
     unreachable: bool = False
     migrated_to: str | None = None
+    counts: bool = True
 
 
 def seconds_to_wait(error: RetryAfter) -> float:
@@ -54,7 +59,7 @@ def outcome_of(error: TelegramError, *, lane: Lane, attempts: int, now: datetime
     reason = f"{type(error).__name__}: {error}"[:500]
     match error:
         case RetryAfter():
-            result = Result(outcome=Outcome.POSTPONED, error=reason, again_at=now)
+            result = Result(outcome=Outcome.POSTPONED, error=reason, again_at=now, counts=False)
         case ChatMigrated():
             moved = str(error.new_chat_id)
             result = Result(

@@ -1,12 +1,14 @@
 """A real PostgreSQL for every test: one server a run, one fresh database a test."""
 
 import asyncio
+import contextlib
 import os
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
+from typing import Any, TypeVar
 
 import psycopg
 import pytest
@@ -15,6 +17,8 @@ from sqlalchemy.engine import make_url
 from core.db import Database
 from core.monitoring.partitions import ensure_months
 from tests.world import World, build_world
+
+T = TypeVar("T")
 
 
 def _admin(url: str) -> psycopg.Connection:
@@ -44,11 +48,16 @@ def template(server_url: str) -> Iterator[str]:
         admin.execute(f"CREATE DATABASE {name}")
         try:
             upgrade(_url(server_url, name))
-            with ThreadPoolExecutor() as pool:  # its own loop: this fixture may run beside one
-                pool.submit(asyncio.run, _make_months(_url(server_url, name))).result()
+            _apart(_make_months(_url(server_url, name)))
             yield name
         finally:
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _apart(work: Coroutine[Any, Any, T]) -> T:
+    """Run work on a loop of its own: session fixtures may be made beside a running one."""
+    with ThreadPoolExecutor() as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 async def _make_months(url: str) -> None:
@@ -63,15 +72,41 @@ def _url(server_url: str, name: str) -> str:
     return make_url(server_url).set(database=name).render_as_string(hide_password=False)
 
 
-@pytest.fixture
-def database_url(server_url: str, template: str) -> Iterator[str]:
+@contextlib.contextmanager
+def _cloned(server_url: str, template: str) -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex[:12]}"
     with _admin(server_url) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         try:
-            yield _url(server_url, name)
+            yield name
         finally:
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def peopled(server_url: str, template: str) -> Iterator[tuple[str, World]]:
+    """A template in which the world is built already."""
+
+    async def build(url: str) -> World:
+        database = Database(url)
+        try:
+            return await build_world(database)
+        finally:
+            await database.close()
+
+    with _cloned(server_url, template) as name:
+        yield name, _apart(build(_url(server_url, name)))
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest, server_url: str) -> Iterator[str]:
+    """A fresh database; with the world in it, if the test asks for the world too."""
+    if "world" in request.fixturenames:
+        source = request.getfixturevalue("peopled")[0]
+    else:
+        source = request.getfixturevalue("template")
+    with _cloned(server_url, source) as name:
+        yield _url(server_url, name)
 
 
 @pytest.fixture
@@ -82,6 +117,6 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def world(database: Database) -> World:
+def world(peopled: tuple[str, World]) -> World:
     """A street with two homes, both services, a neighbour, a technician and two managers."""
-    return await build_world(database)
+    return peopled[1]
