@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 from telegram import Bot, PreCheckoutQuery
 
-from bot import inbox, routes, works
+from bot import routes, works
 from bot.api import server
 from bot.clock import Clock
 from bot.delivery import LIMITS, Limits, Sender
@@ -65,7 +65,6 @@ class Service:
         self.tasks = Tasks(self.database, clock, works=works.WORKS)
         self.timetable = Timetable(self.database, clock, jobs=works.JOBS, seconds=ring_seconds)
         self.bot: Bot | None = None
-        self._wakers: dict[str, Callable[[], None]] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -81,8 +80,6 @@ class Service:
                 self._start(stack, self.tasks.run)
                 self.timetable.start()
                 stack.callback(self.timetable.stop)
-            if self._wakers:
-                self._start(stack, self._listen)
             if "web" in roles:
                 await self._open_web(stack, intake)
             if intake is not None:
@@ -118,7 +115,7 @@ class Service:
         updates = Inbox(
             self.database, self.clock, handle=conversation.handle, refuse=conversation.refuse
         )
-        self._wakers = {notices.WAKE: sender.wake, inbox.WAKE: updates.wake}
+        self._start(stack, partial(self._listen, sender.wake))
         self._start(stack, sender.run)
         self._start(stack, updates.run)
         return Intake(
@@ -126,6 +123,7 @@ class Service:
             self.clock,
             self.bot,
             checkout=self._checkout,
+            wake=updates.wake,
         )
 
     async def _take_updates(self, intake: Intake) -> None:
@@ -172,18 +170,17 @@ class Service:
         """Return the HTTP side: the admin API, the gateways' API and the back office."""
         return server.build(self.database, self.clock, tasks=self.tasks, settings=self.settings)
 
-    async def _listen(self) -> None:
-        """Wake the inbox and the sender when another connection has committed work for them."""
+    async def _listen(self, wake: Callable[[], None]) -> None:
+        """Wake the sender when any process has committed something to be sent."""
         url = make_url(self.settings.database_url).set(drivername="postgresql")
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(
                     url.render_as_string(hide_password=False), autocommit=True
                 ) as connection:
-                    for channel in self._wakers:
-                        await connection.execute(f"LISTEN {channel}")
-                    async for notification in connection.notifies():
-                        self._wakers[notification.channel]()
+                    await connection.execute(f"LISTEN {notices.WAKE}")
+                    async for _ in connection.notifies():
+                        wake()
             except psycopg.OperationalError:
                 log.warning("listen.lost")
                 await asyncio.sleep(1)

@@ -5,10 +5,11 @@ import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import structlog
 from aiolimiter import AsyncLimiter
-from sqlalchemy import Select, or_, select, text, update
+from sqlalchemy import Select, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import aliased
@@ -34,6 +35,7 @@ REPLIES_AT_ONCE = 10
 IDLE_SECONDS = 1.0
 STOP_SECONDS = 5.0
 OPEN = (Outcome.DUE, Outcome.POSTPONED)
+REPLY = "reply"  # the kind of message whose words are in its params
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +72,12 @@ class Job:
     outgoing: Outgoing
 
 
-async def render_reply(
-    _session: AsyncSession, _reader: Reader, params: dict[str, object]
-) -> Outgoing:
+def reply_of(params: Mapping[str, Any]) -> Outgoing:
     """Return an answer whose words were chosen in the turn itself."""
     return Outgoing(
-        text=str(params["text"]),
-        keyboard=keyboard_from_json(params.get("keyboard") or []),  # type: ignore[arg-type]  # ours
-        reply_keys=params.get("reply_keys"),  # type: ignore[arg-type]  # ours
+        text=params["text"],
+        keyboard=keyboard_from_json(params.get("keyboard") or []),
+        reply_keys=params.get("reply_keys"),
     )
 
 
@@ -97,7 +97,7 @@ class Sender:
         self._database = database
         self._clock = clock
         self._bot = bot
-        self._renderers: Mapping[str, Render] = {**renderers, "reply": render_reply}
+        self._renderers = renderers
         self._provider_token = provider_token
         self._wake = asyncio.Event()
         self._busy: set[int] = set()
@@ -134,16 +134,13 @@ class Sender:
 
     async def _round(self, lock: AsyncConnection) -> None:
         self._wake.clear()
-        await lock.execute(text("SELECT 1"))  # fails when the hold was lost
         if self._lost:
             await self._settle_interrupted()
             self._lost = False
-        taken = await self._claim()
-        for delivery_id, contact_id, lane in taken:
+        for delivery_id, contact_id, lane in await self._claim(lock):
             self._start(delivery_id, contact_id, lane)
-        if not taken:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), timeout=IDLE_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), timeout=IDLE_SECONDS)
 
     def _start(self, delivery_id: int, contact_id: int, lane: Lane) -> None:
         self._busy.add(contact_id)
@@ -162,31 +159,30 @@ class Sender:
 
         task.add_done_callback(done)
 
-    async def _claim(self) -> list[tuple[int, int, Lane]]:
-        """Take due deliveries, at most one a contact; some places are kept free for replies."""
+    async def _claim(self, lock: AsyncConnection) -> list[tuple[int, int, Lane]]:
+        """
+        Take due deliveries, at most one a contact; some places are kept free for replies.
+
+        This goes over the connection that holds the lock: whoever lost the hold takes nothing.
+        """
         now = self._clock.now()
         others_free = AT_ONCE - (len(self._tasks) - self._replies)
         free = {True: REPLIES_AT_ONCE - self._replies, False: others_free}
         lanes = [lane for lane in Lane if free[lane is Lane.REPLY] > 0 and not self._is_held(lane)]
         busy = {contact for contact in self._paused_chats if self._is_held(Lane.REPLY, contact)}
         taken: dict[int, tuple[int, int, Lane]] = {}
-        async with self._database.transaction() as session:
-            rows = await session.execute(_next_due(lanes, now=now, busy=self._busy | busy))
-            for delivery_id, contact_id, number in rows:
-                lane = Lane(number)
-                if contact_id not in taken and free[lane is Lane.REPLY] > 0:
-                    free[lane is Lane.REPLY] -= 1
-                    taken[contact_id] = (delivery_id, contact_id, lane)
-            if taken:
-                await session.execute(
-                    update(Delivery)
-                    .where(Delivery.id.in_([delivery_id for delivery_id, _, _ in taken.values()]))
-                    .values(
-                        outcome=Outcome.SENDING,
-                        claimed_at=now,
-                        attempts=Delivery.attempts + 1,
-                    )
-                )
+        rows = await lock.execute(_next_due(lanes, now=now, busy=self._busy | busy))
+        for delivery_id, contact_id, number in rows:
+            lane = Lane(number)
+            if contact_id not in taken and free[lane is Lane.REPLY] > 0:
+                free[lane is Lane.REPLY] -= 1
+                taken[contact_id] = (delivery_id, contact_id, lane)
+        if taken:
+            await lock.execute(
+                update(Delivery)
+                .where(Delivery.id.in_([delivery_id for delivery_id, _, _ in taken.values()]))
+                .values(outcome=Outcome.SENDING, claimed_at=now, attempts=Delivery.attempts + 1)
+            )
         return list(taken.values())
 
     async def _deliver(self, delivery_id: int) -> None:
@@ -194,45 +190,53 @@ class Sender:
         if job is None:
             return
         result = await self._send(job)
-        await self._record(job, result)
+        await self._record(job.id, result, contact_id=job.contact_id, card=job.card)
 
     async def _prepare(self, delivery_id: int) -> Job | None:
-        now = self._clock.now()
-        async with self._database.transaction() as session:
-            delivery = await session.get_one(Delivery, delivery_id)
-            contact = await session.get_one(Contact, delivery.contact_id)
-            if contact.unreachable_since is not None and delivery.lane != Lane.REPLY:
-                delivery.outcome = Outcome.BLOCKED
-                return None
-            try:
-                async with session.begin_nested():
-                    outgoing = await self._render(session, delivery, now)
-            except Exception as error:
-                log.exception("delivery.render_failed", kind=delivery.kind, delivery=delivery.id)
-                delivery.outcome = Outcome.FAILED
-                delivery.error = f"{type(error).__name__}: {error}"[:500]
-                return None
-            if outgoing is None:
-                delivery.outcome = Outcome.SUPERSEDED
-                return None
-            edit = delivery.params.get("edit")
-            if delivery.card is not None:
-                shown = await session.get(Card, (contact.id, delivery.card))
-                edit = int(shown.message_ref) if shown is not None else None
-            return Job(
-                id=delivery.id,
-                contact_id=contact.id,
-                lane=Lane(delivery.lane),
-                attempts=delivery.attempts,
-                address=contact.address,
-                edit=edit,
-                card=delivery.card,
-                outgoing=outgoing,
-            )
+        """Return what is to be sent, or nothing when it shall not be or cannot be made."""
+        try:
+            async with self._database.transaction() as session:
+                return await self._make(session, delivery_id)
+        except Exception as error:
+            log.exception("delivery.render_failed", delivery=delivery_id)
+            await self._record(delivery_id, outcomes.not_made(error, now=self._clock.now()))
+            return None
 
-    async def _render(
-        self, session: AsyncSession, delivery: Delivery, now: datetime
-    ) -> Outgoing | None:
+    async def _make(self, session: AsyncSession, delivery_id: int) -> Job | None:
+        delivery, contact, shown = (
+            await session.execute(
+                select(Delivery, Contact, Card.message_ref)
+                .join(Contact, Contact.id == Delivery.contact_id)
+                .join(
+                    Card,
+                    (Card.contact_id == Contact.id) & (Card.card == Delivery.card),
+                    isouter=True,
+                )
+                .where(Delivery.id == delivery_id)
+            )
+        ).one()
+        if contact.unreachable_since is not None and delivery.lane != Lane.REPLY:
+            delivery.outcome = Outcome.BLOCKED
+            return None
+        if delivery.kind == REPLY:
+            outgoing: Outgoing | None = reply_of(delivery.params)
+        else:
+            outgoing = await self._render(session, delivery)
+        if outgoing is None:
+            delivery.outcome = Outcome.SUPERSEDED
+            return None
+        return Job(
+            id=delivery.id,
+            contact_id=contact.id,
+            lane=Lane(delivery.lane),
+            attempts=delivery.attempts,
+            address=contact.address,
+            edit=delivery.params.get("edit") if shown is None else int(shown),
+            card=delivery.card,
+            outgoing=outgoing,
+        )
+
+    async def _render(self, session: AsyncSession, delivery: Delivery) -> Outgoing | None:
         speaker = await accounts.get_speaker(session, contact_id=delivery.contact_id)
         operator = await accounts.get_operator(session)
         reader = Reader(
@@ -240,7 +244,7 @@ class Sender:
             contact_id=speaker.contact_id,
             roles=speaker.roles,
             texts=Texts(speaker.locale, timezone=operator.timezone, currency=operator.currency),
-            now=now,
+            now=self._clock.now(),
         )
         return await self._renderers[delivery.kind](session, reader, delivery.params)
 
@@ -295,35 +299,36 @@ class Sender:
             await self._bulk.acquire()
         await self._overall.acquire()
 
-    async def _record(self, job: Job, result: Result) -> None:
+    async def _record(
+        self, delivery_id: int, result: Result, *, contact_id: int = 0, card: str | None = None
+    ) -> None:
         now = self._clock.now()
+        values: dict[str, Any] = {"outcome": result.outcome, "error": result.error}
+        if not result.counts:
+            values["attempts"] = Delivery.attempts - 1
+        if result.again_at is not None:
+            values["due_at"] = result.again_at
+        if result.outcome is Outcome.SENT:
+            values["sent_at"] = now
+        if result.message_ref is not None:
+            values["message_ref"] = str(result.message_ref)
         async with self._database.transaction() as session:
-            delivery = await session.get_one(Delivery, job.id)
-            delivery.outcome = result.outcome
-            delivery.error = result.error
-            delivery.attempts -= not result.counts
-            if result.again_at is not None:
-                delivery.due_at = result.again_at
-            if result.message_ref is not None:
-                delivery.sent_at = now
-                delivery.message_ref = str(result.message_ref)
-            if result.message_ref is not None and job.card is not None:
+            await session.execute(
+                update(Delivery).where(Delivery.id == delivery_id).values(**values)
+            )
+            if card is not None and result.message_ref is not None:
                 await session.execute(
                     insert(Card)
-                    .values(
-                        contact_id=job.contact_id,
-                        card=job.card,
-                        message_ref=str(result.message_ref),
-                    )
+                    .values(contact_id=contact_id, card=card, message_ref=values["message_ref"])
                     .on_conflict_do_update(
                         index_elements=["contact_id", "card"],
-                        set_={"message_ref": str(result.message_ref)},
+                        set_={"message_ref": values["message_ref"]},
                     )
                 )
             if result.unreachable:
-                await accounts.set_unreachable(session, contact_id=job.contact_id, since=now)
+                await accounts.set_unreachable(session, contact_id=contact_id, since=now)
             if result.migrated_to is not None:
-                contact = await session.get_one(Contact, job.contact_id)
+                contact = await session.get_one(Contact, contact_id)
                 contact.address = result.migrated_to
 
     async def _settle_interrupted(self) -> None:

@@ -32,7 +32,16 @@ def secret_for(token: str) -> str:
 class Intake:
     """Stores updates in the inbox; a question before a payment is answered at once instead."""
 
-    def __init__(self, database: Database, clock: Clock, bot: Bot, *, checkout: Checkout) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        bot: Bot,
+        *,
+        checkout: Checkout,
+        wake: Callable[[int], None],
+    ) -> None:
+        self._wake = wake
         self._database = database
         self._clock = clock
         self._bot = bot
@@ -48,7 +57,8 @@ class Intake:
             else:
                 kept.append(payload)
         async with self._database.transaction() as session:
-            await inbox.store(session, payloads=kept, received_at=self._clock.now())
+            fresh = await inbox.store(session, payloads=kept, received_at=self._clock.now())
+        self._wake(fresh)
 
     def _answer_checkout(self, payload: dict[str, Any]) -> None:
         query = Update.de_json(payload, self._bot).pre_checkout_query

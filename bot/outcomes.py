@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from telegram.error import (
     BadRequest,
     ChatMigrated,
@@ -80,6 +82,14 @@ def outcome_of(error: TelegramError, *, lane: Lane, attempts: int, now: datetime
         case _:
             result = after_unknown(lane, attempts=attempts, now=now, reason=reason)
     return result
+
+
+def not_made(error: Exception, *, now: datetime) -> Result:
+    """Return what follows when a message could not be made: a lost database is no fault of it."""
+    reason = f"{type(error).__name__}: {error}"[:500]
+    if isinstance(error, OperationalError | PoolTimeout):
+        return Result(outcome=Outcome.POSTPONED, error=reason, again_at=now + NOT_SENT_RETRY)
+    return Result(outcome=Outcome.FAILED, error=reason)
 
 
 def after_unknown(lane: Lane, *, attempts: int, now: datetime, reason: str) -> Result:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -61,7 +61,7 @@ async def enqueue(
                 ]
             )
             .on_conflict_do_nothing(index_elements=["dedupe_key", "contact_id"])
-            .returning(Delivery.id)
+            .returning(func.pg_notify(WAKE, ""))
         )
         added = len(result.all())
     unreached = set(people) - {person_id for _, person_id in contacts}
@@ -82,8 +82,6 @@ async def enqueue(
             )
             .on_conflict_do_nothing(index_elements=["dedupe_key", "person_id"])
         )
-    if added:
-        await session.execute(text(f"NOTIFY {WAKE}"))
     return added
 
 
@@ -110,8 +108,8 @@ async def enqueue_for_contact(
             due_at=now,
         )
         .on_conflict_do_nothing(index_elements=["dedupe_key", "contact_id"])
+        .returning(func.pg_notify(WAKE, ""))
     )
-    await session.execute(text(f"NOTIFY {WAKE}"))
 
 
 async def refresh_card(
