@@ -2,14 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import structlog
 from aiolimiter import AsyncLimiter
-from sqlalchemy import Select, or_, select, update
+from sqlalchemy import Select, bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import aliased
@@ -171,7 +170,9 @@ class Sender:
         lanes = [lane for lane in Lane if free[lane is Lane.REPLY] > 0 and not self._is_held(lane)]
         busy = {contact for contact in self._paused_chats if self._is_held(Lane.REPLY, contact)}
         taken: dict[int, tuple[int, int, Lane]] = {}
-        rows = await lock.execute(_next_due(lanes, now=now, busy=self._busy | busy))
+        rows = await lock.execute(
+            NEXT_DUE, {"now": now, "lanes": lanes, "busy": sorted(self._busy | busy)}
+        )
         for delivery_id, contact_id, number in rows:
             lane = Lane(number)
             if contact_id not in taken and free[lane is Lane.REPLY] > 0:
@@ -350,11 +351,10 @@ class Sender:
                     delivery.due_at = now
 
 
-def _next_due(
-    lanes: Sequence[Lane], *, now: datetime, busy: Collection[int]
-) -> Select[int, int, int]:
+def _next_due() -> Select[int, int, int]:
     """Return the query for what may be sent now: in a lane, a chat's messages keep their order."""
     earlier = aliased(Delivery)
+    now = bindparam("now", type_=Delivery.due_at.type)
     waits_for_earlier = (
         select(earlier.id)
         .where(
@@ -371,10 +371,13 @@ def _next_due(
         .where(
             Delivery.outcome.in_(OPEN),
             Delivery.due_at <= now,
-            Delivery.lane.in_(lanes),
-            Delivery.contact_id.notin_(sorted(busy)),
+            Delivery.lane.in_(bindparam("lanes", expanding=True)),
+            Delivery.contact_id.notin_(bindparam("busy", expanding=True)),
             ~waits_for_earlier,
         )
         .order_by(Delivery.lane, Delivery.id)
         .limit((AT_ONCE + REPLIES_AT_ONCE) * len(Lane))
     )
+
+
+NEXT_DUE = _next_due()

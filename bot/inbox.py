@@ -156,7 +156,7 @@ class Inbox:
         handled = Handled()
         try:
             async with self._database.transaction() as session:
-                claimed = (await session.execute(_first_waiting())).first()
+                claimed = (await session.execute(FIRST_WAITING)).first()
                 if claimed is None:
                     return False
                 update_id = claimed.update_id
@@ -226,6 +226,9 @@ def _first_waiting() -> Select[int, dict[str, Any], None]:
     )
     key = func.hashtextextended(func.concat("chat:", first.c.chat), 0)
     return select(first.c.update_id, first.c.payload, func.pg_advisory_xact_lock(key))
+
+
+FIRST_WAITING = _first_waiting()
 
 
 async def forget_old(session: AsyncSession, *, now: datetime) -> None:
