@@ -1,29 +1,14 @@
-"""A real PostgreSQL for every test: one server a run, one fresh database a test."""
+"""A real PostgreSQL for every test: one server and one database a run, set back each time."""
 
-import asyncio
-import contextlib
 import os
-import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
-import psycopg
 import pytest
-from sqlalchemy.engine import make_url
 
 from core.db import Database
-from core.monitoring.partitions import ensure_months
-from tests.world import World, build_world
-
-T = TypeVar("T")
-
-
-def _admin(url: str) -> psycopg.Connection:
-    plain = make_url(url).set(drivername="postgresql", database="postgres")
-    return psycopg.connect(plain.render_as_string(hide_password=False), autocommit=True)
+from tests.databases import Reusable
+from tests.world import World
 
 
 @pytest.fixture(scope="session")
@@ -40,73 +25,17 @@ def server_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def template(server_url: str) -> Iterator[str]:
-    from bot.migrate import upgrade  # noqa: PLC0415 (tests without a database need no bot)
-
-    name = f"template_{uuid.uuid4().hex[:12]}"
-    with _admin(server_url) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-        try:
-            upgrade(_url(server_url, name))
-            _apart(_make_months(_url(server_url, name)))
-            yield name
-        finally:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _apart(work: Coroutine[Any, Any, T]) -> T:
-    """Run work on a loop of its own: session fixtures may be made beside a running one."""
-    with ThreadPoolExecutor() as pool:
-        return pool.submit(asyncio.run, work).result()
-
-
-async def _make_months(url: str) -> None:
-    """Make the months about `tests.world.NOON`, for tests that write readings directly."""
-    database = Database(url)
-    async with database.transaction() as session:
-        await ensure_months(session, [date(2026, month, 1) for month in range(9, 13)])
-    await database.close()
-
-
-def _url(server_url: str, name: str) -> str:
-    return make_url(server_url).set(database=name).render_as_string(hide_password=False)
-
-
-@contextlib.contextmanager
-def _cloned(server_url: str, template: str) -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with _admin(server_url) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        try:
-            yield name
-        finally:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture(scope="session")
-def peopled(server_url: str, template: str) -> Iterator[tuple[str, World]]:
-    """A template in which the world is built already."""
-
-    async def build(url: str) -> World:
-        database = Database(url)
-        try:
-            return await build_world(database)
-        finally:
-            await database.close()
-
-    with _cloned(server_url, template) as name:
-        yield name, _apart(build(_url(server_url, name)))
+def reusable(server_url: str) -> Iterator[Reusable]:
+    made = Reusable(server_url)
+    yield made
+    made.drop()
 
 
 @pytest.fixture
-def database_url(request: pytest.FixtureRequest, server_url: str) -> Iterator[str]:
-    """A fresh database; with the world in it, if the test asks for the world too."""
-    if "world" in request.fixturenames:
-        source = request.getfixturevalue("peopled")[0]
-    else:
-        source = request.getfixturevalue("template")
-    with _cloned(server_url, source) as name:
-        yield _url(server_url, name)
+def database_url(request: pytest.FixtureRequest, reusable: Reusable) -> str:
+    """A database as new; with the world in it, if the test asks for the world too."""
+    reusable.set_back("peopled" if "world" in request.fixturenames else "bare")
+    return reusable.url
 
 
 @pytest.fixture
@@ -117,6 +46,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def world(peopled: tuple[str, World]) -> World:
+def world(reusable: Reusable, database_url: str) -> World:
     """A street with two homes, both services, a neighbour, a technician and two managers."""
-    return peopled[1]
+    assert database_url
+    return reusable.world
