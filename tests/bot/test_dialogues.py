@@ -14,7 +14,7 @@ from core.accounts.models import Role, Staff
 from core.db import Database
 from core.outages.models import Outage
 from tests.chat import Message, Phone, buttons_of, text_of
-from tests.stage import Stage
+from tests.stage import TOKEN, Stage
 
 FORGED = [
     "",
@@ -67,14 +67,17 @@ async def steps(database: Database) -> list[tuple[str, int]]:
         return [(step, version) for step, version in rows]
 
 
-async def all_handled(database: Database) -> None:
+async def all_handled(stage: Stage, database: Database) -> None:
     """Wait until nothing waits, and make sure that nothing was parked."""
+    pending = f"{stage.settings.telegram_base_url}{TOKEN}/getWebhookInfo"
     async with asyncio.timeout(20):
         while True:
+            async with stage.http.get(pending) as answer:
+                waiting = (await answer.json())["result"]["pending_update_count"]
             async with database.transaction() as session:
                 updates = (await session.scalars(select(StoredUpdate))).all()
             assert [update.error for update in updates if update.parked_at] == []
-            if all(update.handled_at for update in updates):
+            if not waiting and all(update.handled_at for update in updates):
                 return
             await asyncio.sleep(0.05)
 
@@ -112,7 +115,7 @@ async def test_two_presses_at_once_send_one_notice(stage: Stage, database: Datab
     preview = await ask_for_confirmation(manager)
     await asyncio.gather(*(manager.press(preview, "Send to 2") for _ in range(5)))
     await customer.expect("N1001")
-    await all_handled(database)
+    await all_handled(stage, database)
 
     assert await count(database, Outage) == 1
     assert len(await stage.calls("answerCallbackQuery")) >= 5
@@ -126,7 +129,7 @@ async def test_a_button_of_an_earlier_step_changes_nothing(
     before = await steps(database)
     await manager.post("press_data", message_id=asked["message_id"], data="outsend:yes")
     await manager.post("press_data", message_id=asked["message_id"], data="outkind:planned")
-    await all_handled(database)
+    await all_handled(stage, database)
 
     assert await steps(database) == before
     assert await count(database, Outage) == 0
@@ -144,7 +147,7 @@ async def test_forged_buttons_change_nothing(stage: Stage, database: Database, p
     for data in FORGED:
         await forger.post("press_data", message_id=first["message_id"], data=data)
     await forger.post("press_data", message_id=999_999, data="go:help")
-    await all_handled(database)
+    await all_handled(stage, database)
 
     async with database.transaction() as session:
         versions = list(await session.scalars(select(Outage.version)))
@@ -173,7 +176,7 @@ async def test_wild_numbers_in_a_button_of_the_open_step_are_refused(
     asked = await ask_for_times(stage.phone(3001))
     before = await steps(database)
     await stage.phone(3001).post("press_data", message_id=asked["message_id"], data=data)
-    await all_handled(database)
+    await all_handled(stage, database)
 
     assert await steps(database) == before
 
@@ -199,7 +202,7 @@ async def test_editing_an_old_command_does_nothing(stage: Stage, database: Datab
     await manager.post("edit", message_id=sent["messages"][0]["message_id"], text="3")
     edited = await manager.post("say", text="/help")
     await manager.post("edit", message_id=edited["messages"][0]["message_id"], text="/outage")
-    await all_handled(database)
+    await all_handled(stage, database)
 
     assert await count(database, StoredUpdate) == stored + 1
     assert await count(database, Outage) == 1
@@ -224,7 +227,7 @@ async def test_other_things_than_words_get_an_answer_and_the_question_stays(
         async with manager.http.post(url, data=form) as answer:
             assert answer.status == 200, await answer.text()
         assert text_of(await manager.next())
-    await all_handled(database)
+    await all_handled(stage, database)
 
     assert await steps(database) == before
     await manager.say("now")
@@ -241,7 +244,7 @@ async def test_an_invitation_is_taken_only_by_the_chat_that_was_asked(
     other = stage.phone(1002)
     first = await other.say("/help")
     await other.post("press_data", message_id=first["message_id"], data="link:yes")
-    await all_handled(database)
+    await all_handled(stage, database)
     assert await count(database, Staff) == 3
 
     await stage.phone(4001).press(asked, "Yes")
