@@ -34,6 +34,7 @@ class Account:
         self.updates = Updates(store=store, faults=self.faults, options=options)
         self.checkouts: dict[str, asyncio.Future[str]] = {}
         self.paying: set[str] = set()
+        self.is_hung_up = False
         self._typing_until: dict[int, float] = {}
         self._sent_at: dict[str, float] = {}
 
@@ -161,6 +162,7 @@ class Account:
 
     def hang_up(self) -> None:
         """End what is held open, so that the server can stop."""
+        self.is_hung_up = True
         self.events.close()
         self.updates.hang_up()
 

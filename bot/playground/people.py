@@ -151,6 +151,8 @@ def press_data(account: Account, person: Json, message_id: int, data: str) -> Js
 
 def _stop_spinner(account: Account, query_id: str) -> None:
     """Stop a spinner that nobody answered, as clients do."""
+    if account.is_hung_up:
+        return
     query = account.store.get("press", query_id)
     if query is not None and not query["answered"]:
         ids = {name: query[name] for name in ("person_id", "message_id")}
