@@ -75,12 +75,13 @@ class Tasks:
 
         With `once`, nothing is added while a job of that name still waits.
         """
-        raw = await (await session.connection()).get_raw_connection()
-        deferrer = self.app.configure_task(
-            name, connection=raw.driver_connection, queueing_lock=once
-        )
         try:
             async with session.begin_nested():
+                # The savepoint is set when the connection is asked for, so that comes inside.
+                raw = await (await session.connection()).get_raw_connection()
+                deferrer = self.app.configure_task(
+                    name, connection=raw.driver_connection, queueing_lock=once
+                )
                 await deferrer.defer_async(**params)  # type: ignore[arg-type]  # JSON values
         except AlreadyEnqueued:
             log.debug("task.already_waiting", name=name)

@@ -2,15 +2,16 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -22,6 +23,7 @@ from core import audit
 from core.audit import AuditEntry
 from core.db import Database
 from tests.bot.test_inbox import lose_connections
+from tests.databases import connect
 
 PROJECT = Path(__file__).parents[2]
 # A worker in a process of its own, whose work never ends.
@@ -189,17 +191,17 @@ async def test_works_on_after_the_server_was_started_again(tmp_path: Path) -> No
                     await tasks.defer(session, "note", what=f"{number}")
                 assert len(await done(database, number + 1, seconds=60)) == number + 1
                 if number == 0:
-                    await asyncio.to_thread(crash, tmp_path)
+                    await asyncio.to_thread(crash, server.url)
         await database.close()
 
 
-def crash(state: Path) -> None:
-    """Kill every backend of the server as a crash does: the postmaster starts it all anew."""
-    pid = int(next(state.rglob("postmaster.pid")).read_text().splitlines()[0])
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    for child in children:
-        command = Path(f"/proc/{child}/cmdline").read_bytes()
-        if b"idle" in command:
-            os.kill(int(child), signal.SIGKILL)
+def crash(url: str) -> None:
+    """Kill a backend of the server, and wait until it has started itself anew, as it does."""
+    with connect(url) as connection:
+        os.kill(connection.info.backend_pid, signal.SIGKILL)
+        with contextlib.suppress(psycopg.OperationalError):
+            connection.execute("SELECT 1")
+    for _ in range(300):
+        with contextlib.suppress(psycopg.OperationalError), connect(url):
             return
-    raise AssertionError(json.dumps(children))
+        time.sleep(0.1)
