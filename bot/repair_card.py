@@ -179,7 +179,7 @@ def _question(view: RepairView, texts: Texts, parties: frozenset[Party]) -> str 
         return None
     if view.state is State.FIXED:
         return texts.get("repair.ask_fixed")
-    if view.state in UNCLAIMED and view.normal_at is not None:
+    if view.state is State.NEW and view.normal_at is not None:
         return texts.get("repair.ask_normal")
     return None
 

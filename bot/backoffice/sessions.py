@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -126,7 +127,7 @@ def _hashed(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def link_renderer(base_url: str) -> Render:
+def link_renderer(base_url: Callable[[], str]) -> Render:
     """Return what makes the message with the link when it is sent, so that no row holds it."""
 
     async def render(
@@ -135,7 +136,7 @@ def link_renderer(base_url: str) -> Render:
         if Role.MANAGER not in reader.roles:
             return None
         token = await issue_link(session, person_id=reader.person_id, now=reader.now)
-        link = f"{base_url.rstrip('/')}/office/enter?token={token}"
+        link = f"{base_url().rstrip('/')}/office/enter?token={token}"
         return Outgoing(text=reader.texts.get("office.link", link=link))
 
     return render
