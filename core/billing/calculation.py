@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from core.billing.consumption import share_by_days
 from core.billing.tariff_model import Charge, ChargePer, TariffNotInForce, TariffVersion, Window
-from core.billing.tariffs import Line, PricingContext, Priced, Usage, price
+from core.billing.tariffs import Line, Priced, PricingContext, Usage, price
 from core.billing.tiers import LimitsPer, Standing
 from core.money import round_minor
 from core.periods import Period, month_of, year_of

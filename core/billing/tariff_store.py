@@ -80,8 +80,11 @@ async def _store(
         return True
     if row.sha256 == digest:
         return False
+    # A bill over a change of prices names every version in its inputs.
     billed = await session.scalar(
-        select(models.Bill.id).where(models.Bill.tariff_version_id == row.id).limit(1)
+        select(models.Bill.id)
+        .where(models.Bill.inputs["tariff"].contains([{"id": row.id}]))
+        .limit(1)
     )
     if billed is None:
         row.sha256, row.content, row.source = digest, content.decode(), version.source
@@ -93,9 +96,7 @@ async def _store(
 
 
 def _prices(version: TariffVersion) -> TariffVersion:
-    return replace(
-        version, valid_to=None, examples=(), source="", to_check=(), mark=Mark.CHECKED
-    )
+    return replace(version, valid_to=None, examples=(), source="", to_check=(), mark=Mark.CHECKED)
 
 
 @lru_cache(maxsize=256)
