@@ -48,7 +48,11 @@ class Invoice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """One message; `text` is HTML with its values escaped, and the caption of a file."""
+    """
+    One message; `text` is HTML with its values escaped, and the caption of a file.
+
+    With `commands` (names and lines of the person's own menu) nothing is said at all.
+    """
 
     text: str
     keyboard: Keyboard = ()
@@ -56,6 +60,7 @@ class Outgoing:
     document: File | None = None
     invoice: Invoice | None = None
     photo_ref: str | None = None
+    commands: Sequence[tuple[str, str]] | None = None
     reply_keys: Sequence[Sequence[dict[str, Any]]] | None = None
 
 

@@ -9,6 +9,7 @@ import aiohttp
 import structlog
 from telegram import (
     Bot,
+    BotCommandScopeChat,
     CallbackQuery,
     InlineKeyboardButton,
     InlineKeyboardMarkup,
@@ -190,13 +191,16 @@ async def send(
     edit: int | None = None,
     silent: bool = False,
     provider_token: str = "",
-) -> int:
+) -> int | None:
     """
-    Send or edit one message and return its id.
+    Send or edit one message and return its id (none when only a menu was set).
 
     A message that can no longer be edited is sent anew; one that already says the same counts
     as sent.
     """
+    if outgoing.commands is not None:
+        await bot.set_my_commands(outgoing.commands, scope=BotCommandScopeChat(chat_id))
+        return None
     if outgoing.document is None and outgoing.photo is None and outgoing.invoice is None:
         if edit is not None:
             edited = await _edit(bot, chat_id=chat_id, outgoing=outgoing, message_id=edit)

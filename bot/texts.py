@@ -18,7 +18,6 @@ from babel.messages.pofile import read_po
 from babel.numbers import (
     format_currency,
     format_decimal,
-    get_currency_precision,
     get_decimal_symbol,
     get_group_symbol,
 )
@@ -26,7 +25,7 @@ from babel.support import Translations
 from babel.units import format_unit
 
 from core.errors import DomainError
-from core.money import Money
+from core.money import Money, currency_digits
 
 CATALOGS = Path(__file__).parent.parent / "locales"
 LOCALES = ("zh_CN", "zh_TW", "en", "ru")
@@ -190,7 +189,7 @@ class Texts:
     def money(self, minor: int, currency: str | None = None) -> str:
         """Return an amount given in minor units, with its currency."""
         code = currency or self.currency
-        amount = Decimal(minor).scaleb(-get_currency_precision(code))
+        amount = Decimal(minor).scaleb(-currency_digits(code))
         return str(format_currency(amount, code, locale=self._babel))
 
     def price(self, price: Decimal, currency: str | None = None) -> str:

@@ -145,6 +145,7 @@ async def press_language(turn: Turn) -> None:
     await accounts.set_locale(turn.session, person_id=turn.person_id, locale=locale)
     turn.texts = turn.texts.in_language(locale)
     await turn.show("language.done", keyboard=home_keys(turn))
+    await turn.send("menu.commands")
 
 
 async def help_(turn: Turn) -> None:

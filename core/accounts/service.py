@@ -106,6 +106,19 @@ async def get_speaker(session: AsyncSession, *, contact_id: int) -> Speaker:
     )
 
 
+async def get_account(session: AsyncSession, *, number: str) -> int:
+    """
+    Return the id of the account with this number.
+
+    Raises:
+        AccountNotFound: there is none.
+    """
+    found = await session.scalar(select(Account.id).where(Account.number == number))
+    if found is None:
+        raise AccountNotFound
+    return found
+
+
 async def set_locale(session: AsyncSession, *, person_id: int, locale: str) -> None:
     """Remember the language a person wants."""
     person = await session.get_one(Person, person_id)

@@ -1,0 +1,67 @@
+"""Credentials of programs: a bearer token whose hash and scope are kept."""
+
+import hashlib
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Depends, HTTPException
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.clock import Clock
+from core.accounts.models import ApiKey
+from core.db import Database
+
+bearer = HTTPBearer(description="The credential printed by `shuidian token`.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """The program that calls."""
+
+    key_id: int
+    name: str
+    scope: str
+
+
+async def issue_token(session: AsyncSession, *, name: str, scope: str, now: datetime) -> str:
+    """Return a new token for a program; it is shown once, only its hash is kept."""
+    token = f"sd_{scope}_{secrets.token_urlsafe(32)}"
+    session.add(ApiKey(name=name, token_hash=_hashed(token), scope=scope, created_at=now))
+    await session.flush()
+    return token
+
+
+def caller(
+    database: Database, clock: Clock, scope: str
+) -> Callable[[HTTPAuthorizationCredentials], Awaitable[Caller]]:
+    """Return a dependency that lets only programs with this scope in."""
+
+    async def check(
+        credentials: Annotated[HTTPAuthorizationCredentials, Depends(bearer)],
+    ) -> Caller:
+        async with database.transaction() as session:
+            key = await session.scalar(
+                update(ApiKey)
+                .where(
+                    ApiKey.token_hash == _hashed(credentials.credentials),
+                    ApiKey.revoked_at.is_(None),
+                )
+                .values(last_used_at=clock.now())
+                .returning(ApiKey)
+            )
+        if key is None:
+            raise HTTPException(401, headers={"WWW-Authenticate": "Bearer"})
+        if key.scope != scope:
+            raise HTTPException(403)
+        return Caller(key_id=key.id, name=key.name, scope=key.scope)
+
+    return check
+
+
+def _hashed(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

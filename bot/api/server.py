@@ -1,0 +1,61 @@
+"""The HTTP side as one application: health, the gateways' API, the admin API, the back office."""
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.middleware.base import RequestResponseEndpoint
+
+from bot.api import problems
+from bot.clock import Clock
+from bot.settings import Settings
+from bot.tasks import Tasks
+from core.db import Database
+
+BODY_BYTES_MAX = 5_000_000
+_SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
+}
+
+
+def build(database: Database, clock: Clock, *, tasks: Tasks, settings: Settings) -> FastAPI:
+    """Return the application; every answer to a mistake is a problem, never a page of Python."""
+    app = FastAPI(
+        title="Shuidian",
+        description="Readings in, bills, payments, outage notices and schedules.",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        max_body_size=BODY_BYTES_MAX,
+    )
+    problems.install(
+        app, timezone=settings.timezone, currency=settings.currency, locale=settings.locale
+    )
+
+    @app.middleware("http")
+    async def secure(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        response = await call_next(request)
+        for name, value in _SECURITY_HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    @app.get("/health/live", tags=["health"])
+    async def live() -> dict[str, str]:
+        """Answer as long as the process runs."""
+        return {"status": "alive"}
+
+    @app.get("/health/ready", tags=["health"])
+    async def ready() -> JSONResponse:
+        """Answer 200 when the database can be asked, else 503."""
+        try:
+            async with database.transaction() as session:
+                await session.execute(text("SELECT 1"))
+        except (SQLAlchemyError, OSError):
+            return JSONResponse({"status": "no database"}, 503, headers={"Retry-After": "5"})
+        return JSONResponse({"status": "ready"})
+
+    return app

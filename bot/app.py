@@ -1,0 +1,196 @@
+"""The composition root: builds what a process needs for its roles, runs it, stops it in order."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import psycopg
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy.engine import make_url
+from telegram import Bot
+
+from bot import inbox, routes, works
+from bot.api import server
+from bot.clock import Clock
+from bot.delivery import Sender
+from bot.inbox import Inbox
+from bot.intake import ALLOWED_UPDATES, WEBHOOK_PATH, Intake, secret_for
+from bot.profile import introduce, render_commands
+from bot.settings import Settings
+from bot.tasks import Tasks
+from bot.telegram import Transport
+from bot.timetable import Timetable
+from core.db import Database
+from core.notices import service as notices
+
+log = structlog.get_logger()
+
+
+class WebServer(uvicorn.Server):
+    """uvicorn, which leaves the signals to us."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture nothing."""
+        yield
+
+
+def build_bot(settings: Settings) -> Bot:
+    """Return the client of the chat, on the faster transport."""
+    return Bot(
+        settings.telegram_token.get_secret_value(),
+        base_url=settings.telegram_base_url,
+        base_file_url=settings.telegram_base_file_url,
+        request=Transport(),
+        get_updates_request=Transport(connections=1),
+    )
+
+
+class Service:
+    """Everything one process runs, by its roles."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.database = Database(settings.database_url)
+        self.tasks = Tasks(self.database, clock, works=works.WORKS)
+        self.timetable = Timetable(self.database, clock, jobs=works.JOBS)
+        self.bot: Bot | None = None
+        self._wakers: dict[str, Callable[[], None]] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run until the block ends; what takes work in stops first, what sends it out last."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.database.close)
+            await stack.enter_async_context(self.tasks.app.open_async())
+            roles = self.settings.roles
+            intake = None
+            if self.settings.telegram_token.get_secret_value() and "chat" in roles:
+                intake = await self._open_chat(stack)
+            if "worker" in roles:
+                self._start(stack, self.tasks.run())
+                self.timetable.start()
+                stack.callback(self.timetable.stop)
+            if self._wakers:
+                self._start(stack, self._listen())
+            if "web" in roles:
+                await self._open_web(stack, intake)
+            if intake is not None:
+                await self._begin_intake(stack, intake)
+            yield
+
+    def _start(self, stack: AsyncExitStack, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+
+        async def stop() -> None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+        stack.push_async_callback(stop)
+
+    async def _open_chat(self, stack: AsyncExitStack) -> Intake:
+        settings = self.settings
+        self.bot = await stack.enter_async_context(build_bot(settings))
+        provider_token = settings.telegram_provider_token.get_secret_value()
+        sender = Sender(
+            self.database,
+            self.clock,
+            self.bot,
+            renderers={**routes.RENDERERS, "menu.commands": render_commands},
+            provider_token=provider_token,
+        )
+        conversation = routes.Conversation(self.bot, default_locale=settings.locale)
+        updates = Inbox(
+            self.database, self.clock, handle=conversation.handle, refuse=conversation.refuse
+        )
+        self._wakers = {notices.WAKE: sender.wake, inbox.WAKE: updates.wake}
+        self._start(stack, sender.run())
+        self._start(stack, updates.run())
+        return Intake(
+            self.database,
+            self.clock,
+            self.bot,
+            checkout=self._checkout,
+        )
+
+    async def _begin_intake(self, stack: AsyncExitStack, intake: Intake) -> None:
+        assert self.bot is not None  # noqa: S101 (an intake has a bot)
+        await introduce(self.bot)
+        if self.settings.public_url:
+            await self.bot.set_webhook(
+                self.settings.public_url.rstrip("/") + WEBHOOK_PATH,
+                secret_token=self._webhook_secret(),
+                allowed_updates=ALLOWED_UPDATES,
+            )
+        else:
+            await self.bot.delete_webhook()
+            self._start(stack, intake.poll())
+
+    def _webhook_secret(self) -> str:
+        given = self.settings.telegram_webhook_secret.get_secret_value()
+        return given or secret_for(self.settings.telegram_token.get_secret_value())
+
+    async def _open_web(self, stack: AsyncExitStack, intake: Intake | None) -> None:
+        app = self.web_app()
+        if intake is not None:
+            app.include_router(intake.router(self._webhook_secret()))
+        listener = bind(self.settings.host, self.settings.port)
+        stack.callback(listener.close)
+        config = uvicorn.Config(app, log_level="warning", server_header=False)
+        web = WebServer(config)
+        serving = asyncio.create_task(web.serve(sockets=[listener]))
+
+        async def stop() -> None:
+            web.should_exit = True
+            await serving
+
+        stack.push_async_callback(stop)
+        while not web.started and not serving.done():  # noqa: ASYNC110 (uvicorn has no event)
+            await asyncio.sleep(0.01)
+        self.port = listener.getsockname()[1]
+        log.info("web.listening", host=self.settings.host, port=self.port)
+
+    def web_app(self) -> FastAPI:
+        """Return the HTTP side: the admin API, the gateways' API and the back office."""
+        return server.build(self.database, self.clock, tasks=self.tasks, settings=self.settings)
+
+    async def _listen(self) -> None:
+        """Wake the inbox and the sender when another connection has committed work for them."""
+        url = make_url(self.settings.database_url).set(drivername="postgresql")
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    url.render_as_string(hide_password=False), autocommit=True
+                ) as connection:
+                    for channel in self._wakers:
+                        await connection.execute(f"LISTEN {channel}")
+                    async for notification in connection.notifies():
+                        self._wakers[notification.channel]()
+            except psycopg.OperationalError:
+                log.warning("listen.lost")
+                await asyncio.sleep(1)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; a port of 0 takes any free one."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(100)
+    return listener
+
+
+async def until_stopped() -> None:
+    """Wait for Ctrl-C or a request to end."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    await stopped.wait()

@@ -1,0 +1,172 @@
+"""`shuidian …`: the command line of those who run the service."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from bot.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+# Imports stand inside the commands, so that `--help` does not wait for all of the service.
+# ruff: noqa: PLC0415
+
+T = TypeVar("T")
+Act = Callable[["AsyncSession", datetime], Awaitable[T]]
+
+app = typer.Typer(
+    name="shuidian",
+    help="Water and electricity for a property, a campus, a village or a small city.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+jobs_app = typer.Typer(help="Timed jobs: which there are, and running one by hand.")
+app.add_typer(jobs_app, name="jobs")
+
+
+@contextlib.contextmanager
+def prepared() -> Iterator[Settings]:
+    """Give the settings with a database whose schema is the newest: the one set, or embedded."""
+    from bot import logs, migrate
+
+    settings = Settings()
+    logs.configure(as_json=settings.log_json)
+    with contextlib.ExitStack() as stack:
+        if not settings.database_url:
+            from bot.postgres import embedded
+
+            server = stack.enter_context(embedded(settings.state_dir))
+            settings = settings.model_copy(update={"database_url": server.url})
+        migrate.upgrade(settings.database_url)
+        yield settings
+
+
+def act(work: Act[T]) -> T:
+    """Do one thing in one transaction and return its result."""
+    from bot.clock import Clock, SystemClock
+    from bot.demo.clock import FollowedClock
+    from core.db import Database
+
+    async def run(settings: Settings) -> T:
+        database = Database(settings.database_url, pool_size=2)
+        try:
+            clock: Clock = SystemClock()
+            if settings.demo_clock:
+                clock = followed = FollowedClock.at_start()
+                await followed.read(database)
+            async with database.transaction() as session:
+                return await work(session, clock.now())
+        finally:
+            await database.close()
+
+    with prepared() as settings:
+        return asyncio.run(run(settings))
+
+
+@app.command()
+def serve() -> None:
+    """Run the service: web, chat and worker, or those of them named by SHUIDIAN_ROLES."""
+    with prepared() as settings:
+        asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    from bot.app import Service, until_stopped
+    from bot.clock import SystemClock
+    from bot.demo.clock import FollowedClock
+
+    if not settings.demo_clock:
+        async with Service(settings, SystemClock()).running():
+            await until_stopped()
+        return
+    clock = FollowedClock.at_start()
+    service = Service(settings, clock)
+    await clock.read(service.database)
+    following = asyncio.create_task(clock.follow(service.database))
+    try:
+        async with service.running():
+            await until_stopped()
+    finally:
+        following.cancel()
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the newest schema."""
+    with prepared():
+        typer.echo("The schema is up to date.")
+
+
+@app.command()
+def token(
+    name: Annotated[str, typer.Argument(help="What the program is called in the logs.")],
+    scope: Annotated[str, typer.Option(help="gateway: sends readings; admin: does the rest.")],
+) -> None:
+    """Print a new credential for a program; it is shown once."""
+    from bot.api.auth import issue_token
+
+    if scope not in {"gateway", "admin"}:
+        raise typer.BadParameter("the scope is gateway or admin")
+    typer.echo(act(lambda session, now: issue_token(session, name=name, scope=scope, now=now)))
+
+
+@app.command()
+def invite(
+    account: Annotated[str, typer.Option(help="Number of the account to open.")] = "",
+    role: Annotated[str, typer.Option(help="technician or manager.")] = "",
+) -> None:
+    """Print a single-use code that links a chat to an account or to a staff role."""
+    from core.accounts import linking, service
+    from core.accounts.models import Role
+
+    if bool(account) == bool(role):
+        raise typer.BadParameter("give either --account or --role")
+
+    async def work(session: "AsyncSession", now: datetime) -> str:
+        if role:
+            return await linking.invite(session, role=Role(role), now=now)
+        found = await service.get_account(session, number=account)
+        return await linking.invite(session, account_id=found, now=now)
+
+    typer.echo(act(work))
+
+
+@jobs_app.command("run")
+def run_job(
+    name: Annotated[str, typer.Argument(help="The job's name.")],
+    at: Annotated[
+        datetime | None, typer.Option(help="The moment (UTC) it stands for; empty: now.")
+    ] = None,
+) -> None:
+    """Run a timed job by hand; running it again does no harm."""
+    from bot.works import JOBS
+
+    job = JOBS.get(name)
+    if job is None:
+        raise typer.BadParameter(f"there is no such job; there are: {', '.join(sorted(JOBS))}")
+    moment = at.replace(tzinfo=UTC) if at is not None else None
+    act(lambda session, now: job.run(session, moment or now))
+    typer.echo(f"{name}: done")
+
+
+@jobs_app.command("list")
+def list_jobs() -> None:
+    """List the timed jobs."""
+    from bot.works import JOBS
+
+    for job in JOBS.values():
+        typer.echo(f"{job.name:24} {job.at or 'at every ring'}")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

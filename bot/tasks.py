@@ -1,0 +1,113 @@
+"""Background work: queued in the transaction of its cause, done by any worker, safe to do twice."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import procrastinate
+import structlog
+from procrastinate import JobContext, RetryDecision
+from procrastinate.exceptions import AlreadyEnqueued
+from procrastinate.jobs import Job
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.clock import Clock
+from core.db import Database
+
+log = structlog.get_logger()
+
+Work = Callable[..., Awaitable[object]]
+
+RETRIES_MAX = 8
+RETRY_SECONDS_MAX = 300
+GRACE_SECONDS = 10
+STALLED_SECONDS = 30
+
+
+class Retry(procrastinate.BaseRetryStrategy):
+    """Try again after 2, 4, 8 ... seconds, also when a worker was stopped in the middle."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+        """Return when to try again, or nothing when it was tried enough."""
+        if isinstance(exception, asyncio.CancelledError):
+            return RetryDecision(retry_in={"seconds": 0})
+        if job.attempts >= RETRIES_MAX:
+            return None
+        return RetryDecision(retry_in={"seconds": min(RETRY_SECONDS_MAX, 2 ** (job.attempts + 1))})
+
+
+class Tasks:
+    """The queue: which work there is, how it is queued, and the worker that does it."""
+
+    def __init__(self, database: Database, clock: Clock, *, works: Mapping[str, Work]) -> None:
+        self._database = database
+        self._clock = clock
+        url = make_url(database.url).set(drivername="postgresql")
+        self.app = procrastinate.App(
+            connector=procrastinate.PsycopgConnector(
+                conninfo=url.render_as_string(hide_password=False), min_size=1, max_size=4
+            )
+        )
+        for name, work in works.items():
+            self._register(name, work)
+
+    def _register(self, name: str, work: Work) -> None:
+        async def run(_context: JobContext, /, **params: Any) -> None:  # noqa: ANN401 (the job's own)
+            async with self._database.transaction() as session:
+                await work(session, now=self._clock.now(), **params)
+
+        self.app.task(name=name, retry=Retry(), pass_context=True)(run)
+
+    async def defer(
+        self, session: AsyncSession, name: str, *, once: str | None = None, **params: object
+    ) -> None:
+        """
+        Queue work in the caller's transaction; it starts when that commits, never before.
+
+        With `once`, nothing is added while a job of that name still waits.
+        """
+        raw = await (await session.connection()).get_raw_connection()
+        deferrer = self.app.configure_task(
+            name, connection=raw.driver_connection, queueing_lock=once
+        )
+        try:
+            async with session.begin_nested():
+                await deferrer.defer_async(**params)  # type: ignore[arg-type]  # JSON values
+        except AlreadyEnqueued:
+            log.debug("task.already_waiting", name=name)
+
+    async def run(self) -> None:
+        """Do queued work until cancelled; a worker that ended is started again."""
+        while True:
+            try:
+                async with self.app.open_async():
+                    await asyncio.gather(self._work(), self._sweep())
+            except (procrastinate.exceptions.ProcrastinateException, OSError):
+                log.exception("worker.restarting")
+                await asyncio.sleep(1)
+
+    async def _work(self) -> None:
+        await self.app.run_worker_async(
+            concurrency=4,
+            fetch_job_polling_interval=1,
+            shutdown_graceful_timeout=GRACE_SECONDS,
+            install_signal_handlers=False,
+        )
+        raise OSError("the worker has ended")
+
+    async def _sweep(self) -> None:
+        """Queue again what a killed worker left behind."""
+        manager = self.app.job_manager
+        while True:
+            for job in await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS):
+                log.warning("task.stalled", task=job.task_name)
+                await manager.retry_job(job)
+            await asyncio.sleep(STALLED_SECONDS)
+
+    async def forget_old(self, *, age: timedelta) -> None:
+        """Delete finished jobs that are older than `age`."""
+        hours = int(age.total_seconds() // 3600)
+        async with self.app.open_async():
+            await self.app.job_manager.delete_old_jobs(nb_hours=hours)

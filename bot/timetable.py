@@ -1,0 +1,136 @@
+"""Timed jobs: a bell that rings often, and rows that say what is due and what was done."""
+
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from bot.clock import Clock
+from core.accounts import service as accounts
+from core.db import Base, Database
+
+log = structlog.get_logger()
+
+CATCH_UP = timedelta(days=45)
+
+
+class JobRun(Base):
+    """One run of a daily job for one local day; the key is what keeps it from running twice."""
+
+    __tablename__ = "job_runs"
+
+    job: Mapped[str] = mapped_column(primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    error: Mapped[str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """
+    Work with a time: daily at a local time, or (`at` empty) a sweep at every ring.
+
+    `run` gets a session and the moment it stands for, and may be run any number of times.
+    """
+
+    name: str
+    run: Callable[[AsyncSession, datetime], Awaitable[object]]
+    at: time | None = None
+
+
+class Timetable:
+    """Asks at each ring which jobs are due; any number of replicas may ring."""
+
+    def __init__(
+        self, database: Database, clock: Clock, *, jobs: Mapping[str, Job], seconds: int = 5
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._jobs = jobs
+        self._scheduler = AsyncIOScheduler(timezone="UTC")
+        self._scheduler.add_job(
+            self.ring, "interval", seconds=seconds, max_instances=1, coalesce=True
+        )
+
+    def start(self) -> None:
+        """Begin to ring."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Ring no more."""
+        self._scheduler.shutdown(wait=False)
+
+    async def ring(self) -> None:
+        """Run what is due now."""
+        now = self._clock.now()
+        for job in self._jobs.values():
+            try:
+                if job.at is None:
+                    await self._sweep(job, now)
+                else:
+                    await self._run_due_days(job, now)
+            except Exception:
+                log.exception("job.failed", job=job.name)
+
+    async def _sweep(self, job: Job, now: datetime) -> None:
+        async with self._database.transaction() as session:
+            alone = await session.scalar(
+                text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))"),
+                {"name": f"job:{job.name}"},
+            )
+            if alone:
+                await job.run(session, now)
+
+    async def _run_due_days(self, job: Job, now: datetime) -> None:
+        """Run the recent days that did not run, or failed, in order."""
+        assert job.at is not None  # noqa: S101 (the caller looked)
+        async with self._database.transaction() as session:
+            zone = ZoneInfo((await accounts.get_operator(session)).timezone)
+            runs = await session.execute(
+                select(JobRun.day, JobRun.error).where(
+                    JobRun.job == job.name, JobRun.day > now.date() - CATCH_UP
+                )
+            )
+            done = {day: error is None for day, error in runs}
+        today = now.astimezone(zone).date()
+        first = min(done, default=today)
+        for offset in range((today - first).days + 1):
+            day = first + timedelta(days=offset)
+            due_at = datetime.combine(day, job.at, tzinfo=zone)
+            if due_at <= now and not done.get(day, False):
+                await self._run_day(job, day, due_at=due_at, now=now)
+
+    async def _run_day(self, job: Job, day: date, *, due_at: datetime, now: datetime) -> None:
+        async with self._database.transaction() as session:
+            claimed = await session.scalar(
+                insert(JobRun)
+                .values(job=job.name, day=day, started_at=now)
+                .on_conflict_do_update(
+                    index_elements=["job", "day"],
+                    set_={"started_at": now, "error": None},
+                    where=JobRun.error.is_not(None),
+                )
+                .returning(JobRun.job)
+            )
+            if claimed is None:
+                return
+        error = None
+        try:
+            async with self._database.transaction() as session:
+                await job.run(session, due_at)
+        except Exception:
+            log.exception("job.failed", job=job.name, day=str(day))
+            error = traceback.format_exc(limit=5)
+        async with self._database.transaction() as session:
+            run = await session.get_one(JobRun, (job.name, day))
+            run.finished_at = self._clock.now()
+            run.error = error

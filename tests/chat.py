@@ -1,0 +1,106 @@
+"""A phone in a test: says and presses through the playground's HTTP, and reads what came back."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+Message = dict[str, Any]
+
+
+class Silence(AssertionError):
+    """What was waited for did not come in time."""
+
+
+@dataclass
+class Phone:
+    """One person's phone. `seen` counts the messages that were read already."""
+
+    http: aiohttp.ClientSession
+    base: str
+    person: int
+    seen: int = 0
+    pop_ups: list[str] = field(default_factory=list)
+
+    async def post(self, path: str, **body: Any) -> Any:
+        url = f"{self.base}/play/api/people/{self.person}/{path}"
+        async with self.http.post(url, json=body) as answer:
+            return await answer.json()
+
+    async def messages(self) -> list[Message]:
+        async with self.http.get(f"{self.base}/play/api/state") as answer:
+            state = await answer.json()
+        chat = state["chats"].get(str(self.person))
+        return [] if chat is None else [m for m in chat["messages"] if not m.get("out")]
+
+    async def say(self, text: str) -> Message:
+        """Say something and return the next message that comes."""
+        await self.mark()
+        await self.post("say", text=text)
+        return await self.next()
+
+    async def mark(self) -> None:
+        self.seen = len(await self.messages())
+
+    async def next(self, *, seconds: float = 15) -> Message:
+        found = await self.until(lambda messages: len(messages) > self.seen, seconds=seconds)
+        message = found[self.seen]
+        self.seen += 1
+        return message
+
+    async def until(
+        self, good: Callable[[list[Message]], bool], *, seconds: float = 15
+    ) -> list[Message]:
+        """Return the messages once they fulfil a condition."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while True:
+            messages = await self.messages()
+            if good(messages):
+                return messages
+            if asyncio.get_running_loop().time() > deadline:
+                raise Silence([text_of(message) for message in messages[-5:]])
+            await asyncio.sleep(0.03)
+
+    async def expect(self, words: str, *, seconds: float = 15) -> Message:
+        """Return the newest message that holds some words, waiting for it if needed."""
+        messages = await self.until(
+            lambda all_: any(words in text_of(message) for message in all_), seconds=seconds
+        )
+        return [message for message in messages if words in text_of(message)][-1]
+
+    async def press(self, message: Message, label: str) -> Any:
+        """Press the button whose label holds some words."""
+        for row, buttons in enumerate(message["reply_markup"]["inline_keyboard"]):
+            for column, button in enumerate(buttons):
+                if label in button["text"]:
+                    return await self.post(
+                        "press", message_id=message["message_id"], row=row, col=column
+                    )
+        raise AssertionError(f"no button {label!r} in {buttons_of(message)}")
+
+    async def refresh(self, message: Message) -> Message:
+        """Return a message as it is now."""
+        number = message["message_id"]
+        return next(m for m in await self.messages() if m["message_id"] == number)
+
+    async def changed(self, message: Message, words: str, *, seconds: float = 15) -> Message:
+        """Wait until a message was edited so that it holds some words, and return it."""
+        number = message["message_id"]
+        await self.until(
+            lambda all_: any(m["message_id"] == number and words in text_of(m) for m in all_),
+            seconds=seconds,
+        )
+        return await self.refresh(message)
+
+
+def text_of(message: Message) -> str:
+    """Return the words of a message, whether they are its text or its caption."""
+    return str(message.get("text") or message.get("caption") or "")
+
+
+def buttons_of(message: Message) -> list[str]:
+    """Return the labels of a message's buttons."""
+    keyboard = message.get("reply_markup", {}).get("inline_keyboard", [])
+    return [button["text"] for row in keyboard for button in row]
