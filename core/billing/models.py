@@ -99,6 +99,10 @@ class Bill(Base):
 
     __tablename__ = "bills"
     __table_args__ = (
+        CheckConstraint(
+            "state IN ('held', 'void') OR issued_at IS NOT NULL AND due_date IS NOT NULL",
+            name="dated",
+        ),
         Index(
             "ix_bills_open", "agreement_id", "due_date", postgresql_where=text("state = 'issued'")
         ),

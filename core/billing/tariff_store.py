@@ -48,9 +48,11 @@ async def load_tariffs(session: AsyncSession, *, contents: Mapping[str, bytes]) 
     changed = []
     for name, content in contents.items():
         tariff = parse_tariff(content, file=name)
-        for version in tariff.versions:
-            if await _store(session, tariff, version, content):
-                changed.append(f"{tariff.code} {version.valid_from}")
+        changed += [
+            f"{tariff.code} {version.valid_from}"
+            for version in tariff.versions
+            if await _store(session, tariff, version, content)
+        ]
     await session.flush()
     return changed
 
