@@ -12,7 +12,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy.engine import make_url
-from telegram import Bot
+from telegram import Bot, PreCheckoutQuery
 
 from bot import inbox, routes, works
 from bot.api import server
@@ -74,19 +74,19 @@ class Service:
             if self.settings.telegram_token.get_secret_value() and "chat" in roles:
                 intake = await self._open_chat(stack)
             if "worker" in roles:
-                self._start(stack, self.tasks.run())
+                self._start(stack, self.tasks.run)
                 self.timetable.start()
                 stack.callback(self.timetable.stop)
             if self._wakers:
-                self._start(stack, self._listen())
+                self._start(stack, self._listen)
             if "web" in roles:
                 await self._open_web(stack, intake)
             if intake is not None:
                 await self._begin_intake(stack, intake)
             yield
 
-    def _start(self, stack: AsyncExitStack, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
+    def _start(self, stack: AsyncExitStack, work: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.create_task(keep_running(work))
 
         async def stop() -> None:
             task.cancel()
@@ -111,8 +111,8 @@ class Service:
             self.database, self.clock, handle=conversation.handle, refuse=conversation.refuse
         )
         self._wakers = {notices.WAKE: sender.wake, inbox.WAKE: updates.wake}
-        self._start(stack, sender.run())
-        self._start(stack, updates.run())
+        self._start(stack, sender.run)
+        self._start(stack, updates.run)
         return Intake(
             self.database,
             self.clock,
@@ -131,7 +131,10 @@ class Service:
             )
         else:
             await self.bot.delete_webhook()
-            self._start(stack, intake.poll())
+            self._start(stack, intake.poll)
+
+    async def _checkout(self, query: PreCheckoutQuery) -> None:
+        await query.answer(ok=False, error_message="not yet")
 
     def _webhook_secret(self) -> str:
         given = self.settings.telegram_webhook_secret.get_secret_value()
@@ -176,6 +179,16 @@ class Service:
             except psycopg.OperationalError:
                 log.warning("listen.lost")
                 await asyncio.sleep(1)
+
+
+async def keep_running(work: Callable[[], Awaitable[None]]) -> None:
+    """Run work that never ends, again after a second when it failed (a lost database)."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("work.restarting", work=getattr(work, "__qualname__", "?"))
+        await asyncio.sleep(1)
 
 
 def bind(host: str, port: int) -> socket.socket:

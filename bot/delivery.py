@@ -9,7 +9,7 @@ from datetime import datetime
 import structlog
 from aiolimiter import AsyncLimiter
 from sqlalchemy import select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from telegram import Bot
 from telegram.error import RetryAfter, TelegramError
@@ -147,7 +147,7 @@ class Sender:
         async with self._database.transaction() as session:
             first = (
                 select(Delivery.id, Delivery.contact_id, Delivery.lane)
-                .distinct(Delivery.contact_id)
+                .ext(distinct_on(Delivery.contact_id))
                 .where(
                     Delivery.outcome.in_([Outcome.DUE, Outcome.POSTPONED]),
                     Delivery.due_at <= now,

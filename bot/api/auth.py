@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -12,9 +12,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.clock import Clock
+from bot.api.context import Now, Session
 from core.accounts.models import ApiKey
-from core.db import Database
 
 bearer = HTTPBearer(description="The credential printed by `shuidian token`.")
 
@@ -36,31 +35,33 @@ async def issue_token(session: AsyncSession, *, name: str, scope: str, now: date
     return token
 
 
-def caller(
-    database: Database, clock: Clock, scope: str
-) -> Callable[[HTTPAuthorizationCredentials], Awaitable[Caller]]:
-    """Return a dependency that lets only programs with this scope in."""
+async def _find_caller(
+    session: Session,
+    now: Now,
+    credentials: Annotated[HTTPAuthorizationCredentials, Depends(bearer)],
+) -> Caller:
+    key = await session.scalar(
+        update(ApiKey)
+        .where(ApiKey.token_hash == _hashed(credentials.credentials), ApiKey.revoked_at.is_(None))
+        .values(last_used_at=now)
+        .returning(ApiKey)
+    )
+    if key is None:
+        raise HTTPException(401, headers={"WWW-Authenticate": "Bearer"})
+    return Caller(key_id=key.id, name=key.name, scope=key.scope)
 
-    async def check(
-        credentials: Annotated[HTTPAuthorizationCredentials, Depends(bearer)],
-    ) -> Caller:
-        async with database.transaction() as session:
-            key = await session.scalar(
-                update(ApiKey)
-                .where(
-                    ApiKey.token_hash == _hashed(credentials.credentials),
-                    ApiKey.revoked_at.is_(None),
-                )
-                .values(last_used_at=clock.now())
-                .returning(ApiKey)
-            )
-        if key is None:
-            raise HTTPException(401, headers={"WWW-Authenticate": "Bearer"})
-        if key.scope != scope:
+
+def _caller_with(scope: str) -> Callable[[Caller], Caller]:
+    def check(caller: Annotated[Caller, Depends(_find_caller, scope="function")]) -> Caller:
+        if caller.scope != scope:
             raise HTTPException(403)
-        return Caller(key_id=key.id, name=key.name, scope=key.scope)
+        return caller
 
     return check
+
+
+Admin = Annotated[Caller, Depends(_caller_with("admin"))]
+Gateway = Annotated[Caller, Depends(_caller_with("gateway"))]
 
 
 def _hashed(token: str) -> str:

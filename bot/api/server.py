@@ -6,7 +6,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.middleware.base import RequestResponseEndpoint
 
-from bot.api import problems
+from bot.api import outages, problems, schedules
 from bot.clock import Clock
 from bot.settings import Settings
 from bot.tasks import Tasks
@@ -32,6 +32,11 @@ def build(database: Database, clock: Clock, *, tasks: Tasks, settings: Settings)
         openapi_url="/api/openapi.json",
         max_body_size=BODY_BYTES_MAX,
     )
+    app.state.database = database
+    app.state.clock = clock
+    app.state.tasks = tasks
+    for module in (outages, schedules):
+        app.include_router(module.router)
     problems.install(
         app, timezone=settings.timezone, currency=settings.currency, locale=settings.locale
     )

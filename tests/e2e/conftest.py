@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 import uvicorn
 
+from bot import logs
 from bot.app import Service, WebServer, bind
 from bot.clock import ScaledClock, SystemClock
 from bot.playground.options import BotProfile
@@ -63,6 +64,9 @@ async def playground(state_path: Path | None) -> AsyncIterator[str]:
     server.should_exit = True
     await task
     listener.close()
+
+
+logs.configure(as_json=False)
 
 
 @pytest.fixture
