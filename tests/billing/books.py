@@ -62,9 +62,7 @@ async def run_bills(
         scope = await runs.get_scope(session, run_id=run_id)
         agreements = await runs.list_unbilled(session, scope=scope)
     async with database.transaction() as session:
-        chunk = await bills.issue_bills(
-            session, run_id=run_id, agreement_ids=agreements, now=now
-        )
+        chunk = await bills.issue_bills(session, run_id=run_id, agreement_ids=agreements, now=now)
     async with database.transaction() as session:
         await runs.finish_run(session, run_id=run_id, now=now)
     return chunk
