@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from core.accounts.models import Account, Agreement, Service, ServicePoint
 from core.billing import ledger
@@ -233,9 +234,11 @@ async def _take_in(session: AsyncSession, payment: Payment, now: datetime) -> No
 
 
 async def _recorded(session: AsyncSession, payment: Payment, *, is_new: bool) -> RecordedPayment:
+    earlier = aliased(Allocation)  # so that the answer stays the same after later payments
     paid = (
-        select(func.sum(Allocation.amount_minor))
-        .where(Allocation.bill_id == Bill.id)
+        select(func.sum(earlier.amount_minor))
+        .where(earlier.bill_id == Bill.id, earlier.payment_id <= payment.id)
+        .correlate(Bill)
         .scalar_subquery()
     )
     rows = await session.execute(
