@@ -28,7 +28,8 @@ from tests.world import World
 
 ONE_BILL = "SELECT number, starts_date, ends_date, consumption, total_minor, state, due_date FROM"
 ALL_BILLS = f"{ONE_BILL} shuidian.bills ORDER BY id"
-LINE = "position kind component tier tier_from tier_to quantity price amount".split()
+LINE = ("position", "kind", "component", "tier", "tier_from", "tier_to")
+PRICED = ("quantity", "price", "amount")
 TOLD = "SELECT kind, dedupe_key, contact_id FROM shuidian.deliveries ORDER BY id"
 
 
@@ -362,7 +363,7 @@ class TestRecompute:
             )
             assert stored == [
                 (
-                    *(line[name] for name in LINE),
+                    *(line[name] for name in LINE + PRICED),
                     line["starts_date"],
                     line["ends_date"],
                     line["register"],
