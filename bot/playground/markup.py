@@ -1,6 +1,7 @@
 """The three markup languages of the Bot API, with the errors they give."""
 
 import re
+import sys
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -41,6 +42,7 @@ TAG_NAME: Final = re.compile(r"<([^\s>]*)")
 ATTRIBUTE_NAME: Final = re.compile(r"[^\s=>/\"']*")
 ATTRIBUTE_VALUE: Final = re.compile(r"\"([^\"]*)\"?|'([^']*)'?|([A-Za-z0-9.-]*)(?=[\s>]|$)")
 SPACE: Final = re.compile(r"\s*")
+SURROGATES: Final = range(0xD800, 0xE000)
 RESERVED: Final = "_*[]()~`>#+-=|{}.!"
 # Openings in the order in which they are looked for, with their ends.
 MARKS: Final = (
@@ -121,19 +123,14 @@ def decode_references(text: str) -> str:
         if match[3]:
             return NAMED[match[3]]
         code = int(match[1], 16) if match[1] else int(match[2])
-        known = 0 < code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF
-        return chr(code) if known else match[0]
+        is_character = 0 < code <= sys.maxunicode and code not in SURROGATES
+        return chr(code) if is_character else match[0]
 
     return REFERENCE.sub(decoded, text)
 
 
 def parse_html(source: str) -> Draft:
-    """
-    Read Telegram's HTML.
-
-    Raises:
-        Refusal: a tag is unknown, unclosed or out of order.
-    """
+    """Read Telegram's HTML."""
     draft = Draft(source)
     at = 0
     while at < len(source):
@@ -241,12 +238,7 @@ def _link(url: str) -> str:
 
 
 def parse_markdown(source: str) -> Draft:
-    """
-    Read the legacy Markdown.
-
-    Raises:
-        Refusal: an entity has no end.
-    """
+    """Read the legacy Markdown."""
     draft = Draft(source)
     at = 0
     while at < len(source):
@@ -296,12 +288,7 @@ def _language(source: str, start: int) -> tuple[int, str]:
 
 
 def parse_markdown_v2(source: str) -> Draft:
-    """
-    Read MarkdownV2.
-
-    Raises:
-        Refusal: a reserved character is not escaped, or an entity has no end.
-    """
+    """Read MarkdownV2."""
     draft = Draft(source)
     at = 0
     while at < len(source):

@@ -24,12 +24,7 @@ MOST_IDS: Final = 100
 def deliver(
     account: Account, params: Params, content: Json, *, markup: Json | None = None, **hidden: object
 ) -> Json:
-    """
-    Write the bot's message into a chat; answer with the message.
-
-    Raises:
-        Refusal: the chat, the keyboard or the message replied to is not as Telegram wants it.
-    """
+    """Write the bot's message into a chat; answer with the message."""
     markup = markup or read_markup(params)
     person = account.writable_person(params.text("chat_id"))
     replied = _replied_message(account, params, person["id"])
@@ -60,12 +55,7 @@ def _replied_message(account: Account, params: Params, person_id: int) -> Json |
 
 
 def text_content(params: Params) -> Json:
-    """
-    Read the text of a call.
-
-    Raises:
-        Refusal: see `message_text`.
-    """
+    """Read the text of a call."""
     return message_text(
         params.text("text"),
         parse_mode=params.text("parse_mode"),
@@ -74,12 +64,7 @@ def text_content(params: Params) -> Json:
 
 
 def caption_content(params: Params) -> Json:
-    """
-    Read the caption of a call.
-
-    Raises:
-        Refusal: see `message_caption`.
-    """
+    """Read the caption of a call."""
     return message_caption(
         params.text("caption"),
         parse_mode=params.text("parse_mode"),
@@ -137,12 +122,7 @@ def send_media_group(account: Account, params: Params) -> list[Json]:
 
 
 def input_media(account: Account, params: Params, item: Json) -> Json:
-    """
-    Read one InputMedia into the fields of a message.
-
-    Raises:
-        Refusal: the type, the file or the caption is not as Telegram wants it.
-    """
+    """Read one InputMedia into the fields of a message."""
     kind = item.get("type")
     if kind not in {"photo", "document", "video"}:
         raise Refusal(f'can\'t parse InputMedia: type "{kind}" is unsupported')

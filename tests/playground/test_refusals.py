@@ -2,12 +2,14 @@
 
 import json
 
+import aiohttp
 import pytest
 
-from tests.playground.conftest import TOKEN, Desk
+from bot.playground.options import Options
+from tests.playground.conftest import TOKEN, Desk, open_desk
 
+STRANGER = "1:playground"
 KEY = {"text": "a", "callback_data": "x"}
-PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 
 
 def inline(*buttons: object) -> dict[str, object]:
@@ -77,6 +79,14 @@ OTHERS = {
         {"text": "a", "message_id": 1},
         "message to edit not found",
     ),
+<<<<<<< HEAD
+=======
+    "odd button": (
+        "sendMessage",
+        {"text": "a", "reply_markup": inline({"text": "a", "web_app": 5})},
+        """can't parse the parameters: AttributeError("'int' object has no attribute 'get'")""",
+    ),
+>>>>>>> main
     "no message": ("editMessageText", {"text": "a"}, "message identifier is not specified"),
     "reply keyboard in an edit": (
         "editMessageReplyMarkup",
@@ -202,7 +212,7 @@ class TestACall:
         assert await desk.call(method, status=400, **params) == f"Bad Request: {words}"
 
     async def test_needs_the_right_token_and_method(self, desk: Desk) -> None:
-        assert await desk.call("getMe", token="1:playground", status=401) == "Unauthorized"
+        assert await desk.call("getMe", token=STRANGER, status=401) == "Unauthorized"
         assert await desk.call("getMoon", status=404) == "Not Found: method not found"
         async with desk.http.get(f"{desk.url}/moon") as answer:
             assert (answer.status, (await answer.json())["description"]) == (404, "Not Found")
@@ -226,8 +236,6 @@ class TestACall:
 
 
 def _multipart(params: dict[str, str]):
-    import aiohttp  # noqa: PLC0415 - only here
-
     form = aiohttp.FormData(default_to_multipart=True)
     for name, value in params.items():
         form.add_field(name, value)
@@ -262,9 +270,6 @@ class TestAChat:
             assert refusal == f"Forbidden: {expected}"
 
     async def test_may_be_written_to_once_a_second_when_limits_hold(self) -> None:
-        from bot.playground.options import Options  # noqa: PLC0415 - only here
-        from tests.playground.conftest import open_desk  # noqa: PLC0415 - only here
-
         async with open_desk(options=Options(enforce_limits=True)) as desk:
             li = await desk.person()
             await desk.call("sendMessage", chat_id=li, text="a")

@@ -91,6 +91,12 @@ class TestGetUpdates:
         assert texts(await poll) == ["news"]
         assert time.monotonic() - begun < 0.5
 
+    async def test_holds_a_poll_that_came_without_a_body(self, desk: Desk) -> None:
+        begun = time.monotonic()
+        async with desk.http.get(f"{desk.url}/bot{TOKEN}/getUpdates?timeout=1") as answer:
+            assert (await answer.json())["result"] == []
+        assert time.monotonic() - begun > 0.9
+
     async def test_lets_one_bot_poll(self, desk: Desk, bot: Bot) -> None:
         first = asyncio.create_task(bot.get_updates(timeout=10))
         await asyncio.sleep(0.1)

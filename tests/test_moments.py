@@ -1,0 +1,76 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.moments import MomentInThePast, MomentTooFar, NotAMoment, parse_moment
+from bot.texts import LOCALES, Texts
+
+NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)  # a Sunday, 12:00 in Asia/Shanghai
+
+
+def texts(locale: str) -> Texts:
+    return Texts(locale, timezone="Asia/Shanghai", currency="CNY")
+
+
+def read(typed: str, locale: str = "en") -> str:
+    moment = parse_moment(typed, texts=texts(locale), now=NOW)
+    return f"{moment.astimezone(texts(locale).zone):%m-%d %H:%M}"
+
+
+class TestParseMoment:
+    @pytest.mark.parametrize(
+        ("locale", "typed", "meant"),
+        [
+            ("en", "15:30", "11-22 15:30"),
+            ("en", "9:00", "11-23 09:00"),
+            ("en", "tomorrow 10:00", "11-23 10:00"),
+            ("en", "10:00 tomorrow", "11-23 10:00"),
+            ("en", "25.11 14:00", "11-25 14:00"),
+            ("en", "11-25 14:00", "11-25 14:00"),
+            ("en", "2026-12-01 08:15", "12-01 08:15"),
+            ("en", "01.12.2026 8:15", "12-01 08:15"),
+            ("en", "15.30", "11-22 15:30"),
+            ("en", "+2 h", "11-22 14:00"),
+            ("en", "90 min", "11-22 13:30"),
+            ("en", "now", "11-22 12:00"),
+            ("en", "1-5 10:00", "01-05 10:00"),
+            ("zh_CN", "明天10点", "11-23 10:00"),
+            ("zh_CN", "明天 10点30分", "11-23 10:30"),
+            ("zh_CN", "11月25日 14:00", "11-25 14:00"),
+            ("zh_CN", "15:30", "11-22 15:30"),
+            ("zh_CN", "2小时", "11-22 14:00"),
+            ("zh_TW", "後天 9點", "11-24 09:00"),
+            ("ru", "завтра 10:00", "11-23 10:00"),
+            ("ru", "послезавтра 10:00", "11-24 10:00"),
+            ("ru", "3 часа", "11-22 15:00"),
+        ],
+    )
+    def test_reads_what_people_type(self, locale: str, typed: str, meant: str) -> None:
+        assert read(typed, locale) == meant
+
+    @pytest.mark.parametrize(
+        "typed", ["", "soon", "tomorrow", "25:00", "12:99", "9", "1e400"]
+    )
+    def test_refuses_what_is_no_time(self, typed: str) -> None:
+        with pytest.raises(NotAMoment):
+            read(typed)
+
+    def test_refuses_the_past_and_the_far_future(self) -> None:
+        with pytest.raises(MomentInThePast):
+            read("2026-11-21 10:00")
+        with pytest.raises(MomentInThePast):
+            read("today 8:00")
+        with pytest.raises(MomentTooFar):
+            read("2027-06-01 10:00")
+
+    @given(st.text(max_size=30), st.sampled_from(LOCALES))
+    def test_answers_any_text_with_a_moment_ahead_or_a_refusal(
+        self, typed: str, locale: str
+    ) -> None:
+        try:
+            moment = parse_moment(typed, texts=texts(locale), now=NOW)
+        except (NotAMoment, MomentInThePast, MomentTooFar):
+            return
+        assert NOW - timedelta(minutes=5) <= moment <= NOW + timedelta(days=90)
