@@ -35,7 +35,7 @@ class Account:
         self.checkouts: dict[str, asyncio.Future[str]] = {}
         self.paying: set[str] = set()
         self._typing_until: dict[int, float] = {}
-        self._sent_at: dict[int, float] = {}
+        self._sent_at: dict[str, float] = {}
 
     def bot_user(self) -> Json:
         """Describe the bot as the sender of a message."""
@@ -97,12 +97,16 @@ class Account:
             raise Refusal("user is deactivated", code=403)
         if person["blocked"]:
             raise Refusal("bot was blocked by the user", code=403)
-        if self.options.enforce_limits:
-            now = time.monotonic()
-            if now - self._sent_at.get(person["id"], -1.0) < 1:
-                raise too_many_requests(1)
-            self._sent_at[person["id"]] = now
         return person
+
+    def keep_pace(self, chat_id: str) -> None:
+        """Refuse more than one message a second to a chat, where limits are enforced."""
+        if not self.options.enforce_limits:
+            return
+        now = time.monotonic()
+        if now - self._sent_at.get(chat_id, -1.0) < 1:
+            raise too_many_requests(1)
+        self._sent_at[chat_id] = now
 
     def add_message(self, person: Json, content: Json, *, out: bool, **hidden: object) -> Json:
         """

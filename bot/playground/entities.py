@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from bot.playground.markup import Draft, parse_html, parse_markdown, parse_markdown_v2, units
+from bot.playground.markdown import parse_markdown, parse_markdown_v2
+from bot.playground.markup import Draft, parse_html, units
 from bot.playground.params import Json
 from bot.playground.refusals import Refusal
 

@@ -50,12 +50,15 @@ class Guard:
         # Behind a published container port the neighbour is the bridge, and the host is named.
         if not self._allowed_hosts and not is_loopback(client):
             return False
-        host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
-        if not is_loopback(name) and name not in self._allowed_hosts:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            page = host if origin is None else urlsplit(origin).netloc
+        except ValueError:
             return False
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if page != host:
+            return False
+        if not is_loopback(name) and name not in self._allowed_hosts:
             return False
         visit = headers.get("sec-fetch-mode") == "navigate" and scope["path"] == "/"
         return visit or headers.get("sec-fetch-site", "none") in {"none", "same-origin"}

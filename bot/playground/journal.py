@@ -38,7 +38,8 @@ class Events:
 
     async def follow(self, after: int) -> AsyncIterator[tuple[int, Json] | None]:
         """Yield events as they come, None after a quiet while, and a reset for what was lost."""
-        if after < (self._kept[0][0] - 1 if self._kept else self.last):
+        first = self._kept[0][0] if self._kept else self.last + 1
+        if not first - 1 <= after <= self.last:
             after = self.last
             yield after, {"type": "reset"}
         while not self._closed:

@@ -168,13 +168,20 @@ def copy_message(account: Account, params: Params) -> Json:
 
 
 def forward_message(account: Account, params: Params) -> Json:
-    """Answer forwardMessage; a forwarded invoice keeps its button and can be paid."""
+    """
+    Answer forwardMessage.
+
+    A forwarded invoice can be paid there too, unless its start parameter leads back to the bot.
+    """
     entry = _source_entry(account, params, "forward")
     source = entry["message"]
     names = (*COPIED, "invoice") + (("reply_markup",) if "invoice" in source else ())
     content = {name: source[name] for name in names if name in source}
     origin = {"type": "user", "sender_user": source["from"], "date": source["date"]}
-    hidden = {name: entry[name] for name in ("payload", "needs") if name in entry}
+    if start := source.get("invoice", {}).get("start_parameter"):
+        url = f"https://t.me/{account.profile.username}?start={start}"
+        content["reply_markup"] = {"inline_keyboard": [[{"text": "Pay", "url": url}]]}
+    hidden = {name: entry[name] for name in ("payload", "needs", "prices") if name in entry}
     return deliver(account, params, {"forward_origin": origin} | content, **hidden)
 
 

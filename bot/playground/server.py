@@ -199,6 +199,8 @@ async def _carry_out(account: Account, method: str, params: Params, request: Req
 def _call(account: Account, name: str, params: Params) -> object:
     if name not in METHODS:
         raise Refusal("method not found", code=404)
+    if name.startswith("send") and name != "sendchataction":
+        account.keep_pace(params.text("chat_id"))
     try:
         return METHODS[name](account, params)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:

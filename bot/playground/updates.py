@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import json
 import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bot.playground.faults import Faults
@@ -19,7 +19,6 @@ from bot.playground.webhook import Webhook, check_address
 DAY: Final = 24 * 3600
 QUERY_KINDS: Final = {"callback_query", "shipping_query", "pre_checkout_query"}
 ONLY_WHEN_ASKED: Final = {"chat_member", "message_reaction", "message_reaction_count"}
-ANSWER_BYTES: Final = 4 * 1024 * 1024
 MOST_UPDATES: Final = 100
 LONGEST_POLL: Final = 50
 LONGEST_SECRET: Final = 256
@@ -32,12 +31,12 @@ WEBHOOK_IS_SET: Final = (
 )
 
 
+@dataclass(frozen=True)
 class Described:
     """A result that Telegram sends with a description."""
 
-    def __init__(self, result: object, description: str) -> None:
-        self.result = result
-        self.description = description
+    result: object
+    description: str
 
 
 class Updates:
@@ -101,6 +100,7 @@ class Updates:
         self._confirm(*self._pending)
         self._again = []
         self._store.drop("last_update", 0)
+        self._deliver_by_webhook()
 
     async def poll(
         self, params: Params, gone: Callable[[], Coroutine[Any, Any, None]]
@@ -197,14 +197,8 @@ class Updates:
 
     def _ready(self, limit: int) -> list[Json]:
         again, self._again = self._again, []
-        ready = again + [self._pending[number]["update"] for number in sorted(self._pending)]
-        size, answer = 0, list[Json]()
-        for update in ready[:limit]:
-            size += len(json.dumps(update))
-            if answer and size > ANSWER_BYTES:
-                break
-            answer.append(update)
-        return answer
+        pending = [self._pending[number]["update"] for number in sorted(self._pending)]
+        return (again + pending)[:limit]
 
     async def _hold(self, seconds: float, gone: Callable[[], Coroutine[Any, Any, None]]) -> str:
         """Wait; say why the poll was ended by another request, if it was."""

@@ -162,6 +162,7 @@ class TestFaults:
 
     async def test_are_named(self, desk: Desk) -> None:
         await desk.page("POST", "faults", kind="earthquake", status=400)
+        await desk.page("POST", "faults", kind="429", seconds="long", status=400)
 
 
 class TestAPanel:
@@ -190,6 +191,7 @@ class TestTheDoor:
             (f"/bot{TOKEN}/getMe", {"Host": "evil.example:80"}, 403),
             ("/play/api/state", {"Origin": "https://evil.example"}, 403),
             ("/play/api/state", {"Origin": "null"}, 403),
+            ("/play/api/state", {"Host": "[::1"}, 403),
             (f"/bot{TOKEN}/getMe", {"Origin": "https://evil.example"}, 403),
             (f"/bot{TOKEN}/getMe", {"Sec-Fetch-Site": "cross-site"}, 403),
             ("/play/api/state", {"Sec-Fetch-Site": "same-site"}, 403),
@@ -208,6 +210,13 @@ class TestTheDoor:
         headers = {"Origin": desk.url}
         async with desk.http.get(f"{desk.url}/play/api/state", headers=headers) as answer:
             assert answer.status == 200
+
+    async def test_opens_to_a_host_that_is_named(self) -> None:
+        async with open_desk(allowed_hosts={"play.example"}) as desk:
+            for host, status in {"play.example:80": 200, "evil.example": 403}.items():
+                url = f"{desk.url}/play/api/state"
+                async with desk.http.get(url, headers={"Host": host}) as answer:
+                    assert answer.status == status
 
     async def test_stays_shut_beside_a_real_token(self) -> None:
         real = "123456789:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw"

@@ -101,6 +101,25 @@ class TestAPayment:
         assert refusal == {"error": "the payment is under way"}
         paying.cancel()
 
+    async def test_shows_its_lines_on_the_page_only(self, desk: Desk, bot: Bot) -> None:
+        li = await desk.person()
+        await bill(bot, li)
+        shown = (await desk.chat(li))["messages"][-1]
+        assert [line["amount"] for line in shown["prices"]] == [4000, -544]
+        pressed = await desk.act(li, "press_data", message_id=shown["message_id"], data="x")
+        query = (await desk.call("getUpdates"))[-1]["callback_query"]
+        assert query["id"] == pressed["query_id"]
+        assert "prices" not in query["message"]
+
+    async def test_is_not_made_from_a_forwarded_invoice_that_leads_back(
+        self, desk: Desk, bot: Bot
+    ) -> None:
+        li, wang = await desk.person("Li"), await desk.person("Wang")
+        number = await bill(bot, li, start_parameter="bill-1")
+        forwarded = await bot.forward_message(wang, li, number)
+        pressed = await desk.act(wang, "press", message_id=forwarded.message_id, row=0, col=0)
+        assert pressed == {"url": "https://t.me/water_bot?start=bill-1"}
+
     async def test_needs_an_invoice_and_can_be_left(self, desk: Desk, bot: Bot) -> None:
         li = await desk.person()
         sent = await bot.send_message(li, "no invoice")

@@ -55,6 +55,31 @@ SEND = {
         {"text": "a", "reply_markup": inline({"text": "a", "web_app": {"url": "http://a.cn"}})},
         "inline keyboard button Web App URL 'http://a.cn' is invalid: Only HTTPS links are allowed",
     ),
+    "odd protocol": (
+        {"text": "a", "reply_markup": inline({"text": "a", "url": "ftp://a.cn"})},
+        "inline keyboard button URL 'ftp://a.cn' is invalid: Unsupported URL protocol",
+    ),
+    "text for a button": (
+        {"text": "a", "reply_markup": inline("a")},
+        "can't parse inline keyboard button: InlineKeyboardButton must be an Object",
+    ),
+    "one row": (
+        {"text": "a", "reply_markup": {"inline_keyboard": [KEY]}},
+        'field "inline_keyboard" of the InlineKeyboardMarkup must be an Array of Arrays',
+    ),
+    "nine in a row": ({"text": "a", "reply_markup": inline(*[KEY] * 9)}, "REPLY_MARKUP_INVALID"),
+    "long copy": (
+        {"text": "a", "reply_markup": inline({"text": "a", "copy_text": {"text": "a" * 257}})},
+        "BUTTON_COPY_TEXT_INVALID",
+    ),
+    "long placeholder": (
+        {"text": "a", "reply_markup": {"keyboard": [["a"]], "input_field_placeholder": "a" * 65}},
+        "REPLY_MARKUP_PLACEHOLDER_INVALID",
+    ),
+    "odd key": (
+        {"text": "a", "reply_markup": {"keyboard": [[5]]}},
+        "can't parse keyboard button: KeyboardButton must be a String or an Object",
+    ),
     "101 buttons": (
         {"text": "a", "reply_markup": {"inline_keyboard": [[KEY]] * 101}},
         "reply markup is too long",
@@ -162,6 +187,49 @@ OTHERS = {
     "no price": ("sendInvoice", invoice(prices=[]), "there must be at least one price"),
     "first button": ("sendInvoice", invoice(reply_markup=inline(KEY)), "REPLY_MARKUP_BUY_EMPTY"),
     "payload": ("sendInvoice", invoice(payload="水" * 43), "INVOICE_PAYLOAD_INVALID"),
+    "title": ("sendInvoice", invoice(title="a" * 33), "MEDIA_INVALID"),
+    "two prices in Stars": (
+        "sendInvoice",
+        invoice(currency="XTR", provider_token="", prices=[{"label": "a", "amount": 1}] * 2),
+        "STARS_INVOICE_INVALID",
+    ),
+    "real money without a provider's token": (
+        "sendInvoice",
+        invoice(provider_token="abc"),  # noqa: S106 - nobody's token
+        "PAYMENT_PROVIDER_INVALID",
+    ),
+    "broken price": (
+        "sendInvoice",
+        invoice(prices=[{"label": "a", "amount": "x"}]),
+        'can\'t parse labeled price: Field "amount" must be of type Number or String',
+    ),
+    "big tip": (
+        "sendInvoice",
+        invoice(suggested_tip_amounts=[5], max_tip_amount=4),
+        "suggested tip amount can't be bigger than max_tip_amount",
+    ),
+    "lost copy": ("copyMessage", {"from_chat_id": "self"}, "message to copy not found"),
+    "lost pin": ("pinChatMessage", {"message_id": 1}, "message to pin not found"),
+    "mixed inline id": (
+        "editMessageReplyMarkup",
+        {"inline_message_id": "x"},
+        "MESSAGE_ID_INVALID",
+    ),
+    "short album": (
+        "sendMediaGroup",
+        {"media": [{"type": "photo", "media": "x"}]},
+        "MEDIA_EMPTY",
+    ),
+    "commands": (
+        "setMyCommands",
+        {"commands": [{"command": "pay", "description": "x"}] * 101},
+        "BOT_COMMANDS_TOO_MUCH",
+    ),
+    "short description": (
+        "setMyShortDescription",
+        {"short_description": "x" * 121},
+        "BOT_SHORT_DESCRIPTION_TOO_LONG",
+    ),
     "tips": (
         "sendInvoice",
         invoice(suggested_tip_amounts=[1, 2, 3, 4, 5], max_tip_amount=9),
@@ -207,7 +275,10 @@ class TestACall:
     async def test_is_refused(
         self, desk: Desk, method: str, params: dict[str, object], words: str
     ) -> None:
-        params = {"chat_id": await desk.person()} | params
+        li = await desk.person()
+        params = {"chat_id": li} | params
+        if "from_chat_id" in params:
+            params["from_chat_id"] = li
 
         assert await desk.call(method, status=400, **params) == f"Bad Request: {words}"
 
