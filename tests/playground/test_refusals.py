@@ -104,14 +104,11 @@ OTHERS = {
         {"text": "a", "message_id": 1},
         "message to edit not found",
     ),
-<<<<<<< HEAD
-=======
     "odd button": (
         "sendMessage",
         {"text": "a", "reply_markup": inline({"text": "a", "web_app": 5})},
         """can't parse the parameters: AttributeError("'int' object has no attribute 'get'")""",
     ),
->>>>>>> main
     "no message": ("editMessageText", {"text": "a"}, "message identifier is not specified"),
     "reply keyboard in an edit": (
         "editMessageReplyMarkup",
