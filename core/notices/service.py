@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Contact
-from core.notices.models import Delivery, Lane, Outcome, Unreached
+from core.notices.models import Card, Delivery, Lane, Outcome, Unreached
 
 WAKE = "shuidian_delivery"
 
@@ -181,3 +181,8 @@ async def is_delivered(
         .limit(1)
     )
     return found is not None
+
+
+async def is_card_shown(session: AsyncSession, *, contact_id: int, card: str) -> bool:
+    """Tell whether a contact has a message that shows this card."""
+    return await session.get(Card, (contact_id, card)) is not None
