@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.middleware.base import RequestResponseEndpoint
 
 from bot import works
-from bot.api import outages, problems, readings, schedules
+from bot.api import billing, outages, problems, readings, schedules
 from bot.clock import Clock
 from bot.settings import Settings
 from bot.tasks import Tasks
@@ -41,7 +41,7 @@ def build(database: Database, clock: Clock, *, tasks: Tasks, settings: Settings)
         await tasks.defer(session, works.TAKE_UP_ALARMS, once=works.TAKE_UP_ALARMS)
 
     app.state.after_alarms = take_up_alarms
-    for module in (outages, readings, schedules):
+    for module in (billing, outages, readings, schedules):
         app.include_router(module.router)
     problems.install(
         app, timezone=settings.timezone, currency=settings.currency, locale=settings.locale
