@@ -12,12 +12,13 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy.engine import make_url
-from telegram import Bot, PreCheckoutQuery
+from telegram import Bot
 
 from bot import inbox, routes, works
 from bot.api import server
 from bot.backoffice import pages
 from bot.backoffice.sessions import link_renderer
+from bot.checkout import Checkout
 from bot.clock import Clock
 from bot.delivery import Sender
 from bot.inbox import Inbox
@@ -124,7 +125,7 @@ class Service:
             self.database,
             self.clock,
             self.bot,
-            checkout=self._checkout,
+            checkout=Checkout(self.database, self.clock, default_locale=settings.locale).answer,
         )
 
     async def _begin_intake(self, stack: AsyncExitStack, intake: Intake) -> None:
@@ -139,9 +140,6 @@ class Service:
         else:
             await self.bot.delete_webhook()
             self._start(stack, intake.poll)
-
-    async def _checkout(self, query: PreCheckoutQuery) -> None:
-        await query.answer(ok=False, error_message="not yet")
 
     def _webhook_secret(self) -> str:
         given = self.settings.telegram_webhook_secret.get_secret_value()
