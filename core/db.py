@@ -107,7 +107,7 @@ class Database:
         lock = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
         async with self.engine.connect() as plain:
             connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
-            while not await connection.scalar(lock, {"name": name}):
+            while not await connection.scalar(lock, {"name": name}):  # noqa: ASYNC110 (another process)
                 await asyncio.sleep(SOLE_RETRY_SECONDS)
             try:
                 yield connection

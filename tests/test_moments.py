@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.moments import MomentInThePast, MomentTooFar, NotAMoment, parse_moment
+from bot.moments import MomentInThePast, MomentTooFar, NotAMoment, parse_moment, split_moment
 from bot.texts import LOCALES, Texts
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)  # a Sunday, 12:00 in Asia/Shanghai
@@ -36,7 +36,12 @@ class TestParseMoment:
             ("en", "90 min", "11-22 13:30"),
             ("en", "now", "11-22 12:00"),
             ("en", "1-5 10:00", "01-05 10:00"),
+            ("en", "tomorrow at 10:00", "11-23 10:00"),
+            ("en", "3:15 PM", "11-22 15:15"),
             ("zh_CN", "明天10点", "11-23 10:00"),
+            ("zh_CN", "明天下午3点半", "11-23 15:30"),
+            ("zh_CN", "上午9点20分", "11-23 09:20"),
+            ("ru", "завтра в 9:00", "11-23 09:00"),
             ("zh_CN", "明天 10点30分", "11-23 10:30"),
             ("zh_CN", "11月25日 14:00", "11-25 14:00"),
             ("zh_CN", "15:30", "11-22 15:30"),
@@ -51,7 +56,8 @@ class TestParseMoment:
         assert read(typed, locale) == meant
 
     @pytest.mark.parametrize(
-        "typed", ["", "soon", "tomorrow", "25:00", "12:99", "9", "1e400"]
+        "typed",
+        ["", "soon", "tomorrow", "25:00", "12:99", "9", "1e400", "yesterday 10:00", "昨天10点"],
     )
     def test_refuses_what_is_no_time(self, typed: str) -> None:
         with pytest.raises(NotAMoment):
@@ -74,3 +80,31 @@ class TestParseMoment:
         except (NotAMoment, MomentInThePast, MomentTooFar):
             return
         assert NOW - timedelta(minutes=5) <= moment <= NOW + timedelta(days=90)
+
+
+class TestSplitMoment:
+    @pytest.mark.parametrize(
+        ("locale", "typed", "meant", "rest"),
+        [
+            ("en", "15:30 part", "11-22 15:30", "part"),
+            ("en", "tomorrow 10:00 no valve in stock", "11-23 10:00", "no valve in stock"),
+            ("en", "14:00 tomorrow rain", "11-23 14:00", "rain"),
+            ("en", "12.12 14:00 floor 3", "12-12 14:00", "floor 3"),
+            ("en", "+2 h rain", "11-22 14:00", "rain"),
+            ("en", "15:30", "11-22 15:30", ""),
+            ("zh_CN", "明天10点 等零件", "11-23 10:00", "等零件"),
+            ("ru", "завтра 10:00 нет детали", "11-23 10:00", "нет детали"),
+        ],
+    )
+    def test_takes_the_words_that_make_the_moment(
+        self, locale: str, typed: str, meant: str, rest: str
+    ) -> None:
+        moment, after = split_moment(tuple(typed.split()), texts=texts(locale), now=NOW)
+        assert f"{moment.astimezone(texts(locale).zone):%m-%d %H:%M}" == meant
+        assert " ".join(after) == rest
+
+    def test_refuses_words_without_a_moment_and_the_past(self) -> None:
+        with pytest.raises(NotAMoment):
+            split_moment(("no", "part"), texts=texts("en"), now=NOW)
+        with pytest.raises(MomentInThePast):
+            split_moment(("2026-11-21", "10:00", "part"), texts=texts("en"), now=NOW)

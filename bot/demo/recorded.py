@@ -1,10 +1,11 @@
-"""Recorded series that drive some homes of the demo; where they come from is in data/*/SOURCE.md."""
+"""Recorded series that drive some homes of the demo; data/*/SOURCE.md says where from."""
 
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 DATA = Path(__file__).parent / "data"
@@ -56,9 +57,7 @@ def _whole_house_register() -> tuple[Decimal, ...]:
     """AMPds2: a year of one house's register, as the use in each hour."""
     path = "ampds2/water_whw_hourly_2012-04_2013-03.csv"
     litres = [Decimal(row["counter_l"]) for row in _rows(path)]
-    return tuple(
-        (after - before) / LITRES_PER_M3 for before, after in zip(litres, litres[1:], strict=False)
-    )
+    return tuple((after - before) / LITRES_PER_M3 for before, after in pairwise(litres))
 
 
 def _pulses_by_hour() -> tuple[Decimal, ...]:
