@@ -1,0 +1,148 @@
+"""The demo as a whole: the page with the phones first, then everything behind it."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import aiohttp
+import uvicorn
+
+from bot.demo.cast import CAST
+from bot.demo.child import Child
+from bot.demo.panel import Panel
+from bot.demo.place import HOST, Place
+from bot.playground.options import BotProfile
+from bot.playground.server import create_app, refuse_real_token
+from bot.settings import Settings
+from bot.web import WebServer
+
+if TYPE_CHECKING:
+    from bot.demo.clock import WoundClock
+    from core.db import Database
+
+# Imports of the slow parts stand inside the functions that run once the page is served.
+# ruff: noqa: PLC0415
+
+T = TypeVar("T")
+TOKEN = "700001:playground-demo"  # noqa: S105 (opens nothing but the playground)
+PROVIDER_TOKEN = "1:TEST:playground"  # noqa: S105 (the same)
+PROFILE = BotProfile(id=700001, first_name="Shuidian", username="shuidian_bot")
+SEED = 2026
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+Say = Callable[[str], None]
+
+
+async def run(*, state: Path, port: int, say: Say) -> None:
+    """
+    Run the demo until Ctrl-C, a request to end, or the terminal's end.
+
+    Raises:
+        AlreadyRunning: another demo uses this directory.
+        RealToken: a token is set that may open a real bot.
+    """
+    given = Settings()
+    if token := given.telegram_token.get_secret_value():
+        refuse_real_token(token)
+    stopped = asyncio.Event()
+    for number in SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    place = Place(state.resolve())
+    panel = Panel()
+    with place.held():
+        async with _phones(place, panel, port=port) as page:
+            say(f"The phones:       {page}")
+            working = asyncio.create_task(_backstage(place, panel, page=page, given=given, say=say))
+            stopping = asyncio.create_task(stopped.wait())
+            await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+            for task in (working, stopping):
+                task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await working
+
+
+@contextlib.asynccontextmanager
+async def _phones(place: Place, panel: Panel, *, port: int) -> AsyncIterator[str]:
+    """Serve the playground and its page; yield the address."""
+    app = create_app(state_path=place.chats, bots={TOKEN: PROFILE}, panel=panel)
+    listener = place.listen("page", wanted=port)
+    server = WebServer(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield f"http://{HOST}:{listener.getsockname()[1]}"
+    finally:
+        app.state.hang_up()
+        server.should_exit = True
+        await serving
+        listener.close()
+
+
+async def _backstage(place: Place, panel: Panel, *, page: str, given: Settings, say: Say) -> None:
+    """Run everything behind the page until cancelled; leave it in order."""
+    async with contextlib.AsyncExitStack() as stack:
+        http = await stack.enter_async_context(aiohttp.ClientSession(f"{page}/play/api/"))
+        is_met = await _meet(http)
+        database, clock = await _open_database(stack, place)
+        with place.listen("service", wanted=int(page.rpartition(":")[2]) + 1) as listener:
+            port = listener.getsockname()[1]
+        child = Child(_settings_for(place, given, page=page, port=port), log=place.log)
+        await stack.enter_async_context(child.running())
+        stack.push_async_callback(clock.turn, database, rate=0)
+        panel.open(clock=clock, database=database, child=child)
+        stack.callback(panel.close)
+        await _press_start(http)
+        _tell(place, port=port, say=say)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(clock.wind(database))
+
+
+async def _open_database(
+    stack: contextlib.AsyncExitStack, place: Place
+) -> "tuple[Database, WoundClock]":
+    def start() -> str:
+        from bot import migrate
+        from bot.postgres import embedded
+
+        url = stack.enter_context(embedded(place.path)).url
+        migrate.upgrade(url)
+        return url
+
+    url = await _in_thread(start)
+    from bot.demo.clock import WoundClock
+    from core.db import Database
+
+    database = Database(url, pool_size=4)
+    stack.push_async_callback(database.close)
+    clock = WoundClock.at_start()
+    await clock.resume(database)
+    return database, clock
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """Do slow work in a thread; who is cancelled meanwhile waits until it is done."""
+    task = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+
+
+def _settings_for(place: Place, given: Settings, *, page: str, port: int) -> Settings:
+    return Settings(
+        _env_file=None,
+        state_dir=place.path,
+        database_url="",
+        telegram_token=TOKEN,
+        telegram_base_url=f"{page}/bot",
+        telegram_base_file_url=f"{page}/file/bot",
+        telegram_provider_token=PROVIDER_TOKEN,
+        public_url="",
+        host=HOST,
+        port=port,
+        roles="web,chat,worker",
+        log_json=given.log_json,
+        demo_clock=True,
+    )
