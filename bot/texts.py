@@ -186,6 +186,10 @@ class Texts:
             )
         )
 
+    def unit(self, unit: str) -> str:
+        """Return the sign of a unit, named as for `quantity`."""
+        return self.quantity(Decimal(0), unit).removeprefix("0").strip()
+
     def money(self, minor: int, currency: str | None = None) -> str:
         """Return an amount given in minor units, with its currency."""
         code = currency or self.currency
@@ -202,6 +206,10 @@ class Texts:
         if isinstance(value, datetime):
             value = value.astimezone(self.zone).date()
         return str(format_date(value, format="medium", locale=self._babel))
+
+    def month(self, day: date) -> str:
+        """Return the short name of a month."""
+        return str(format_date(day, "LLL", locale=self._babel))
 
     def time(self, moment: datetime) -> str:
         """Return the operator's local time of day."""
