@@ -58,7 +58,7 @@ CHEN = Player(
     locale="zh_TW",
     language="zh-hant",
     note="住戶 · Customer · 松山路 2-202",
-    home=(1, 0, 2, 2),
+    home=(1, 1, 2, 2),
 )
 WANG = Player(
     chat=500_201,

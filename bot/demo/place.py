@@ -17,11 +17,10 @@ class AlreadyRunning(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Credentials of the demo's programs, and a code that nobody has used."""
+    """The credentials of the demo's programs."""
 
     admin: str
     gateway: str
-    invitation: str
 
 
 @dataclass(frozen=True, slots=True)

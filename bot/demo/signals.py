@@ -58,7 +58,7 @@ class Traits:
     """
     What makes a meter's course its own; `recorded` names the series that its use repeats.
 
-    Units: `lift` kPa above (or below) the street's pressure, `thirst` use of a hundred.
+    Units: `lift` kPa above (or below) the street's pressure, `thirst` percent of usual use.
     """
 
     serial: str
@@ -88,7 +88,9 @@ def _steps(at: datetime, step: timedelta) -> int:
     return (_local(at) - datetime(2000, 1, 1, tzinfo=UTC)) // step
 
 
-def use_in_hour(seed: int, traits: Traits, at: datetime, *, events: Iterable[Event] = ()) -> Decimal:
+def use_in_hour(
+    seed: int, traits: Traits, at: datetime, *, events: Iterable[Event] = ()
+) -> Decimal:
     """Return what is used in the hour that begins at a moment. Units: m³ or kWh."""
     leaks = any(event.kind is EventKind.LEAK and event.runs_at(at) for event in events)
     extra = LEAK_A_HOUR if leaks and traits.service is Service.WATER else Decimal(0)
@@ -114,9 +116,7 @@ def _use_in_day(seed: int, traits: Traits, at: datetime) -> int:
     return base * traits.thirst * mood // (100 * THOUSAND)
 
 
-def sample(
-    seed: int, traits: Traits, at: datetime, *, events: Iterable[Event] = ()
-) -> Decimal:
+def sample(seed: int, traits: Traits, at: datetime, *, events: Iterable[Event] = ()) -> Decimal:
     """Return the quality that is measured at a moment. Units: kPa (whole) or V (tenths)."""
     running = {event.kind: event for event in events if event.runs_at(at)}
     noise = dice(seed, traits.serial, _steps(at, SLOT)) - 500
