@@ -32,6 +32,7 @@ from core.accounts.models import (
     ApiKey,
     Area,
     AreaKind,
+    Contact,
     Operator,
     Person,
     Premise,
@@ -41,6 +42,7 @@ from core.accounts.models import (
     ServicePoint,
     Staff,
 )
+from core.accounts.service import TELEGRAM
 from core.db import Base
 from core.monitoring.models import Limit, Meter, Quantity
 from core.periods import start_of_day
@@ -294,3 +296,18 @@ def _holder(home: Home, *, since: datetime) -> Person:
     if home.player is not None:
         name, locale = home.player.name, home.player.locale
     return Person(name=name, phone=f"+8655158{home.number}", locale=locale, created_at=since)
+
+
+async def open_phones(session: AsyncSession, supplied: Iterable[Supplied]) -> None:
+    """Let the cast be reached in their chats."""
+    people = {each.home.player: each.holder_id for each in supplied if each.home.player}
+    staff = await session.scalars(select(Person).join(Staff, Staff.person_id == Person.id))
+    by_name = {person.name: person.id for person in staff}
+    session.add_all(
+        Contact(
+            person_id=people.get(player) or by_name[player.name],
+            channel=TELEGRAM,
+            address=str(player.chat),
+        )
+        for player in CAST
+    )

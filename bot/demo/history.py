@@ -1,25 +1,27 @@
 """The district's past: what the registers showed, the bills that came of it, and who paid."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.demo.cast import ANNA, LIN, OVERDUE
+from bot.demo.cast import ANNA, OVERDUE
 from bot.demo.district import Supplied
-from bot.demo.homes import ZONE
+from bot.demo.homes import ZONE, Home
 from bot.demo.models import DemoMeter
-from bot.demo.signals import Traits, traits_from, use_in_hour
+from bot.demo.signals import Traits, traits_from, use_in_day
 from core.accounts.models import Service
-from core.billing import bills, payments, runs, settlement
+from core.billing import bills, ledger, runs, settlement
+from core.billing.models import LedgerAccount, Payment, PaymentState
 from core.billing.tariff_store import load_tariffs, shipped_contents
 from core.monitoring.models import Source
 from core.monitoring.partitions import ensure_months, months_of
 from core.monitoring.rows import Key, Rows, add_readings
 from core.monitoring.service import TOTAL
 from core.notices.models import Unreached
+from core.numbers import take_numbers
 from core.periods import Period, local_day, month_of, start_of_day
 
 DAY = timedelta(days=1)
@@ -84,8 +86,7 @@ def play_days(
     at = starts_at
     yield at, register
     while at < ends_at:
-        hours = (at + timedelta(hours=hour) for hour in range(24))
-        register += sum(use_in_hour(seed, traits, hour) for hour in hours)
+        register += use_in_day(seed, traits, at)
         at += DAY
         yield at, register
 
@@ -101,31 +102,64 @@ async def _bill(session: AsyncSession, service: Service, month: Period, *, now: 
 async def _pay(
     session: AsyncSession, supplied: Sequence[Supplied], *, is_latest: bool, now: datetime
 ) -> None:
-    """Have the cashier take in what people pay; some of them do not pay their latest bills."""
+    """Have the cashier take in what people pay in a month, all of it at once."""
     payers = {
-        agreement_id: home
+        agreement_id: home.home
         for home in supplied
         for service, agreement_id in home.agreements.items()
-        if _pays(home, service, is_latest=is_latest)
+        if _pays(home.home, service, is_latest=is_latest)
     }
-    for bill in await settlement.list_open_bills(session, agreement_ids=payers):
-        if not bill.left_minor:
-            continue
-        in_part = is_latest and payers[bill.agreement_id].home.player is ANNA
-        await payments.record_payment(
-            session,
+    bills_open = [
+        bill
+        for bill in await settlement.list_open_bills(session, agreement_ids=payers)
+        if bill.left_minor
+    ]
+    if not bills_open:
+        return
+    numbers = await take_numbers(session, prefix="P", count=len(bills_open))
+    paid = [
+        Payment(
+            number=number,
+            agreement_id=bill.agreement_id,
+            bill_id=bill.bill_id,
             provider=CASHIER,
             reference=f"counter-{bill.number}",
-            target=payments.Target(agreement_id=bill.agreement_id, bill_id=bill.bill_id),
-            amount_minor=bill.left_minor // 2 if in_part else bill.left_minor,
             currency=bill.currency,
+            amount_minor=bill.left_minor // (2 if is_latest and _is_short(payers, bill) else 1),
+            state=PaymentState.SUCCEEDED,
             received_at=now,
-            now=now,
         )
+        for number, bill in zip(numbers, bills_open, strict=True)
+    ]
+    session.add_all(paid)
+    await session.flush()
+    await ledger.post_all(session, postings=[_posting(payment) for payment in paid], at=now)
+    await settlement.settle(session, agreement_ids=payers, now=now)
 
 
-def _pays(supplied: Supplied, service: Service, *, is_latest: bool) -> bool:
-    home = supplied.home
+def _is_short(payers: Mapping[int, Home], bill: settlement.OpenBill) -> bool:
+    return payers[bill.agreement_id].player is ANNA
+
+
+def _posting(payment: Payment) -> ledger.Posting:
+    amount, currency = payment.amount_minor, payment.currency
+    return ledger.Posting(
+        kind="payment",
+        reference=f"payment:{payment.number}",
+        entries=(
+            ledger.Entry(account=LedgerAccount.CASH, amount_minor=amount, currency=currency),
+            ledger.Entry(
+                account=LedgerAccount.RECEIVABLE,
+                agreement_id=payment.agreement_id,
+                amount_minor=-amount,
+                currency=currency,
+            ),
+        ),
+    )
+
+
+def _pays(home: Home, service: Service, *, is_latest: bool) -> bool:
+    """Tell whether somebody pays; the latest bills some have not paid yet."""
     if home.player is OVERDUE and service is Service.ELECTRICITY:
         return False
     if home.player is None:

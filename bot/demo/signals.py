@@ -1,6 +1,6 @@
 """What the demo's meters measure: the same for the same seed, meter and moment. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,6 +13,7 @@ from core.accounts.models import Service
 from core.monitoring.models import Quantity
 
 LOCAL = timedelta(hours=8)  # the district's clock; it knows no summer time
+DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 SLOT = timedelta(minutes=10)
 HOURS, SLOTS = 24, 144
@@ -92,16 +93,29 @@ def use_in_hour(
     seed: int, traits: Traits, at: datetime, *, events: Iterable[Event] = ()
 ) -> Decimal:
     """Return what is used in the hour that begins at a moment. Units: m³ or kWh."""
+    return _uses(seed, traits, at)[_local(at).hour] + _leaked(traits, at, events)
+
+
+def use_in_day(seed: int, traits: Traits, at: datetime, *, events: Iterable[Event] = ()) -> Decimal:
+    """Return what is used in the local day that begins at a moment. Units: m³ or kWh."""
+    leaked = (_leaked(traits, at + hour * HOUR, events) for hour in range(HOURS)) if events else ()
+    return sum(_uses(seed, traits, at), Decimal(0)) + sum(leaked)
+
+
+def _leaked(traits: Traits, at: datetime, events: Iterable[Event]) -> Decimal:
     leaks = any(event.kind is EventKind.LEAK and event.runs_at(at) for event in events)
-    extra = LEAK_A_HOUR if leaks and traits.service is Service.WATER else Decimal(0)
+    return LEAK_A_HOUR if leaks and traits.service is Service.WATER else Decimal(0)
+
+
+def _uses(seed: int, traits: Traits, at: datetime) -> Sequence[Decimal]:
+    """Return what is used in each hour of the local day of a moment."""
     if traits.recorded is not None:
-        series = getattr(recordings(), traits.recorded)
-        whole_days = len(series) // HOURS * HOURS
-        used: Decimal = series[_steps(at, HOUR) % whole_days]
-        return used.quantize(Decimal("0.0001")) + extra
+        series: Sequence[Decimal] = getattr(recordings(), traits.recorded)
+        start = _steps(at, DAY) * HOURS % (len(series) // HOURS * HOURS)
+        return [used.quantize(Decimal("0.0001")) for used in series[start : start + HOURS]]
     shares = WATER_BY_HOUR if traits.service is Service.WATER else ENERGY_BY_HOUR
-    hour = _local(at).hour
-    return Decimal(_use_in_day(seed, traits, at) * shares[hour] // sum(shares)) / 10_000 + extra
+    whole, total = sum(shares), _use_in_day(seed, traits, at)
+    return [Decimal(total * share // whole) / 10_000 for share in shares]
 
 
 def _use_in_day(seed: int, traits: Traits, at: datetime) -> int:

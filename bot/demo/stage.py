@@ -4,15 +4,16 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiohttp
 import uvicorn
 
 from bot.demo.cast import CAST
 from bot.demo.child import Child
-from bot.demo.panel import Panel
+from bot.demo.panel import Backstage, Panel
 from bot.demo.place import HOST, Place
 from bot.playground.options import BotProfile
 from bot.playground.server import create_app, refuse_real_token
@@ -83,17 +84,16 @@ async def _backstage(place: Place, panel: Panel, *, page: str, given: Settings, 
     """Run everything behind the page until cancelled; leave it in order."""
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession(f"{page}/play/api/"))
-        is_met = await _meet(http)
+        await _meet(http)
         database, clock = await _open_database(stack, place)
         with place.listen("service", wanted=int(page.rpartition(":")[2]) + 1) as listener:
             port = listener.getsockname()[1]
         child = Child(_settings_for(place, given, page=page, port=port), log=place.log)
         await stack.enter_async_context(child.running())
         stack.push_async_callback(clock.turn, database, rate=0)
-        panel.open(clock=clock, database=database, child=child)
-        stack.callback(panel.close)
+        panel.backstage = Backstage(clock=clock, database=database, child=child)
         await _press_start(http)
-        _tell(place, port=port, say=say)
+        await _announce(http, place, port=port, say=say)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(clock.wind(database))
 
@@ -117,6 +117,7 @@ async def _open_database(
     stack.push_async_callback(database.close)
     clock = WoundClock.at_start()
     await clock.resume(database)
+    await _settle(database, place, now=clock.now())
     return database, clock
 
 
@@ -146,3 +147,57 @@ def _settings_for(place: Place, given: Settings, *, page: str, port: int) -> Set
         log_json=given.log_json,
         demo_clock=True,
     )
+
+
+async def _settle(database: "Database", place: Place, *, now: datetime) -> None:
+    """Build the district in one transaction, unless it is there: it is whole or missing."""
+    from bot.demo import district, history
+    from core.accounts.models import Operator
+
+    async with database.transaction() as session:
+        if await session.get(Operator, 1) is not None:
+            return
+        supplied, access = await district.build_district(session, seed=SEED, now=now)
+        await history.build_history(session, supplied, seed=SEED, now=now)
+        await district.open_phones(session, supplied)
+        place.keep_access(access)
+
+
+async def _meet(http: aiohttp.ClientSession) -> None:
+    """Give everybody of the cast a phone, unless they have one."""
+    known = {person["id"] for person in (await _call(http, "GET", "state"))["people"]}
+    for player in CAST:
+        if player.chat not in known:
+            person = {
+                "id": player.chat,
+                "first_name": player.first_name,
+                "last_name": player.last_name,
+                "language_code": player.language,
+                "note": player.note,
+            }
+            await _call(http, "POST", "people", **person)
+
+
+async def _press_start(http: aiohttp.ClientSession) -> None:
+    """Have everybody of the cast open the chat, unless they did."""
+    chats = (await _call(http, "GET", "state"))["chats"]
+    for player in CAST:
+        chat = chats.get(str(player.chat))
+        if chat is not None and not chat["started"]:
+            await _call(http, "POST", f"people/{player.chat}/start")
+
+
+async def _announce(http: aiohttp.ClientSession, place: Place, *, port: int, say: Say) -> None:
+    await _call(http, "POST", "panel", action="look")  # pages that are open get the keys
+    web = f"http://{HOST}:{port}"
+    say(f"The back office:  {web}/")
+    say(f"The API document: {web}/api/openapi.json")
+    say(f"Credentials:      {place.access_file}")
+    say(f"The service logs: {place.log}")
+    say("Ctrl-C ends the demo; the next start goes on from there.")
+
+
+async def _call(http: aiohttp.ClientSession, verb: str, path: str, **fields: object) -> Any:
+    body = fields if verb == "POST" else None
+    async with http.request(verb, path, json=body, raise_for_status=True) as answer:
+        return await answer.json()
