@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
@@ -99,7 +98,8 @@ def serve(
 
 def _end_with_parent() -> None:
     """Ask this process to end once nobody holds the other end of its input any more."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # nothing is ever said there
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -116,7 +116,7 @@ def demo(
     from bot.playground.server import RealToken
 
     try:
-        asyncio.run(stage.run(state=state, port=port, say=typer.echo))
+        asyncio.run(stage.run(state=state.resolve(), port=port, say=typer.echo))
     except (AlreadyRunning, RealToken) as refusal:
         raise SystemExit(str(refusal)) from refusal
 

@@ -7,6 +7,7 @@ has ended, or the machine sleeps), time stands still a few seconds later.
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Self
 
 from sqlalchemy import CheckConstraint
 from sqlalchemy.dialects.postgresql import insert
@@ -37,7 +38,7 @@ class FollowedClock(ScaledClock):
     """A clock kept in step with the row."""
 
     @classmethod
-    def at_start(cls) -> "FollowedClock":
+    def at_start(cls) -> Self:
         """Return a clock that shows the machine's time until it has read the row."""
         now = SystemClock().now()
         return cls(set_at=now, shown_at=now)

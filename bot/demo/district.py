@@ -182,6 +182,7 @@ async def _add_staff(session: AsyncSession, *, now: datetime) -> None:
     session.add_all(
         Staff(person_id=person.id, role=Role(player.role), on_duty=True)
         for player, person in staff.items()
+        if player.role
     )
 
 

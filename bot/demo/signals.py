@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 from zlib import crc32
 
@@ -12,6 +13,7 @@ from bot.demo.recorded import recordings
 from core.accounts.models import Service
 from core.monitoring.models import Quantity
 
+BEGIN = datetime(2000, 1, 1, tzinfo=UTC)
 LOCAL = timedelta(hours=8)  # the district's clock; it knows no summer time
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
@@ -86,7 +88,7 @@ def _local(at: datetime) -> datetime:
 
 
 def _steps(at: datetime, step: timedelta) -> int:
-    return (_local(at) - datetime(2000, 1, 1, tzinfo=UTC)) // step
+    return (_local(at) - BEGIN) // step
 
 
 def use_in_hour(
@@ -108,19 +110,23 @@ def _leaked(traits: Traits, at: datetime, events: Iterable[Event]) -> Decimal:
 
 
 def _uses(seed: int, traits: Traits, at: datetime) -> Sequence[Decimal]:
-    """Return what is used in each hour of the local day of a moment."""
+    return _uses_on(seed, traits, (_local(at) - BEGIN).days)
+
+
+@lru_cache(maxsize=1024)
+def _uses_on(seed: int, traits: Traits, day: int) -> Sequence[Decimal]:
+    """Return what is used in each hour of a local day."""
     if traits.recorded is not None:
         series: Sequence[Decimal] = getattr(recordings(), traits.recorded)
-        start = _steps(at, DAY) * HOURS % (len(series) // HOURS * HOURS)
+        start = day * HOURS % (len(series) // HOURS * HOURS)
         return [used.quantize(Decimal("0.0001")) for used in series[start : start + HOURS]]
     shares = WATER_BY_HOUR if traits.service is Service.WATER else ENERGY_BY_HOUR
-    whole, total = sum(shares), _use_in_day(seed, traits, at)
+    whole, total = sum(shares), _use_in_day(seed, traits, BEGIN + day * DAY)
     return [Decimal(total * share // whole) / 10_000 for share in shares]
 
 
-def _use_in_day(seed: int, traits: Traits, at: datetime) -> int:
+def _use_in_day(seed: int, traits: Traits, local: datetime) -> int:
     """Return a day's use. Units: ten-thousandths of m³ or kWh."""
-    local = _local(at)
     mood = 750 + dice(seed, traits.serial, local.date()) // 2  # of a thousand
     if traits.service is Service.WATER:
         base = traits.people * LITRES_A_HEAD * 10

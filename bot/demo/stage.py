@@ -6,11 +6,13 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import aiohttp
 import uvicorn
+from pydantic import SecretStr
 
+from bot.demo.calls import call
 from bot.demo.cast import CAST
 from bot.demo.child import Child
 from bot.demo.panel import Backstage, Panel
@@ -50,7 +52,7 @@ async def run(*, state: Path, port: int, say: Say) -> None:
     stopped = asyncio.Event()
     for number in SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    place = Place(state.resolve())
+    place = Place(state)
     panel = Panel()
     with place.held():
         async with _phones(place, panel, port=port) as page:
@@ -91,11 +93,21 @@ async def _backstage(place: Place, panel: Panel, *, page: str, given: Settings, 
         child = Child(_settings_for(place, given, page=page, port=port), log=place.log)
         await stack.enter_async_context(child.running())
         stack.push_async_callback(clock.turn, database, rate=0)
-        panel.backstage = Backstage(clock=clock, database=database, child=child)
+        simulator = Simulator(
+            database,
+            clock,
+            seed=SEED,
+            address=f"http://{HOST}:{port}",
+            token=place.read_access().gateway,
+        )
+        panel.backstage = Backstage(
+            clock=clock, database=database, child=child, simulator=simulator
+        )
         await _press_start(http)
         await _announce(http, place, port=port, say=say)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(clock.wind(database))
+            tasks.create_task(simulator.run())
 
 
 async def _open_database(
@@ -132,20 +144,20 @@ async def _in_thread(work: Callable[[], T]) -> T:
 
 
 def _settings_for(place: Place, given: Settings, *, page: str, port: int) -> Settings:
-    return Settings(
-        _env_file=None,
-        state_dir=place.path,
-        database_url="",
-        telegram_token=TOKEN,
-        telegram_base_url=f"{page}/bot",
-        telegram_base_file_url=f"{page}/file/bot",
-        telegram_provider_token=PROVIDER_TOKEN,
-        public_url="",
-        host=HOST,
-        port=port,
-        roles="web,chat,worker",
-        log_json=given.log_json,
-        demo_clock=True,
+    return given.model_copy(
+        update={
+            "state_dir": place.path,
+            "database_url": "",
+            "telegram_token": SecretStr(TOKEN),
+            "telegram_base_url": f"{page}/bot",
+            "telegram_base_file_url": f"{page}/file/bot",
+            "telegram_provider_token": SecretStr(PROVIDER_TOKEN),
+            "public_url": "",
+            "host": HOST,
+            "port": port,
+            "roles": frozenset({"web", "chat", "worker"}),
+            "demo_clock": True,
+        }
     )
 
 
@@ -165,7 +177,7 @@ async def _settle(database: "Database", place: Place, *, now: datetime) -> None:
 
 async def _meet(http: aiohttp.ClientSession) -> None:
     """Give everybody of the cast a phone, unless they have one."""
-    known = {person["id"] for person in (await _call(http, "GET", "state"))["people"]}
+    known = {person["id"] for person in (await call(http, "GET", "state"))["people"]}
     for player in CAST:
         if player.chat not in known:
             person = {
@@ -175,29 +187,23 @@ async def _meet(http: aiohttp.ClientSession) -> None:
                 "language_code": player.language,
                 "note": player.note,
             }
-            await _call(http, "POST", "people", **person)
+            await call(http, "POST", "people", body=person)
 
 
 async def _press_start(http: aiohttp.ClientSession) -> None:
     """Have everybody of the cast open the chat, unless they did."""
-    chats = (await _call(http, "GET", "state"))["chats"]
+    chats = (await call(http, "GET", "state"))["chats"]
     for player in CAST:
         chat = chats.get(str(player.chat))
         if chat is not None and not chat["started"]:
-            await _call(http, "POST", f"people/{player.chat}/start")
+            await call(http, "POST", f"people/{player.chat}/start")
 
 
 async def _announce(http: aiohttp.ClientSession, place: Place, *, port: int, say: Say) -> None:
-    await _call(http, "POST", "panel", action="look")  # pages that are open get the keys
+    await call(http, "POST", "panel", body={"action": "look"})  # pages that are open get the keys
     web = f"http://{HOST}:{port}"
     say(f"The back office:  {web}/")
     say(f"The API document: {web}/api/openapi.json")
     say(f"Credentials:      {place.access_file}")
     say(f"The service logs: {place.log}")
     say("Ctrl-C ends the demo; the next start goes on from there.")
-
-
-async def _call(http: aiohttp.ClientSession, verb: str, path: str, **fields: object) -> Any:
-    body = fields if verb == "POST" else None
-    async with http.request(verb, path, json=body, raise_for_status=True) as answer:
-        return await answer.json()
