@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bot.demo.child import Child
     from bot.demo.clock import WoundClock
+    from bot.demo.simulator import Simulator
     from core.db import Database
 
 ZONE = "Asia/Shanghai"
@@ -35,6 +36,7 @@ class Backstage:
     clock: "WoundClock"
     database: "Database"
     child: "Child"
+    simulator: "Simulator"
 
 
 class Panel:

@@ -93,6 +93,8 @@ async def _backstage(place: Place, panel: Panel, *, page: str, given: Settings, 
         child = Child(_settings_for(place, given, page=page, port=port), log=place.log)
         await stack.enter_async_context(child.running())
         stack.push_async_callback(clock.turn, database, rate=0)
+        from bot.demo.simulator import Simulator
+
         simulator = Simulator(
             database,
             clock,

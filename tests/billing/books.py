@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
 
 from core.accounts.models import Service
 from core.billing import bills, runs
-from core.billing.tariff_store import load_tariffs
+from core.billing.tariff_store import load_tariffs, shipped_contents
 from core.db import Database
 from core.monitoring.models import Reading, ReadingStatus, Source
 from core.periods import Period, start_of_day
@@ -23,12 +22,8 @@ NOVEMBER = Period(date(2026, 11, 1), date(2026, 12, 1))
 
 
 async def load_shipped(database: Database) -> list[str]:
-    folder = files("core.billing") / "tariffs"
-    contents = {
-        file.name: file.read_bytes() for file in folder.iterdir() if file.name.endswith(".toml")
-    }
     async with database.transaction() as session:
-        return await load_tariffs(session, contents=contents)
+        return await load_tariffs(session, contents=shipped_contents())
 
 
 def read(
