@@ -20,10 +20,14 @@ HOUR = timedelta(hours=1)
 SLOT = timedelta(minutes=10)
 HOURS, SLOTS = 24, 144
 # Share of a day's use in each hour, of a thousand.
-WATER_BY_HOUR = (6, 4, 3, 3, 6, 24, 75, 90, 62, 42, 36, 48)
-WATER_BY_HOUR += (56, 36, 28, 28, 36, 55, 82, 92, 78, 60, 34, 16)
-ENERGY_BY_HOUR = (20, 17, 16, 16, 17, 22, 38, 44, 36, 34, 36, 46)
-ENERGY_BY_HOUR += (48, 42, 38, 38, 44, 60, 84, 92, 84, 66, 40, 22)
+WATER_BY_HOUR = (
+    *(6, 4, 3, 3, 6, 24, 75, 90, 62, 42, 36, 48),
+    *(56, 36, 28, 28, 36, 55, 82, 92, 78, 60, 34, 16),
+)
+ENERGY_BY_HOUR = (
+    *(20, 17, 16, 16, 17, 22, 38, 44, 36, 34, 36, 46),
+    *(48, 42, 38, 38, 44, 60, 84, 92, 84, 66, 40, 22),
+)
 # Of a hundred: heating in winter, cooling in summer.
 ENERGY_BY_MONTH = (135, 130, 105, 90, 90, 110, 150, 155, 115, 90, 100, 130)
 LITRES_A_HEAD, WATT_HOURS_A_HEAD, WATT_HOURS_A_HOME = 110, 1900, 1600
