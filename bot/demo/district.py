@@ -22,8 +22,7 @@ from bot.demo.homes import (
     homes,
     tariff_of,
 )
-from bot.demo.models import DemoMeter
-from bot.demo.place import Access
+from bot.demo.models import DemoAccess, DemoMeter
 from bot.demo.signals import dice
 from core.accounts.models import (
     Account,
@@ -47,7 +46,7 @@ from core.db import Base
 from core.monitoring.models import Limit, Meter, Quantity
 from core.periods import start_of_day
 
-GATEWAY = "demo-gateway"
+SCOPES = ("admin", "gateway")
 HOLD_SECONDS = 20 * 60
 
 
@@ -61,9 +60,7 @@ class Supplied:
     meters: dict[Service, Meter]
 
 
-async def build_district(
-    session: AsyncSession, *, seed: int, now: datetime
-) -> tuple[list[Supplied], Access]:
+async def build_district(session: AsyncSession, *, seed: int, now: datetime) -> list[Supplied]:
     """Put the district into an empty database: places, people, meters, what is normal."""
     session.add(
         Operator(
@@ -76,17 +73,18 @@ async def build_district(
         )
     )
     areas = await _add_areas(session)
-    admin = await issue_token(session, name="demo-admin", scope="admin", now=now)
-    gateway = await issue_token(session, name=GATEWAY, scope="gateway", now=now)
+    for scope in SCOPES:
+        token = await issue_token(session, name=f"demo-{scope}", scope=scope, now=now)
+        session.add(DemoAccess(name=scope, token=token))
     _add_limits(session, areas)
     await _add_staff(session, now=now)
-    gateway_id = await session.scalar(select(ApiKey.id).where(ApiKey.name == GATEWAY))
+    gateway_id = await session.scalar(select(ApiKey.id).where(ApiKey.scope == "gateway"))
     assert gateway_id is not None  # noqa: S101 (issued above)
     building = _Homes(session, areas, now=now)
     holders = await building.add_people()
     agreements = await building.add_agreements(await building.add_accounts(holders))
     meters = await building.add_meters(agreements, gateway_id=gateway_id, seed=seed)
-    supplied = [
+    return [
         Supplied(
             home=home,
             holder_id=holders[home].id,
@@ -95,7 +93,6 @@ async def build_district(
         )
         for home in building.homes
     ]
-    return supplied, Access(admin=admin, gateway=gateway)
 
 
 async def _store(session: AsyncSession, rows: Iterable[Base]) -> None:

@@ -37,3 +37,12 @@ class DemoEvent(Base):
     meter_id: Mapped[int | None] = mapped_column(ForeignKey("meters.id"))
     began_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
+
+
+class DemoAccess(Base):
+    """The credentials of the demo's programs, so that they outlive the file that shows them."""
+
+    __tablename__ = "demo_access"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    token: Mapped[str]

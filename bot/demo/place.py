@@ -4,8 +4,8 @@ import contextlib
 import fcntl
 import json
 import socket
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 HOST = "127.0.0.1"
@@ -13,14 +13,6 @@ HOST = "127.0.0.1"
 
 class AlreadyRunning(Exception):
     """Another demo uses this directory."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """The credentials of the demo's programs."""
-
-    admin: str
-    gateway: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +52,10 @@ class Place:
         """Where the credentials are."""
         return self.path / "access.json"
 
-    def keep_access(self, access: Access) -> None:
+    def show_access(self, tokens: Mapping[str, str]) -> None:
         """Write the credentials down, for nobody else to read."""
         self.access_file.touch(mode=0o600)
-        self.access_file.write_text(json.dumps(asdict(access), indent=2) + "\n", encoding="utf-8")
-
-    def read_access(self) -> Access:
-        """Read the credentials."""
-        return Access(**json.loads(self.access_file.read_text(encoding="utf-8")))
+        self.access_file.write_text(json.dumps(tokens, indent=2) + "\n", encoding="utf-8")
 
     def listen(self, name: str, *, wanted: int) -> socket.socket:
         """Return a socket that listens where it did last time, or as wanted, or where it can."""

@@ -1,6 +1,7 @@
 """The demo's meters as a gateway: what they measure goes out over HTTP, orders come back."""
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,6 +21,8 @@ from core.monitoring.models import Meter
 log = structlog.get_logger()
 
 TICK_SECONDS = 0.5
+REPORTED_AFTER = 60  # failures in a row: the service takes a while to start
+PATIENCE_SECONDS = 30
 # How long a device takes: a relay on the mains, a valve that wakes up now and then.
 OBEYS_AFTER = {Service.ELECTRICITY: timedelta(seconds=20), Service.WATER: timedelta(minutes=3)}
 
@@ -48,14 +51,25 @@ class Simulator:
 
     async def run(self) -> None:
         """Play until cancelled; what the service does not take now is sent again."""
+        failures = 0
         async with aiohttp.ClientSession(self._address, headers=self._headers) as http:
             while True:
                 try:
                     await self.play_on(http)
                     await self.obey(http)
+                    failures = 0
                 except (aiohttp.ClientError, TimeoutError) as trouble:
-                    log.info("simulator.waiting", trouble=str(trouble))
+                    failures += 1
+                    if failures == REPORTED_AFTER:
+                        log.warning("simulator.waiting", trouble=str(trouble))
                 await asyncio.sleep(TICK_SECONDS)
+
+    async def catch_up(self, until: datetime) -> None:
+        """Wait until everything up to a moment was sent, but not for ever."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while self.played_until is None or self.played_until < until:
+                    await asyncio.sleep(TICK_SECONDS / 5)
 
     async def play_on(self, http: aiohttp.ClientSession) -> None:
         """Send everything up to now."""

@@ -88,22 +88,32 @@ async def _backstage(place: Place, panel: Panel, *, page: str, given: Settings, 
         http = await stack.enter_async_context(aiohttp.ClientSession(f"{page}/play/api/"))
         await _meet(http)
         database, clock = await _open_database(stack, place)
+        tokens = await _settle(database, now=clock.now())
+        place.show_access(tokens)
         with place.listen("service", wanted=int(page.rpartition(":")[2]) + 1) as listener:
             port = listener.getsockname()[1]
         child = Child(_settings_for(place, given, page=page, port=port), log=place.log)
         await stack.enter_async_context(child.running())
         stack.push_async_callback(clock.turn, database, rate=0)
         from bot.demo.simulator import Simulator
+        from bot.demo.troubles import load_targets
 
         simulator = Simulator(
             database,
             clock,
             seed=SEED,
             address=f"http://{HOST}:{port}",
-            token=place.read_access().gateway,
+            token=tokens["gateway"],
         )
+        async with database.transaction() as session:
+            targets = await load_targets(session)
         panel.backstage = Backstage(
-            clock=clock, database=database, child=child, simulator=simulator
+            clock=clock,
+            database=database,
+            child=child,
+            simulator=simulator,
+            targets=targets,
+            office=f"http://{HOST}:{port}/office",
         )
         await _press_start(http)
         await _announce(http, place, port=port, say=say)
@@ -131,7 +141,6 @@ async def _open_database(
     stack.push_async_callback(database.close)
     clock = WoundClock.at_start()
     await clock.resume(database)
-    await _settle(database, place, now=clock.now())
     return database, clock
 
 
@@ -163,18 +172,25 @@ def _settings_for(place: Place, given: Settings, *, page: str, port: int) -> Set
     )
 
 
-async def _settle(database: "Database", place: Place, *, now: datetime) -> None:
-    """Build the district in one transaction, unless it is there: it is whole or missing."""
+async def _settle(database: "Database", *, now: datetime) -> dict[str, str]:
+    """
+    Build the district in one transaction, unless it is there: it is whole or missing.
+
+    Returns the tokens of its programs, by their scope.
+    """
+    from sqlalchemy import select
+
     from bot.demo import district, history
+    from bot.demo.models import DemoAccess
     from core.accounts.models import Operator
 
     async with database.transaction() as session:
-        if await session.get(Operator, 1) is not None:
-            return
-        supplied, access = await district.build_district(session, seed=SEED, now=now)
-        await history.build_history(session, supplied, seed=SEED, now=now)
-        await district.open_phones(session, supplied)
-        place.keep_access(access)
+        if await session.get(Operator, 1) is None:
+            supplied = await district.build_district(session, seed=SEED, now=now)
+            await history.build_history(session, supplied, seed=SEED, now=now)
+            await district.open_phones(session, supplied)
+        rows = await session.scalars(select(DemoAccess))
+        return {row.name: row.token for row in rows}
 
 
 async def _meet(http: aiohttp.ClientSession) -> None:
@@ -198,13 +214,13 @@ async def _press_start(http: aiohttp.ClientSession) -> None:
     for player in CAST:
         chat = chats.get(str(player.chat))
         if chat is not None and not chat["started"]:
-            await call(http, "POST", f"people/{player.chat}/start")
+            await call(http, "POST", f"people/{player.chat}/start", body={})
 
 
 async def _announce(http: aiohttp.ClientSession, place: Place, *, port: int, say: Say) -> None:
     await call(http, "POST", "panel", body={"action": "look"})  # pages that are open get the keys
     web = f"http://{HOST}:{port}"
-    say(f"The back office:  {web}/")
+    say(f"The back office:  {web}/office")
     say(f"The API document: {web}/api/openapi.json")
     say(f"Credentials:      {place.access_file}")
     say(f"The service logs: {place.log}")
