@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import time
 
 from bot import inbox
-from bot.billing_runs import ISSUE_BILLS
+from bot.billing_runs import ISSUE_BILLS, start_due
 from bot.tasks import Work
 from bot.timetable import Job
 from core.billing.bills import issue_bills
@@ -26,6 +26,7 @@ JOBS: Mapping[str, Job] = {
         Job(name="close-repairs", run=close_silent),
         Job(name="outage-overruns", run=take_up_overruns),
         Job(name="push-schedules", run=schedules.take_up_due),
+        Job(name="billing", run=start_due, at=time(2, 10)),
         Job(name="forget-old", run=inbox.forget_old, at=time(3, 30)),
     )
 }
