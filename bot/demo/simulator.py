@@ -23,6 +23,7 @@ log = structlog.get_logger()
 TICK_SECONDS = 0.5
 REPORTED_AFTER = 60  # failures in a row: the service takes a while to start
 PATIENCE_SECONDS = 30
+STANDING = {"accepted", "confirmed"}
 # How long a device takes: a relay on the mains, a valve that wakes up now and then.
 OBEYS_AFTER = {Service.ELECTRICITY: timedelta(seconds=20), Service.WATER: timedelta(minutes=3)}
 
@@ -68,7 +69,7 @@ class Simulator:
         """Wait until everything up to a moment was sent, but not for ever."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_SECONDS):
-                while self.played_until is None or self.played_until < until:
+                while self.played_until is None or self.played_until < until:  # noqa: ASYNC110 (no event: a moment is passed)
                     await asyncio.sleep(TICK_SECONDS / 5)
 
     async def play_on(self, http: aiohttp.ClientSession) -> None:
@@ -128,14 +129,9 @@ class Simulator:
     async def obey(self, http: aiohttp.ClientSession) -> None:
         """Take up commands, move what is due, and report how it stands then."""
         now = self._clock.now()
-        commands = await call(http, "GET", "/api/v1/commands")
-        for command in commands["commands"]:
+        for command in await call(http, "GET", "/api/v1/commands"):
             if command["meter"] not in self._moves:
-                await call(http, "POST", f"/api/v1/commands/{command['nonce']}/accepted")
-                patience = OBEYS_AFTER[Service(command["service"])]
-                self._moves[command["meter"]] = Move(
-                    wanted=Supply(command["wanted"]), due_at=now + patience
-                )
+                await self._accept(http, command, now=now)
         due = {serial: move for serial, move in self._moves.items() if move.due_at <= now}
         if not due:
             return
@@ -147,6 +143,17 @@ class Simulator:
         await call(http, "POST", "/api/v1/device-states", body={"states": states})
         for serial in due:
             del self._moves[serial]
+
+    async def _accept(
+        self, http: aiohttp.ClientSession, command: dict[str, str], *, now: datetime
+    ) -> None:
+        """Pass a command on to its device, unless its order is over by now."""
+        answer = await call(http, "POST", f"/api/v1/commands/{command['nonce']}/accepted")
+        if answer["state"] in STANDING:
+            patience = OBEYS_AFTER[Service(command["service"])]
+            self._moves[command["meter"]] = Move(
+                wanted=Supply(command["wanted"]), due_at=now + patience
+            )
 
     async def _move(self, due: dict[str, Move], *, now: datetime) -> None:
         async with self._database.transaction() as session:
