@@ -36,7 +36,6 @@ def build(database: Database, clock: Clock, *, settings: Settings) -> FastAPI:
     )
     app.state.database = database
     app.state.clock = clock
-    app.state.tasks = tasks
 
     async def take_up_alarms(session: AsyncSession, _alarm_ids: list[int]) -> None:
         await defer(session, works.TAKE_UP_ALARMS, once=works.TAKE_UP_ALARMS)
