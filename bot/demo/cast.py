@@ -14,10 +14,10 @@ class Player:
 
     chat: int
     first_name: str
-    last_name: str
     locale: str
     language: str
     note: str
+    last_name: str = ""
     role: str | None = None
     home: tuple[int, int, int, int] | None = None
     water: str | None = None
@@ -25,18 +25,16 @@ class Player:
 
     @property
     def name(self) -> str:
-        """The whole name, in the order of the person's language."""
-        parts = (self.first_name, self.last_name)
-        return "".join(reversed(parts)) if self.locale.startswith("zh") else " ".join(parts)
+        """The whole name."""
+        return f"{self.first_name} {self.last_name}".strip()
 
 
 LIN = Player(
     chat=500_101,
-    first_name="月",
-    last_name="林",
+    first_name="林月",
     locale="zh_CN",
     language="zh-hans",
-    note="住户 · Customer · 柳林街 1-301",
+    note="住户 Customer",
     home=(0, 0, 3, 1),
     water="water_family",
     energy="energy",
@@ -47,26 +45,24 @@ ANNA = Player(
     last_name="Петрова",
     locale="ru",
     language="ru",
-    note="邻居 · Neighbour · 柳林街 1-302",
+    note="邻居 Neighbour",
     home=(0, 0, 3, 2),
     water="water_leaky",
 )
 CHEN = Player(
     chat=500_103,
-    first_name="怡君",
-    last_name="陳",
+    first_name="陳怡君",
     locale="zh_TW",
     language="zh-hant",
-    note="住戶 · Customer · 松山路 2-202",
+    note="住戶 Customer",
     home=(1, 1, 2, 2),
 )
 WANG = Player(
     chat=500_201,
-    first_name="强",
-    last_name="王",
+    first_name="王强",
     locale="zh_CN",
     language="zh-hans",
-    note="维修师傅 · Technician",
+    note="师傅 Technician",
     role="technician",
 )
 MAYA = Player(
@@ -75,7 +71,7 @@ MAYA = Player(
     last_name="Stone",
     locale="en",
     language="en",
-    note="Manager · 经理",
+    note="经理 Manager",
     role="manager",
 )
 CAST = (LIN, ANNA, CHEN, WANG, MAYA)

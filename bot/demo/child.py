@@ -7,8 +7,12 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import structlog
+
 import bot
 from bot.settings import Settings
+
+log = structlog.get_logger()
 
 PATIENCE_SECONDS = 8
 BACK_OFF_SECONDS = (0.2, 1, 3, 10)
@@ -45,7 +49,8 @@ class Child:
             begun = time.monotonic()
             await self._start()
             assert self.process is not None  # noqa: S101 (just started)
-            await self.process.wait()
+            code = await self.process.wait()
+            log.warning("service.ended", code=code, see=str(self._log))
             failures = 0 if time.monotonic() - begun > LIVED_SECONDS else failures + 1
             await asyncio.sleep(BACK_OFF_SECONDS[min(failures, len(BACK_OFF_SECONDS) - 1)])
 

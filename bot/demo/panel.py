@@ -30,13 +30,13 @@ LABELS = {
     "hour": "+1 h",
     "day": "+1 d",
     "bill": "下次账单 Next bill",
-    "pressure_drop": "整街水压骤降 Pressure drop on a street",
-    "voltage_sag": "一户电压偏低 Voltage sag at one flat",
-    "leak": "一户漏水 Leak at one flat",
-    "silent_meter": "一块表失联 Silent meter",
+    "pressure_drop": "水压骤降 Pressure drop",
+    "voltage_sag": "电压偏低 Voltage sag",
+    "leak": "漏水 Leak",
+    "silent_meter": "表计失联 Silent meter",
     "end": "恢复正常 End all events",
-    "restart": "断电重启机器人 Kill and restart the bot",
-    "invite": "开一个绑定码 New code for /link",
+    "restart": "断电重启 Restart the bot",
+    "invite": "绑定码 Invitation code",
     "office": "后台地址 Back office",
 }
 BEGUN = "已开始 Begun"
@@ -182,9 +182,15 @@ async def _restart(stage: Backstage, _: dict[str, Any]) -> str:
     return ""
 
 
+async def _look(_: Backstage, __: dict[str, Any]) -> str:
+    """Change nothing; pages that are open are shown the panel as it is."""
+    return ""
+
+
 ACTS: dict[str, Act] = {
     **{name: _step(span) for name, span in STEPS.items()},
     **{kind: _begin(kind) for kind in ("pressure_drop", "voltage_sag", "leak", "silent_meter")},
+    "look": _look,
     "bill": _go_to_bill,
     "end": _end,
     "invite": _invite,

@@ -62,7 +62,7 @@ async def load_targets(session: AsyncSession) -> Targets:
     return Targets(
         streets=tuple(Target(id=area.id, label=area.name) for area in streets),
         meters=tuple(
-            Target(id=meter_id, label=f"{address} · {serial}", service=service)
+            Target(id=meter_id, label=f"{serial} {address}", service=service)
             for meter_id, serial, service, address, _, _ in found
         ),
         accounts=tuple(
