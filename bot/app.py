@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import signal
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import psycopg
@@ -28,19 +27,11 @@ from bot.settings import Settings
 from bot.tasks import Tasks
 from bot.telegram import Transport
 from bot.timetable import Timetable
+from bot.web import WebServer, bind
 from core.db import Database
 from core.notices import service as notices
 
 log = structlog.get_logger()
-
-
-class WebServer(uvicorn.Server):
-    """uvicorn, which leaves the signals to us."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture nothing."""
-        yield
 
 
 def build_bot(settings: Settings) -> Bot:
@@ -202,19 +193,10 @@ async def keep_running(work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(1)
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket; a port of 0 takes any free one."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
-    listener.listen(100)
-    return listener
-
-
 async def until_stopped() -> None:
-    """Wait for Ctrl-C or a request to end."""
+    """Wait for Ctrl-C, a request to end, or the terminal's end."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stopped.set)
     await stopped.wait()
