@@ -133,8 +133,13 @@ def demo(
     from bot.demo.place import AlreadyRunning
     from bot.playground.server import RealToken
 
+    def upgrade(url: str) -> None:
+        from bot import migrate
+
+        migrate.upgrade(url)
+
     try:
-        asyncio.run(stage.run(state=state.resolve(), port=port, say=typer.echo))
+        asyncio.run(stage.run(state=state.resolve(), port=port, say=typer.echo, upgrade=upgrade))
     except (AlreadyRunning, RealToken) as refusal:
         raise SystemExit(str(refusal)) from refusal
 
