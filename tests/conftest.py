@@ -1,8 +1,11 @@
 """A real PostgreSQL for every test: one server a run, one fresh database a test."""
 
+import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
 from pathlib import Path
 
 import psycopg
@@ -10,6 +13,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from core.db import Database
+from core.monitoring.partitions import ensure_months
 from tests.world import World, build_world
 
 
@@ -40,9 +44,19 @@ def template(server_url: str) -> Iterator[str]:
         admin.execute(f"CREATE DATABASE {name}")
         try:
             upgrade(_url(server_url, name))
+            with ThreadPoolExecutor() as pool:  # its own loop: this fixture may run beside one
+                pool.submit(asyncio.run, _make_months(_url(server_url, name))).result()
             yield name
         finally:
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _make_months(url: str) -> None:
+    """Make the months about `tests.world.NOON`, for tests that write readings directly."""
+    database = Database(url)
+    async with database.transaction() as session:
+        await ensure_months(session, [date(2026, month, 1) for month in range(1, 13)])
+    await database.close()
 
 
 def _url(server_url: str, name: str) -> str:

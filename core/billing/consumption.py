@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from core.errors import DomainError
 from core.money import RoundingMode, divide, round_to
+from core.monitoring.registers import is_rollover_plausible
 from core.periods import Period
 
 
@@ -37,12 +38,6 @@ class RegisterSpan:
     digits: int
     multiplier: Decimal = Decimal(1)
     rollover_confirmed: bool = False
-
-
-def is_rollover_plausible(*, previous: Decimal, current: Decimal, digits: int) -> bool:
-    """Return whether the register ran over: it was in its last tenth and is in its first."""
-    capacity = Decimal(10) ** digits
-    return previous * 10 >= capacity * 9 and current * 10 <= capacity
 
 
 def consumption(span: RegisterSpan, *, kept_digits: int | None = None) -> Decimal:

@@ -1,17 +1,19 @@
 """Alembic's entry: runs migrations on the database and metadata that `bot.migrate` names."""
 
+import re
 from typing import Any
 
 from alembic import context
 from sqlalchemy import NullPool, create_engine
 
 SCHEMA = "shuidian"
+MONTHLY = re.compile(r"(readings|samples)_\d{4}_\d{2}")  # partitions, made when they are needed
 
 
 def _is_ours(name: str | None, kind: str, _parents: Any) -> bool:  # noqa: ANN401 (Alembic's form)
     if kind == "schema":
         return name == SCHEMA
-    return not (kind == "table" and name is not None and name[-5:] == "_rest")
+    return not (kind == "table" and MONTHLY.fullmatch(name or ""))
 
 
 with create_engine(context.config.attributes["url"], poolclass=NullPool).connect() as connection:

@@ -46,7 +46,3 @@ ALTER TABLE shuidian.bills ADD CONSTRAINT no_overlap EXCLUDE USING gist (
     int8range(agreement_id, agreement_id, '[]') WITH &&,
     daterange(starts_date, ends_date) WITH &&
 ) WHERE (state <> 'void');
-
--- Readings and samples that come before their month has a partition.
-CREATE TABLE shuidian.readings_rest PARTITION OF shuidian.readings DEFAULT;
-CREATE TABLE shuidian.samples_rest PARTITION OF shuidian.samples DEFAULT;

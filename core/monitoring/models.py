@@ -66,16 +66,20 @@ class Meter(Base):
     removed_at: Mapped[datetime | None]
     gateway_id: Mapped[int | None] = mapped_column(ForeignKey("api_keys.id"), index=True)
     switchable: Mapped[bool] = mapped_column(server_default=text("false"))
-    heard_at: Mapped[datetime | None]
 
 
 class Reading(Base):
-    """The value of a register. Units: m³ (water), kWh (electricity), before the multiplier."""
+    """
+    The value of a register. Units: m³ (water), kWh (electricity), before the multiplier.
+
+    One partition a month (`partitions`). The meter is no foreign key: checking it row by row
+    would make storing a batch several times slower, and meters are never deleted.
+    """
 
     __tablename__ = "readings"
     __table_args__ = {"postgresql_partition_by": "RANGE (taken_at)"}  # noqa: RUF012 (SQLAlchemy wants a dict)
 
-    meter_id: Mapped[int] = mapped_column(ForeignKey("meters.id"), primary_key=True)
+    meter_id: Mapped[int] = mapped_column(primary_key=True)
     register: Mapped[str] = mapped_column(primary_key=True)
     taken_at: Mapped[datetime] = mapped_column(primary_key=True)
     value: Mapped[Decimal]
@@ -85,12 +89,12 @@ class Reading(Base):
 
 
 class Sample(Base):
-    """One measurement of quality. Units: see `Quantity`."""
+    """One measurement of quality. Units: see `Quantity`; kept like `Reading`."""
 
     __tablename__ = "samples"
     __table_args__ = {"postgresql_partition_by": "RANGE (taken_at)"}  # noqa: RUF012 (the same)
 
-    meter_id: Mapped[int] = mapped_column(ForeignKey("meters.id"), primary_key=True)
+    meter_id: Mapped[int] = mapped_column(primary_key=True)
     quantity: Mapped[Quantity] = mapped_column(primary_key=True)
     taken_at: Mapped[datetime] = mapped_column(primary_key=True)
     value: Mapped[Decimal]
@@ -98,7 +102,9 @@ class Sample(Base):
 
 class Limit(Base):
     """
-    A normal range; the most specific one for a meter counts (meter, then nearest area, then all).
+    A normal range; the most specific one for a meter counts.
+
+    That is the meter's own, then the nearest area's up the tree, then the class's, then the rest.
 
     Units: as the quantity; `hold_seconds` is how long a value must stay outside (or back
     inside) before it counts; `deadband` how far it must come back.
@@ -118,18 +124,24 @@ class Limit(Base):
 
 
 class Watch(Base):
-    """What is remembered of a quantity outside its range; a normal one has no row."""
+    """
+    What is remembered of a quantity that is not calm; a calm one has no row.
+
+    `side` is where the latest values lie (nothing: inside), `since` when, with which `worst`.
+    """
 
     __tablename__ = "watches"
 
     meter_id: Mapped[int] = mapped_column(ForeignKey("meters.id"), primary_key=True)
     quantity: Mapped[Quantity] = mapped_column(primary_key=True)
-    side: Mapped[Side]
+    side: Mapped[Side | None]
     since: Mapped[datetime]
-    back_since: Mapped[datetime | None]
     last_at: Mapped[datetime]
-    worst: Mapped[Decimal]
+    worst: Mapped[Decimal | None]
     alarm_id: Mapped[int | None] = mapped_column(ForeignKey("alarms.id"))
+
+
+UNTAKEN = "taken_up_at IS NULL OR (ended_at IS NOT NULL AND end_taken_up_at IS NULL)"
 
 
 class Alarm(Base):
@@ -144,7 +156,7 @@ class Alarm(Base):
             unique=True,
             postgresql_where=text("ended_at IS NULL"),
         ),
-        Index("ix_alarms_untaken", "id", postgresql_where=text("taken_up_at IS NULL")),
+        Index("ix_alarms_untaken", "id", postgresql_where=text(UNTAKEN)),
     )
 
     id: Mapped[Id]

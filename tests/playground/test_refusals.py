@@ -72,7 +72,11 @@ SEND = {
     ),
 }
 OTHERS = {
-    "unknown message": ("editMessageText", {"text": "a", "message_id": 1}, "message to edit not found"),
+    "unknown message": (
+        "editMessageText",
+        {"text": "a", "message_id": 1},
+        "message to edit not found",
+    ),
     "no message": ("editMessageText", {"text": "a"}, "message identifier is not specified"),
     "reply keyboard in an edit": (
         "editMessageReplyMarkup",
@@ -80,7 +84,11 @@ OTHERS = {
         "inline keyboard expected",
     ),
     "delete": ("deleteMessage", {"message_id": 1}, "message to delete not found"),
-    "many": ("deleteMessages", {"message_ids": [1] * 101}, "too many message identifiers specified"),
+    "many": (
+        "deleteMessages",
+        {"message_ids": [1] * 101},
+        "too many message identifiers specified",
+    ),
     "action": ("sendChatAction", {"action": "sleep"}, "wrong parameter action in request"),
     "no photo": ("sendPhoto", {}, "there is no photo in the request"),
     "no document": ("sendDocument", {}, "there is no document in the request"),

@@ -84,10 +84,14 @@ class TestFormatText:
     def test_reads_any_escaped_text_as_it_was(self, text: str) -> None:
         assert format_text(html.escape(text), parse_mode="HTML") == format_text(text)
 
-    @given(st.text(st.characters(codec="utf-8"), max_size=60), st.sampled_from(["MarkdownV2", "HTML"]))
+    @given(
+        st.text(st.characters(codec="utf-8"), max_size=60), st.sampled_from(["MarkdownV2", "HTML"])
+    )
     def test_keeps_every_entity_inside_the_text(self, text: str, mode: str) -> None:
         try:
-            shown, entities = format_text(f"<b>{text}</b>" if mode == "HTML" else text, parse_mode=mode)
+            shown, entities = format_text(
+                f"<b>{text}</b>" if mode == "HTML" else text, parse_mode=mode
+            )
         except Refusal:
             return
         length = len(shown.encode("utf-16-le")) // 2

@@ -1,0 +1,267 @@
+"""A gateway's batch: every item is stored, known already, held, or refused with a reason."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Literal, NamedTuple
+
+from sqlalchemy import ARRAY, Text, any_, insert, literal
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.db import lock_for_transaction
+from core.monitoring.models import SERVICE_OF, Meter, Quantity, Quarantined, Source
+from core.monitoring.partitions import ensure_months, months_of
+from core.monitoring.ranges import MeterFacts, find_meters, load_ranges
+from core.monitoring.rows import Key, Rows, add_readings, add_samples
+from core.monitoring.settling import settle
+from core.monitoring.watching import judge_samples, load_courses
+
+AHEAD_MAX = timedelta(minutes=5)
+AGE_MAX = timedelta(days=3 * 366)
+DECIMALS_MAX = 6
+SAMPLE_DIGITS_MAX = 6
+PAYLOAD_LENGTH_MAX = 500
+
+Kind = Literal["readings", "samples"]
+
+
+class Reason(StrEnum):
+    """Why an item was refused."""
+
+    NOT_AN_OBJECT = "not_an_object"
+    NO_METER = "no_meter"
+    NO_REGISTER = "no_register"
+    UNKNOWN_QUANTITY = "unknown_quantity"
+    NOT_A_NUMBER = "not_a_number"
+    NOT_A_TIME = "not_a_time"
+    UNKNOWN_METER = "unknown_meter"
+    NOT_YOUR_METER = "not_your_meter"
+    WRONG_SERVICE = "wrong_service"
+    IN_THE_FUTURE = "in_the_future"
+    TOO_OLD = "too_old"
+    NOT_INSTALLED = "not_installed"
+    REMOVED = "removed"
+    NEGATIVE = "negative"
+    TOO_MANY_DIGITS = "too_many_digits"
+    CONFLICT = "conflict"
+
+
+class NewReading(NamedTuple):
+    """What a gateway says a register shows; `index` is its place in the batch."""
+
+    index: int
+    serial: str
+    register: str
+    taken_at: datetime
+    value: Decimal
+
+
+class NewSample(NamedTuple):
+    """What a gateway says it measured; `index` is its place in the batch."""
+
+    index: int
+    serial: str
+    quantity: Quantity
+    taken_at: datetime
+    value: Decimal
+
+
+class Rejected(NamedTuple):
+    """An item that was refused, by its place in the batch, and what it was."""
+
+    kind: Kind
+    index: int
+    reason: Reason
+    payload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of a batch: `received` is always the sum of the four counts."""
+
+    accepted: int
+    duplicate: int
+    held: int
+    rejected: tuple[Rejected, ...]
+    alarm_ids: tuple[int, ...]
+
+    @property
+    def received(self) -> int:
+        """How many items the batch had."""
+        return self.accepted + self.duplicate + self.held + len(self.rejected)
+
+
+class _Batch:
+    """The items of one kind, each sorted into one of the four."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+        self.rows: Rows = {}
+        self.items: dict[Key, NewReading | NewSample] = {}
+        self.duplicate = 0
+        self.rejected: list[Rejected] = []
+
+    def add(self, key: Key, item: NewReading | NewSample) -> None:
+        """Take an item; the first of a key counts, others repeat or contradict it."""
+        known = self.rows.setdefault(key, item.value)
+        if self.items.setdefault(key, item) is not item:
+            self.repeat(item, known)
+
+    def repeat(self, item: NewReading | NewSample, known: Decimal) -> None:
+        """Count an item whose key has a value."""
+        if item.value == known:
+            self.duplicate += 1
+        else:
+            self.reject(item, Reason.CONFLICT)
+
+    def reject(self, item: NewReading | NewSample, reason: Reason) -> None:
+        """Refuse an item."""
+        self.rejected.append(Rejected(self.kind, item.index, reason, payload=printed(item)))
+
+    def drop(self, taken: Rows) -> None:
+        """Count the items whose key was stored before."""
+        for key, known in taken.items():
+            del self.rows[key]
+            self.repeat(self.items[key], known)
+
+
+async def store_batch(
+    session: AsyncSession,
+    *,
+    gateway_id: int,
+    readings: Sequence[NewReading],
+    samples: Sequence[NewSample],
+    unreadable: Sequence[Rejected] = (),
+    now: datetime,
+) -> Receipt:
+    """
+    Store what a gateway sent, judge the samples, and tell what became of each item.
+
+    The same batch again changes nothing. Batches of one gateway wait for each other, and only
+    one gateway writes a meter, so no alarm is raised twice. The alarms raised and ended are in
+    the receipt; until somebody takes them up, `list_untaken_alarms` returns them.
+    """
+    await lock_for_transaction(session, f"gateway:{gateway_id}")
+    serials = {item.serial for item in (*readings, *samples) if item.serial.isprintable()}
+    meters = await find_meters(session, Meter.serial == any_(literal(list(serials), ARRAY(Text))))
+    by_serial = {meter.serial: meter for meter in meters}
+    registers, measured = _Batch("readings"), _Batch("samples")
+    check = _Check(gateway_id=gateway_id, now=now)
+    for reading in readings:
+        meter = by_serial.get(reading.serial)
+        if reason := check.of_reading(meter, reading):
+            registers.reject(reading, reason)
+        elif meter is not None:
+            registers.add(Key(meter.id, reading.register, reading.taken_at), reading)
+    for sample in samples:
+        meter = by_serial.get(sample.serial)
+        if reason := check.of_sample(meter, sample):
+            measured.reject(sample, reason)
+        elif meter is not None:
+            measured.add(Key(meter.id, sample.quantity.value, sample.taken_at), sample)
+    keys = (*registers.rows, *measured.rows)
+    await ensure_months(session, months_of(key.taken_at for key in keys))
+    held = await _store_readings(session, registers, meters, now=now)
+    alarm_ids = await _store_samples(session, measured, meters)
+    rejected = (*unreadable, *registers.rejected, *measured.rejected)
+    await _quarantine(session, rejected, gateway_id=gateway_id, now=now)
+    return Receipt(
+        accepted=len(registers.rows) + len(measured.rows) - held,
+        duplicate=registers.duplicate + measured.duplicate,
+        held=held,
+        rejected=rejected,
+        alarm_ids=tuple(alarm_ids),
+    )
+
+
+class _Check:
+    """The rules that an item must pass before it is stored."""
+
+    def __init__(self, *, gateway_id: int, now: datetime) -> None:
+        self._gateway_id = gateway_id
+        self._latest = now + AHEAD_MAX
+        self._earliest = now - AGE_MAX
+
+    def of_reading(self, meter: MeterFacts | None, item: NewReading) -> Reason | None:
+        return self._of(meter, item) or _too_long(item.value, digits=meter.digits if meter else 0)
+
+    def of_sample(self, meter: MeterFacts | None, item: NewSample) -> Reason | None:
+        if meter is not None and meter.service is not SERVICE_OF[item.quantity]:
+            return Reason.WRONG_SERVICE
+        return self._of(meter, item) or _too_long(item.value, digits=SAMPLE_DIGITS_MAX)
+
+    def _of(self, meter: MeterFacts | None, item: NewReading | NewSample) -> Reason | None:
+        if meter is None:
+            return Reason.UNKNOWN_METER
+        if meter.gateway_id != self._gateway_id:
+            return Reason.NOT_YOUR_METER
+        if item.taken_at > self._latest:
+            return Reason.IN_THE_FUTURE
+        if item.taken_at < self._earliest:
+            return Reason.TOO_OLD
+        if item.taken_at < meter.installed_at:
+            return Reason.NOT_INSTALLED
+        if meter.removed_at is not None and item.taken_at > meter.removed_at:
+            return Reason.REMOVED
+        return None
+
+
+def _too_long(value: Decimal, *, digits: int) -> Reason | None:
+    if value < 0:
+        return Reason.NEGATIVE
+    exponent = value.as_tuple().exponent
+    if value.adjusted() >= digits and value:
+        return Reason.TOO_MANY_DIGITS
+    is_fine = isinstance(exponent, int) and exponent >= -DECIMALS_MAX
+    return None if is_fine else Reason.TOO_MANY_DIGITS
+
+
+async def _store_readings(
+    session: AsyncSession, batch: _Batch, meters: Iterable[MeterFacts], *, now: datetime
+) -> int:
+    if not batch.rows:
+        return 0
+    batch.drop(
+        await add_readings(session, batch.rows, source=Source.GATEWAY, received_at=now)
+    )
+    digits = {meter.id: meter.digits for meter in meters}
+    held = await settle(session, batch.rows, digits=digits)
+    return len(held & batch.rows.keys())
+
+
+async def _store_samples(
+    session: AsyncSession, batch: _Batch, meters: Iterable[MeterFacts]
+) -> list[int]:
+    if not batch.rows:
+        return []
+    by_id = {meter.id: meter for meter in meters}
+    ranges = await load_ranges(session, meter_ids=by_id)
+    courses = await load_courses(session, batch.rows, meters=by_id, ranges=ranges)
+    batch.drop(await add_samples(session, batch.rows))
+    return await judge_samples(session, batch.rows, courses=courses, meters=by_id, ranges=ranges)
+
+
+async def _quarantine(
+    session: AsyncSession, rejected: Sequence[Rejected], *, gateway_id: int, now: datetime
+) -> None:
+    if rejected:
+        await session.execute(
+            insert(Quarantined),
+            [
+                {
+                    "gateway_id": gateway_id,
+                    "received_at": now,
+                    "reason": item.reason.value,
+                    "payload": {"list": item.kind, "index": item.index, "item": item.payload},
+                }
+                for item in rejected
+            ],
+        )
+
+
+def printed(item: object) -> str:
+    """Return an item for people to read: cut to a bound, without what the database cannot keep."""
+    text = repr(item)[:PAYLOAD_LENGTH_MAX]
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)

@@ -1,0 +1,105 @@
+"""Readings and samples into their tables, many at once, each key only once."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple, cast
+
+import psycopg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.db import SCHEMA
+from core.monitoring.models import ReadingStatus, Source
+
+ATTEMPTS_MAX = 3
+
+
+class Key(NamedTuple):
+    """What makes a value one of its kind; `name` is its register or quantity."""
+
+    meter_id: int
+    name: str
+    taken_at: datetime
+
+
+Rows = dict[Key, Decimal]
+
+
+async def add_readings(
+    session: AsyncSession, rows: Rows, *, source: Source, received_at: datetime
+) -> Rows:
+    """Store readings as accepted; return those whose key was taken, with the value it has."""
+    return await _add(
+        session,
+        rows,
+        table="readings",
+        name="register",
+        more={"source": source.value, "status": ReadingStatus.ACCEPTED.value},
+        moment={"received_at": received_at},
+    )
+
+
+async def add_samples(session: AsyncSession, rows: Rows) -> Rows:
+    """Store samples; return those whose key was taken, with the value it has."""
+    return await _add(session, rows, table="samples", name="quantity", more={}, moment={})
+
+
+async def _add(
+    session: AsyncSession,
+    rows: Rows,
+    *,
+    table: str,
+    name: str,
+    more: dict[str, str],
+    moment: dict[str, datetime],
+) -> Rows:
+    """Copy as if every key were new, which is nearly always true and fast; else without the old."""
+    columns = ("meter_id", name, "taken_at", "value", *more, *moment)
+    types = ("int8", "text", "timestamptz", "numeric", *("text" for _ in more))
+    types += tuple("timestamptz" for _ in moment)
+    rest = (*more.values(), *moment.values())
+    taken: Rows = {}
+    for attempt in range(1, ATTEMPTS_MAX + 1):
+        fresh = sorted(item for item in rows.items() if item[0] not in taken)
+        try:
+            async with session.begin_nested():
+                await _copy(
+                    session,
+                    f"COPY {SCHEMA}.{table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)",
+                    types,
+                    ((*key, value, *rest) for key, value in fresh),
+                )
+        except psycopg.errors.UniqueViolation:
+            if attempt == ATTEMPTS_MAX:
+                raise
+            taken = await _find(session, rows, table=table, name=name)
+        else:
+            break
+    return taken
+
+
+async def _copy(
+    session: AsyncSession, statement: str, types: Sequence[str], rows: Iterable[tuple[object, ...]]
+) -> None:
+    raw = await (await session.connection()).get_raw_connection()
+    driver = cast("psycopg.AsyncConnection[object]", raw.driver_connection)
+    async with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        copy.set_types(types)
+        for row in rows:
+            await copy.write_row(row)
+
+
+async def _find(session: AsyncSession, keys: Iterable[Key], *, table: str, name: str) -> Rows:
+    meters, names, moments = zip(*keys, strict=True)
+    found = await session.execute(
+        text(
+            f"SELECT r.meter_id, r.{name}, r.taken_at, r.value"  # noqa: S608 (constants)
+            " FROM unnest(CAST(:meters AS bigint[]), CAST(:names AS text[]),"
+            " CAST(:moments AS timestamptz[])) k (meter_id, name, taken_at)"
+            f" JOIN {SCHEMA}.{table} r ON r.meter_id = k.meter_id AND r.{name} = k.name"
+            " AND r.taken_at = k.taken_at"
+        ),
+        {"meters": list(meters), "names": list(names), "moments": list(moments)},
+    )
+    return {Key(*row[:3]): row.value for row in found}
