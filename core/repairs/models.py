@@ -8,6 +8,7 @@ from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Base, Id
+from core.repairs.workflow import State
 
 
 class Cause(StrEnum):
@@ -21,23 +22,13 @@ class Cause(StrEnum):
     SUPPLY_SWITCH = "supply_switch"
 
 
-class State(StrEnum):
-    """The steps of a repair, in the order in which everybody sees them."""
-
-    NEW = "new"
-    ACCEPTED = "accepted"
-    ON_THE_WAY = "on_the_way"
-    ARRIVED = "arrived"
-    WORKING = "working"
-    WAITING = "waiting"
-    FIXED = "fixed"
-    REOPENED = "reopened"
-    CLOSED = "closed"
-    CANCELLED = "cancelled"
-
-
 class Repair(Base):
-    """One repair under one number, from the abnormal value to the customer's yes."""
+    """
+    One repair under one number, from the abnormal value to the customer's yes.
+
+    `version` counts the changes that make a button out of date: state, technician, promise.
+    `normal_at` is when the meter was back to normal; empty while it is not, or nobody measures.
+    """
 
     __tablename__ = "repairs"
     __table_args__ = (
@@ -58,6 +49,7 @@ class Repair(Base):
     service_point_id: Mapped[int] = mapped_column(ForeignKey("service_points.id"), index=True)
     cause: Mapped[Cause]
     state: Mapped[State]
+    state_since: Mapped[datetime]
     version: Mapped[int] = mapped_column(server_default=text("1"))
     alarm_id: Mapped[int | None] = mapped_column(ForeignKey("alarms.id"), index=True)
     reporter_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))

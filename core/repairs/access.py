@@ -1,0 +1,74 @@
+"""Who may see a repair, what a person is to it, and what of people is shown."""
+
+from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.accounts.models import AccountRight, Agreement, Role, Staff
+from core.errors import DomainError
+from core.repairs.models import Repair
+from core.repairs.workflow import UNCLAIMED, Party
+
+
+class RepairNotFound(DomainError):
+    """No such repair is visible to this person; a foreign one answers the same."""
+
+    code = "repair.not_found"
+
+
+def short_name(name: str) -> str:
+    """Return the part of a name by which somebody is greeted: `Anna`, `李*`."""
+    first = name.split(maxsplit=1)[0] if name.split() else name
+    is_han = bool(first) and all("\u4e00" <= character <= "\u9fff" for character in first)
+    return first[0] + "*" * (len(first) - 1) if is_han else first
+
+
+def mask_phone(phone: str) -> str:
+    """Return a phone number with its middle hidden: `138••••5678`."""
+    if len(phone) < 8:  # noqa: PLR2004 (too short to hide a middle and still help)
+        return "•" * len(phone)
+    return f"{phone[:3]}{'•' * (len(phone) - 7)}{phone[-4:]}"
+
+
+def is_repair(key: int | str) -> ColumnElement[bool]:
+    """Return the condition for a repair by its id (from a button) or its number (typed)."""
+    return Repair.number == key if isinstance(key, str) else Repair.id == key
+
+
+async def list_parties(
+    session: AsyncSession, *, repair: Repair, person_id: int
+) -> frozenset[Party]:
+    """Return what a person is to a repair at this moment."""
+    parties = set()
+    roles = set(await session.scalars(select(Staff.role).where(Staff.person_id == person_id)))
+    if Role.MANAGER in roles:
+        parties.add(Party.MANAGER)
+    if Role.TECHNICIAN in roles:
+        parties.add(Party.TECHNICIAN)
+        if repair.technician_id == person_id:
+            parties.add(Party.ASSIGNED)
+    if await session.scalar(_customers(repair).where(AccountRight.person_id == person_id)):
+        parties.add(Party.CUSTOMER)
+        if repair.reporter_id == person_id:
+            parties.add(Party.REPORTER)
+    return frozenset(parties)
+
+
+def _customers(repair: Repair) -> Select[int]:
+    """Select those who were supplied there while the repair was open, not who moved in later."""
+    return (
+        select(AccountRight.person_id)
+        .join(Agreement, Agreement.account_id == AccountRight.account_id)
+        .where(
+            Agreement.service_point_id == repair.service_point_id,
+            or_(Agreement.ends_date.is_(None), Agreement.ends_date > repair.filed_at),
+            *([Agreement.starts_date <= repair.closed_at] if repair.closed_at else []),
+        )
+        .limit(1)
+    )
+
+
+def may_see(repair: Repair, parties: frozenset[Party]) -> bool:
+    """Tell whether a repair is visible: to its customers, managers, and whom it is a job for."""
+    if parties & {Party.CUSTOMER, Party.MANAGER, Party.ASSIGNED}:
+        return True
+    return Party.TECHNICIAN in parties and repair.state in UNCLAIMED

@@ -1,0 +1,304 @@
+"""How repairs begin: by an alarm, by a customer's words; one open repair per place and cause."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import or_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core import numbers
+from core.accounts import service as accounts
+from core.errors import DomainError
+from core.monitoring.models import Alarm, Meter, Quantity, Side
+from core.repairs.announcements import Audience, News, redraw, tell
+from core.repairs.journal import record_event
+from core.repairs.models import Cause, Repair, RepairEvent
+from core.repairs.workflow import ENDED, UNCLAIMED, State
+
+CHUNK = 100
+REMEMBERED = timedelta(days=30)
+CAUSE_OF = {
+    (Quantity.PRESSURE, Side.LOW): Cause.LOW_PRESSURE,
+    (Quantity.PRESSURE, Side.HIGH): Cause.HIGH_PRESSURE,
+    (Quantity.VOLTAGE, Side.LOW): Cause.LOW_VOLTAGE,
+    (Quantity.VOLTAGE, Side.HIGH): Cause.HIGH_VOLTAGE,
+}
+
+
+class NothingReported(DomainError):
+    """A report needs words or a photo."""
+
+    code = "repair.nothing_reported"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reported:
+    """Where a report went: a new repair, or the open one of the same place."""
+
+    repair_id: int
+    number: str
+    is_new: bool
+
+
+async def take_up_alarms(session: AsyncSession, *, now: datetime) -> int:
+    """
+    File or feed a repair for every alarm, and note on it when the meter is back to normal.
+
+    Takes at most a hundred alarms, skipping those that somebody else is at; returns how many,
+    so that the caller comes back while there are more.
+    """
+    rows = (
+        await session.execute(
+            select(Alarm, Meter.service_point_id)
+            .join(Meter, Meter.id == Alarm.meter_id)
+            .where(
+                or_(
+                    Alarm.taken_up_at.is_(None),
+                    Alarm.ended_at.is_not(None) & Alarm.end_taken_up_at.is_(None),
+                )
+            )
+            .order_by(Alarm.id)
+            .limit(CHUNK)
+            .with_for_update(of=Alarm, skip_locked=True)
+        )
+    ).all()
+    if rows:
+        await _lock_filing(session)
+    # In the order of the alarms, begin and end together: the next alarm of a meter comes after
+    # the end of the one before.
+    for alarm, service_point_id in rows:
+        if alarm.taken_up_at is None:
+            await _take_up_begin(session, alarm=alarm, service_point_id=service_point_id, now=now)
+            alarm.taken_up_at = now
+        if alarm.ended_at is not None:
+            await _take_up_end(session, alarm=alarm, now=now)
+            alarm.end_taken_up_at = now
+    await session.flush()
+    return len(rows)
+
+
+async def _take_up_begin(
+    session: AsyncSession, *, alarm: Alarm, service_point_id: int, now: datetime
+) -> None:
+    repair, is_new = await _find_or_open(
+        session,
+        service_point_id=service_point_id,
+        cause=CAUSE_OF[alarm.quantity, alarm.side],
+        now=now,
+    )
+    repair.alarm_id = alarm.id
+    repair.normal_at = None
+    contradicts = repair.state is State.FIXED
+    event = await record_event(
+        session,
+        repair=repair,
+        kind="filed" if is_new else "contradicted" if contradicts else "alarm",
+        actor_id=None,
+        now=now,
+        state=State.NEW if is_new else None,
+        details={
+            "alarm_id": alarm.id,
+            "quantity": alarm.quantity,
+            "value": alarm.worst,
+            "previous": await _find_previous(session, repair=repair) if is_new else None,
+        },
+    )
+    await redraw(session, repair=repair, event=event, now=now, is_offer=is_new)
+    if contradicts:
+        to = Audience.MANAGERS
+        await tell(session, news=News.CONTRADICTED, to=to, repair=repair, event=event, now=now)
+
+
+async def _take_up_end(session: AsyncSession, *, alarm: Alarm, now: datetime) -> None:
+    repair = await session.scalar(
+        select(Repair)
+        .where(Repair.alarm_id == alarm.id, Repair.state.not_in(ENDED))
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if repair is None:
+        return
+    repair.normal_at = alarm.ended_at
+    event = await record_event(
+        session,
+        repair=repair,
+        kind="normal",
+        actor_id=None,
+        now=now,
+        details={"alarm_id": alarm.id, "quantity": alarm.quantity, "value": alarm.end_value},
+    )
+    await redraw(session, repair=repair, event=event, now=now)
+    if repair.state in UNCLAIMED:
+        to = Audience.CUSTOMERS
+        await tell(session, news=News.NORMAL, to=to, repair=repair, event=event, now=now)
+
+
+async def report(
+    session: AsyncSession,
+    *,
+    person_id: int,
+    service_point_id: int,
+    text: str,
+    photo_ref: str,
+    now: datetime,
+) -> Reported:
+    """
+    File a repair in a customer's own words, or add them to the one that is open at this place.
+
+    Raises:
+        NothingReported: there are neither words nor a photo.
+        AccountNotFound: the place is not this person's.
+    """
+    if not text and not photo_ref:
+        raise NothingReported
+    await accounts.get_place_of(session, person_id=person_id, service_point_id=service_point_id)
+    await _lock_filing(session)
+    repair = await _find_open(session, service_point_id=service_point_id, cause=None)
+    if repair is not None:
+        await add_words(
+            session, repair=repair, person_id=person_id, text=text, photo_ref=photo_ref, now=now
+        )
+        return Reported(repair_id=repair.id, number=repair.number, is_new=False)
+    repair, _ = await file_repair(
+        session,
+        service_point_id=service_point_id,
+        cause=Cause.REPORTED,
+        reporter_id=person_id,
+        text=text,
+        photo_ref=photo_ref,
+        now=now,
+    )
+    return Reported(repair_id=repair.id, number=repair.number, is_new=True)
+
+
+async def file_repair(
+    session: AsyncSession,
+    *,
+    service_point_id: int,
+    cause: Cause,
+    now: datetime,
+    reporter_id: int | None = None,
+    text: str = "",
+    photo_ref: str = "",
+) -> tuple[Repair, RepairEvent]:
+    """
+    File a repair for a cause that no alarm tells of, or note it on the one that is open for it.
+
+    Whoever it concerns is told in the same transaction, under the same number.
+    """
+    repair, is_new = await _find_or_open(
+        session, service_point_id=service_point_id, cause=cause, now=now, reporter_id=reporter_id
+    )
+    event = await record_event(
+        session,
+        repair=repair,
+        kind="filed" if is_new else "comment",
+        actor_id=reporter_id,
+        now=now,
+        state=State.NEW if is_new else None,
+        photo_ref=photo_ref,
+        details={
+            "text": text,
+            "previous": await _find_previous(session, repair=repair) if is_new else None,
+        },
+    )
+    await redraw(session, repair=repair, event=event, now=now, is_offer=is_new)
+    return repair, event
+
+
+async def add_words(
+    session: AsyncSession,
+    *,
+    repair: Repair,
+    person_id: int,
+    text: str,
+    photo_ref: str,
+    now: datetime,
+) -> RepairEvent:
+    """Add somebody's words or photo to a repair; they reach its technician as a message."""
+    event = await record_event(
+        session,
+        repair=repair,
+        kind="comment",
+        actor_id=person_id,
+        now=now,
+        photo_ref=photo_ref,
+        details={"text": text},
+    )
+    await redraw(session, repair=repair, event=event, now=now)
+    to = Audience.TECHNICIAN
+    await tell(session, news=News.WORDS, to=to, repair=repair, event=event, now=now)
+    return event
+
+
+async def _lock_filing(session: AsyncSession) -> None:
+    """
+    Let one transaction at a time look for an open repair and file one if there is none.
+
+    The series of numbers is the lock: whoever files takes it anyway, and always first, so two
+    that file cannot wait for each other. The unique index guards the rule in any case.
+    """
+    await numbers.take_numbers(session, prefix="R", count=0)
+
+
+async def _find_or_open(
+    session: AsyncSession,
+    *,
+    service_point_id: int,
+    cause: Cause,
+    now: datetime,
+    reporter_id: int | None = None,
+) -> tuple[Repair, bool]:
+    await _lock_filing(session)
+    found = await _find_open(session, service_point_id=service_point_id, cause=cause)
+    if found is not None:
+        return found, False
+    (number,) = await numbers.take_numbers(session, prefix="R")
+    repair = Repair(
+        number=number,
+        service_point_id=service_point_id,
+        cause=cause,
+        state=State.NEW,
+        state_since=now,
+        reporter_id=reporter_id,
+        filed_at=now,
+        version=1,
+        promise_moves=0,
+        reopened_count=0,
+    )
+    session.add(repair)
+    await session.flush()
+    return repair, True
+
+
+async def _find_open(
+    session: AsyncSession, *, service_point_id: int, cause: Cause | None
+) -> Repair | None:
+    """Return the open repair at a place, for one cause or the newest for any, locked."""
+    query = (
+        select(Repair)
+        .where(Repair.service_point_id == service_point_id, Repair.state.not_in(ENDED))
+        .order_by(Repair.id.desc())
+        .limit(1)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    if cause is not None:
+        query = query.where(Repair.cause == cause)
+    found: Repair | None = await session.scalar(query)
+    return found
+
+
+async def _find_previous(session: AsyncSession, *, repair: Repair) -> str | None:
+    """Return the number of the repair that lately ended here for the same cause."""
+    number: str | None = await session.scalar(
+        select(Repair.number)
+        .where(
+            Repair.service_point_id == repair.service_point_id,
+            Repair.cause == repair.cause,
+            Repair.closed_at > repair.filed_at - REMEMBERED,
+        )
+        .order_by(Repair.id.desc())
+        .limit(1)
+    )
+    return number

@@ -1,0 +1,61 @@
+"""What is promised and when it is late. Pure functions only."""
+
+from datetime import datetime, timedelta
+
+from core.errors import DomainError
+from core.repairs.workflow import ENDED, UNCLAIMED, State
+
+ACCEPT_WITHIN = timedelta(minutes=30)
+SILENCE = timedelta(days=3)
+FARTHEST = timedelta(days=60)
+
+# Water: Shanghai's supply rules, art. 26 (repaired within 24 h). Electricity: the grid company's
+# promise for towns (supply back 3 h after arrival) after at most 90 minutes of travel.
+RESTORE_WITHIN = {"water": timedelta(hours=24), "electricity": timedelta(hours=3)}
+ARRIVE_WITHIN = {"water": timedelta(0), "electricity": timedelta(minutes=90)}
+
+
+class PromiseInThePast(DomainError):
+    """A promised time must lie ahead."""
+
+    code = "repair.promise_past"
+
+
+class PromiseTooFar(DomainError):
+    """A promise months ahead is a slip of the finger."""
+
+    code = "repair.promise_far"
+
+
+def default_promise(service: str, *, now: datetime) -> datetime:
+    """
+    Return by when the supply is promised back when a technician accepts a repair now.
+
+    Source:
+        see the constants of this module.
+    """
+    return now + ARRIVE_WITHIN[service] + RESTORE_WITHIN[service]
+
+
+def check_promise(promised_at: datetime, *, now: datetime) -> None:
+    """
+    Accept a promised time that somebody gave.
+
+    Raises:
+        PromiseInThePast: it is not after now.
+        PromiseTooFar: it is more than 60 days ahead.
+    """
+    if promised_at <= now:
+        raise PromiseInThePast
+    if promised_at > now + FARTHEST:
+        raise PromiseTooFar
+
+
+def is_late(
+    *, state: State, state_since: datetime, promised_at: datetime | None, now: datetime
+) -> bool:
+    """Tell whether nobody accepted a repair in time, or its promised time has passed."""
+    if state in ENDED or state is State.FIXED:
+        return False
+    unaccepted = state in UNCLAIMED and state_since + ACCEPT_WITHIN <= now
+    return unaccepted or (promised_at is not None and promised_at <= now)
