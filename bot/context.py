@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import dialogues
-from bot.outgoing import Keyboard, Outgoing, keyboard_to_json
+from bot.outgoing import ButtonIsOld, Keyboard, Outgoing, keyboard_to_json
 from bot.texts import Texts
 from core.accounts.models import Role
 from core.accounts.service import Speaker
@@ -68,6 +68,7 @@ class Turn:
     speaker: Speaker
     said: Said
     texts: Texts
+    step: str | None = None
     draft: dict[str, Any] = field(default_factory=dict)
     pop_up: tuple[str, bool] | None = None
     _answers: int = 0
@@ -86,6 +87,16 @@ class Turn:
         """
         if not self.speaker.roles & set(roles):
             raise NotAllowed
+
+    def expect(self, step: str) -> None:
+        """
+        Go on only while the dialogue stands at a step: a button of an earlier one is out of date.
+
+        Raises:
+            ButtonIsOld: the dialogue is elsewhere, or over.
+        """
+        if self.step != step:
+            raise ButtonIsOld
 
     async def say(self, key: str, /, *, keyboard: Keyboard = (), **values: object) -> None:
         """Answer with a new message: the sentence for `key`."""

@@ -91,13 +91,7 @@ class Sender:
 
     async def run(self) -> None:
         """Send until cancelled, as soon as no other replica does."""
-        async with self._database.engine.connect() as connection:
-            while not await connection.scalar(
-                text("SELECT pg_try_advisory_lock(hashtextextended('shuidian.sender', 0))")
-            ):
-                await connection.rollback()
-                await asyncio.sleep(IDLE_SECONDS)
-            await connection.commit()
+        async with self._database.sole("shuidian.sender") as connection:
             await self._settle_interrupted()
             try:
                 while True:
@@ -110,8 +104,7 @@ class Sender:
     async def _round(self, lock: AsyncConnection) -> None:
         self._wake.clear()
         started = 0
-        await lock.execute(text("SELECT 1"))  # fails when the lock's connection is gone
-        await lock.rollback()
+        await lock.execute(text("SELECT 1"))  # fails when the hold was lost
         for delivery_id, contact_id, lane in await self._claim():
             self._start(delivery_id, contact_id, lane)
             started += 1

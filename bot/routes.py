@@ -10,7 +10,7 @@ from telegram import Bot, Update
 
 from bot import dialogues, telegram
 from bot.context import Command, Fallback, Handle, NotAllowed, Render, Turn
-from bot.handlers import account
+from bot.handlers import account, outages
 from bot.inbox import Handled
 from bot.outgoing import ButtonIsOld, press, read_press
 from bot.texts import Texts, locale_for
@@ -18,7 +18,7 @@ from core.accounts import service as accounts
 from core.accounts.service import TELEGRAM, Speaker
 from core.errors import DomainError
 
-MODULES: Sequence[ModuleType] = (account,)
+MODULES: Sequence[ModuleType] = (account, outages)
 
 
 def _merged(name: str) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def may_use(command: Command, speaker: Speaker) -> bool:
     return allowed or (command.customers_only and speaker.is_customer)
 
 
-async def route(turn: Turn, *, step: str | None) -> None:
+async def route(turn: Turn) -> None:
     """Give a person's words to the one handler that takes them."""
     said = turn.said
     if said.data:
@@ -57,8 +57,8 @@ async def route(turn: Turn, *, step: str | None) -> None:
         await STEPS["payment.paid"](turn)
     elif said.command:
         await _run(turn, said.command)
-    elif step is not None and step in STEPS and not said.is_other:
-        await STEPS[step](turn)
+    elif turn.step is not None and turn.step in STEPS and not said.is_other:
+        await STEPS[turn.step](turn)
     else:
         await _route_words(turn)
 
@@ -120,8 +120,8 @@ class Conversation:
             return Handled()
         dialogue = await dialogues.find(session, contact_id=turn.speaker.contact_id, now=now)
         if dialogue is not None:
-            turn.draft = dialogue.draft
-        await route(turn, step=dialogue.step if dialogue is not None else None)
+            turn.step, turn.draft = dialogue.step, dialogue.draft
+        await route(turn)
         return self._after(update, turn)
 
     async def refuse(

@@ -1,5 +1,6 @@
 """The database: its engine, the base of all tables, and the only place that ends a transaction."""
 
+import asyncio
 import enum
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,10 +20,16 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncEngine,
+    AsyncSession,
+    create_async_engine,
+)
 from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 SCHEMA = "shuidian"
+SOLE_RETRY_SECONDS = 1
 
 Id = Annotated[int, mapped_column(BigInteger, Identity(always=True), primary_key=True)]
 
@@ -89,6 +96,23 @@ class Database:
             session.begin(),
         ):
             yield session
+
+    @asynccontextmanager
+    async def sole(self, name: str) -> AsyncIterator[AsyncConnection]:
+        """
+        Wait until no other process holds this name, then hold it for the block.
+
+        The hold ends with the connection that is given: whoever acts on it asks it now and then.
+        """
+        lock = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
+        async with self.engine.connect() as plain:
+            connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
+            while not await connection.scalar(lock, {"name": name}):  # noqa: ASYNC110 (another process)
+                await asyncio.sleep(SOLE_RETRY_SECONDS)
+            try:
+                yield connection
+            finally:
+                await connection.invalidate()
 
     async def close(self) -> None:
         """Close all connections."""

@@ -305,6 +305,23 @@ class TestPaths:
         assert list(find_empty_paths(path)) == []
 
 
+def read_lock(name: str) -> dict[str, str]:
+    """Return each locked requirement, by its first line, with all of its lines."""
+    text = (PROJECT / name).read_text(encoding="utf-8")
+    return {part.split(" ", 1)[0]: part for part in re.split(r"\n(?=\S)", text.strip())}
+
+
+class TestLocks:
+    @pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+    def test_hold_exact_versions_with_hashes_and_no_addresses(self, name: str) -> None:
+        requirement = re.compile(r"[\w.-]+==\S+( ; [^\\]+)?( \\\n    --hash=sha256:[0-9a-f]{64})+")
+        wrong = [part for part in read_lock(name).values() if not requirement.fullmatch(part)]
+        assert wrong == []
+
+    def test_agree_on_what_runs(self) -> None:
+        assert read_lock("requirements.lock").items() <= read_lock("requirements-dev.lock").items()
+
+
 # Imports every module with nothing set and no network. Alembic runs its entry and the versions.
 IMPORT_ALL = """
 import importlib, pkgutil, sys

@@ -50,9 +50,7 @@ class TestParseMoment:
     def test_reads_what_people_type(self, locale: str, typed: str, meant: str) -> None:
         assert read(typed, locale) == meant
 
-    @pytest.mark.parametrize(
-        "typed", ["", "soon", "tomorrow", "25:00", "12:99", "9", "1e400"]
-    )
+    @pytest.mark.parametrize("typed", ["", "soon", "tomorrow", "25:00", "12:99", "9", "1e400"])
     def test_refuses_what_is_no_time(self, typed: str) -> None:
         with pytest.raises(NotAMoment):
             read(typed)

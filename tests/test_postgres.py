@@ -97,11 +97,13 @@ def ground() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(dir="/var/tmp", prefix="shuidian-tests-"))
     path.chmod(0o711)
     yield path
+    mode = stat.S_IMODE(path.stat().st_mode)
     left = find_processes(path)
     for pid in left:
         os.kill(pid, signal.SIGKILL)
     shutil.rmtree(path)
     assert left == []
+    assert mode == 0o711
 
 
 @pytest.fixture(scope="module")

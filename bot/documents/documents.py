@@ -1,4 +1,4 @@
-"""Bills and receipts as pages. Every word and number arrives formatted, in the person's language."""
+"""Bills and receipts as pages. Words and numbers arrive formatted, in the person's language."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -43,7 +43,9 @@ def printable(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(map(_drawn, unicodedata.normalize("NFC", text) if missing_glyphs(text) else text))
+    return "".join(
+        map(_drawn, unicodedata.normalize("NFC", text) if missing_glyphs(text) else text)
+    )
 
 
 def missing_glyphs(text: str) -> set[str]:

@@ -7,18 +7,17 @@ from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import pylopdf_fonts_zh_cn
 import typst
 
 from bot.documents.glyphs import FONT_FAMILIES, printable
 
-_LONG_RUN = re.compile(r"[!-\u2e7f]{16}")  # without a space and not Chinese, which breaks anywhere
+# No word and no number is so long: a run without a place to break would leave its column.
+# Chinese breaks anywhere. Shorter runs stay untouched, so that a number can be copied.
+_ENDLESS_RUN = re.compile(r"[!-,.-\u2e7f]{33,}")
 _ZERO_WIDTH_SPACE = "\u200b"
 _TEMPLATES = Path(__file__).parent / "templates"
-# For the archive and for screen readers; both also refuse a character that has no glyph.
-_PDF_STANDARDS: list[Literal["a-2a", "ua-1"]] = ["a-2a", "ua-1"]
 
 
 def typeset_pdf(template: str, content: Mapping[str, object]) -> bytes:
@@ -29,7 +28,8 @@ def typeset_pdf(template: str, content: Mapping[str, object]) -> bytes:
         font_paths=_fonts(),
         sys_inputs=_inputs(content),
         format="pdf",
-        pdf_standards=_PDF_STANDARDS,
+        # For the archive and for screen readers; both also refuse a character without a glyph.
+        pdf_standards=["a-2a", "ua-1"],
     )
     _pass_on(found)
     return document
@@ -63,7 +63,7 @@ def _inputs(content: Mapping[str, object]) -> dict[str, str]:
 def _plain(value: object) -> object:
     match value:
         case str():
-            return _LONG_RUN.sub(rf"\g<0>{_ZERO_WIDTH_SPACE}", printable(value))
+            return _ENDLESS_RUN.sub(_breakable, printable(value))
         case bytes():
             return value.decode()  # a picture, to be left as it is
         case Mapping():
@@ -74,6 +74,10 @@ def _plain(value: object) -> object:
             return float(value)  # a share of a height: only drawn, never printed
         case _:
             return value
+
+
+def _breakable(run: re.Match[str]) -> str:
+    return re.sub(r".{12}", rf"\g<0>{_ZERO_WIDTH_SPACE}", run[0])
 
 
 def _pass_on(found: list[typst.TypstWarning]) -> None:

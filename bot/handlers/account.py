@@ -99,8 +99,7 @@ async def _look_up(turn: Turn, code: str) -> None:
 async def press_link(turn: Turn) -> None:
     """Accept the invitation that this chat has just shown the code of."""
     read_press(turn.said.data, str)
-    if "invitation" not in turn.draft:
-        raise ButtonIsOld
+    turn.expect("link.confirm")
     await _accept(turn)
 
 

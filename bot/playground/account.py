@@ -1,6 +1,7 @@
 """One bot's account at the playground: its people, chats and messages."""
 
 import asyncio
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from bot.playground.updates import Updates
 
 USER_FIELDS: Final = ("id", "first_name", "last_name", "username", "language_code")
 CHAT_FIELDS: Final = ("id", "first_name", "last_name", "username")
+SHOWN_EXTRA: Final = ("out", "invoice_paid", "prices")
 TYPING_SECONDS: Final = 5
 
 
@@ -33,7 +35,7 @@ class Account:
         self.checkouts: dict[str, asyncio.Future[str]] = {}
         self.paying: set[str] = set()
         self._typing_until: dict[int, float] = {}
-        self._sent_at: dict[int, float] = {}
+        self._sent_at: dict[str, float] = {}
 
     def bot_user(self) -> Json:
         """Describe the bot as the sender of a message."""
@@ -71,45 +73,40 @@ class Account:
 
     def show_keyboard(self, person_id: int, keyboard: Json | None) -> None:
         """Replace the keyboard below the person's text field."""
-        if self.conversation(person_id)["reply_keyboard"] != keyboard:
+        # The same keyboard again is news: the page may have folded a one-time one away.
+        if keyboard is not None or self.conversation(person_id)["reply_keyboard"] is not None:
             self.change_conversation(person_id, reply_keyboard=keyboard)
             self.events.publish("keyboard", person_id=person_id, reply_keyboard=keyboard)
 
     def known_person(self, chat_id: str) -> Json:
-        """
-        Find the person behind a chat id, if the bot has ever met them.
-
-        Raises:
-            Refusal: the id is empty, unknown, or of somebody who never wrote.
-        """
+        """Find the person behind a chat id, if the bot has ever met them."""
         if not chat_id:
             raise Refusal("chat_id is empty")
         if chat_id == str(self.profile.id):
             raise Refusal("bot can't send messages to bots", code=403)
-        number = int(chat_id) if chat_id.lstrip("-").isdecimal() else 0
+        number = int(chat_id) if re.fullmatch(r"\d{1,15}", chat_id, re.ASCII) else 0
         person = self.person(number)
         if person is None or not self.conversation(number)["started"]:
             raise Refusal("chat not found")
         return person
 
     def writable_person(self, chat_id: str) -> Json:
-        """
-        Find the person behind a chat id, if the bot may write to them now.
-
-        Raises:
-            Refusal: unknown, blocked, deactivated, or written to too fast.
-        """
+        """Find the person behind a chat id, if the bot may write to them now."""
         person = self.known_person(chat_id)
         if person.get("deactivated"):
             raise Refusal("user is deactivated", code=403)
         if person["blocked"]:
             raise Refusal("bot was blocked by the user", code=403)
-        if self.options.enforce_limits:
-            now = time.monotonic()
-            if now - self._sent_at.get(person["id"], -1.0) < 1:
-                raise too_many_requests(1)
-            self._sent_at[person["id"]] = now
         return person
+
+    def keep_pace(self, chat_id: str) -> None:
+        """Refuse more than one message a second to a chat, where limits are enforced."""
+        if not self.options.enforce_limits:
+            return
+        now = time.monotonic()
+        if now - self._sent_at.get(chat_id, -1.0) < 1:
+            raise too_many_requests(1)
+        self._sent_at[chat_id] = now
 
     def add_message(self, person: Json, content: Json, *, out: bool, **hidden: object) -> Json:
         """
@@ -162,6 +159,11 @@ class Account:
         """Tell whether the bot seems to be writing to this person."""
         return self._typing_until.get(person_id, 0.0) > time.monotonic()
 
+    def hang_up(self) -> None:
+        """End what is held open, so that the server can stop."""
+        self.events.close()
+        self.updates.hang_up()
+
     def reset(self) -> None:
         """Forget chats, messages, files and waiting updates; the numbers keep growing."""
         for person in self.people():
@@ -186,6 +188,6 @@ def as_chat(person: Mapping[str, Any]) -> Json:
 
 
 def as_shown(entry: Mapping[str, Any]) -> Json:
-    """Describe a message for the page: as the bot sees it, plus who wrote it."""
-    extra = {name: entry[name] for name in ("out", "invoice_paid") if name in entry}
+    """Describe a message for the page: as the bot sees it, plus who wrote it and what is paid."""
+    extra = {name: entry[name] for name in SHOWN_EXTRA if name in entry}
     return {**entry["message"], **extra}

@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from bot.playground.markup import Draft, parse_html, parse_markdown, parse_markdown_v2, units
+from bot.playground.markdown import parse_markdown, parse_markdown_v2
+from bot.playground.markup import Draft, parse_html, units
 from bot.playground.params import Json
 from bot.playground.refusals import Refusal
 
@@ -22,13 +23,19 @@ CONTINUOUS: Final = {"code", "pre", "text_link", "text_mention", "custom_emoji",
 DOMAIN: Final = r"(?:[^\W_](?:[\w-]*[^\W_])?\.)+"
 TOP_LEVEL: Final = r"(?:com|org|net|info|io|me|dev|app|edu|gov|cn|tw|hk|ru|ua|de|uk|eu|us|рф|xyz)\b"
 FOUND: Final = (
-    ("url", re.compile(rf"(?<![\w@])https?://{DOMAIN}\w{{2,}}(?::\d+)?(?:[/?#][^\s<>\"]*)?", re.I)),
+    (
+        "url",
+        re.compile(
+            rf"(?<![\w@])https?://{DOMAIN}\w{{2,}}(?::\d+)?(?:[/?#][^\s<>\"]*)?", re.IGNORECASE
+        ),
+    ),
     ("url", re.compile(r"(?<![\w@])https?://\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?(?:[/?#][^\s<>\"]*)?")),
     ("email", re.compile(rf"(?<![\w.+-])[A-Za-z0-9_.+-]+@{DOMAIN}[A-Za-z]{{2,}}\b")),
     (
         "url",
         re.compile(
-            rf"(?<![\w@./-]){DOMAIN}{TOP_LEVEL}(?![\w@-])(?::\d+)?(?:[/?#][^\s<>\"]*)?", re.I
+            rf"(?<![\w@./-]){DOMAIN}{TOP_LEVEL}(?![\w@-])(?::\d+)?(?:[/?#][^\s<>\"]*)?",
+            re.IGNORECASE,
         ),
     ),
     ("mention", re.compile(r"(?<!\w)@[A-Za-z]\w{2,31}\b", re.ASCII)),
@@ -39,21 +46,16 @@ FOUND: Final = (
     ("hashtag", re.compile(r"(?<!\w)#(?=\d*[^\W\d])\w{1,256}")),
     ("cashtag", re.compile(r"(?<!\w)\$[A-Z]{3,8}\b", re.ASCII)),
 )
-CONTROL: Final = {code: " " for code in range(32) if code not in {10, 13}} | {13: None}
+CONTROL: Final = {code: " " for code in range(32) if code != 10}  # noqa: PLR2004 - a line break
 
 
 def format_text(
     text: str, *, parse_mode: str = "", entities: object = None
 ) -> tuple[str, list[Json]]:
-    """
-    Make the text and the entities that Telegram would show.
-
-    Raises:
-        Refusal: the markup is broken, the parse mode unknown, or the text too long to be read.
-    """
+    """Make the text and the entities that Telegram would show."""
     if len(text.encode()) > TEXT_BYTES:
         raise Refusal("text is too long")
-    mode = parse_mode.lower()
+    text, mode = text.replace("\r", ""), parse_mode.lower()
     if not text or mode in {"", "none"}:
         given = entities if isinstance(entities, list) else []
         return _finish(text, [_given(entity, units(text)) for entity in given])
@@ -64,12 +66,7 @@ def format_text(
 
 
 def message_text(text: str, *, parse_mode: str = "", entities: object = None) -> Json:
-    """
-    Make the fields of a text message.
-
-    Raises:
-        Refusal: empty, too long or with broken markup.
-    """
+    """Make the fields of a text message."""
     if not text:
         raise Refusal("message text is empty")
     text, found = format_text(text, parse_mode=parse_mode, entities=entities)
@@ -81,12 +78,7 @@ def message_text(text: str, *, parse_mode: str = "", entities: object = None) ->
 
 
 def message_caption(text: str, *, parse_mode: str = "", entities: object = None) -> Json:
-    """
-    Make the fields of a caption; an empty one has none.
-
-    Raises:
-        Refusal: too long or with broken markup.
-    """
+    """Make the fields of a caption; an empty one has none."""
     text, found = format_text(text, parse_mode=parse_mode, entities=entities)
     if len(text) > CAPTION_LENGTH:
         raise Refusal("message caption is too long")
@@ -114,8 +106,7 @@ def _given(entity: object, length: int) -> Json:
 
 def _finish(raw: str, entities: list[Json]) -> tuple[str, list[Json]]:
     """Clean and trim the text, fit the entities to it, and add those found without markup."""
-    text, entities = _without_returns(raw, entities)
-    text = text.rstrip()
+    text = raw.translate(CONTROL).rstrip()
     entities = _fitted(entities, units(text))
     first = min((entity["offset"] for entity in entities), default=len(text))
     leading = len(text) - len(text.lstrip(" \n"))
@@ -125,29 +116,6 @@ def _finish(raw: str, entities: list[Json]) -> tuple[str, list[Json]]:
     entities = _add_found(text, entities)
     entities.sort(key=lambda entity: (entity["offset"], -entity["length"]))
     return text, entities[:COUNTED_ENTITIES]
-
-
-def _without_returns(raw: str, entities: list[Json]) -> tuple[str, list[Json]]:
-    text = raw.translate(CONTROL)
-    if len(text) == len(raw):
-        return text, entities
-    at, returns = 0, list[int]()
-    for character in raw:
-        if character == "\r":
-            returns.append(at)
-        at += units(character)
-
-    def moved(offset: int) -> int:
-        return offset - sum(place < offset for place in returns)
-
-    return text, [
-        entity
-        | {
-            "offset": moved(entity["offset"]),
-            "length": moved(entity["offset"] + entity["length"]) - moved(entity["offset"]),
-        }
-        for entity in entities
-    ]
 
 
 def _fitted(entities: list[Json], length: int) -> list[Json]:

@@ -19,13 +19,13 @@ class Faults:
 
     def arm(self, kind: str, *, seconds: int | None, count: int | None, method: str | None) -> None:
         """Let the next calls (of one method, or of any but getUpdates) meet this fault."""
-        fault: Json = {"kind": kind, "count": count or 1}
+        fault: Json = {"kind": kind, "count": int(count or 1)}
         if kind in DEFAULT_SECONDS:
-            fault["seconds"] = seconds or DEFAULT_SECONDS[kind]
+            fault["seconds"] = int(seconds or DEFAULT_SECONDS[kind])
         if kind == "webhook_down":
             fault |= {"count": None, "until": time.time() + fault["seconds"]}
         if method:
-            fault["method"] = method
+            fault["method"] = str(method)
         self._waiting.append(fault)
         self._publish()
 

@@ -1,4 +1,4 @@
-"""What keeps strangers out: only this machine's own pages and programs may talk to the playground."""
+"""What keeps strangers out: only this machine's own pages and programs may come in."""
 
 from collections.abc import Collection
 from typing import Final
@@ -37,8 +37,7 @@ class Guard:
             return
         meter = _Meter(receive)
         try:
-            if int(headers.get("content-length") or 0) > REQUEST_BYTES:
-                raise TooLarge
+            meter.expect(int(headers.get("content-length") or 0))
             await self._app(scope, meter.receive, send)
         except TooLarge:
             await meter.drain()
@@ -51,12 +50,15 @@ class Guard:
         # Behind a published container port the neighbour is the bridge, and the host is named.
         if not self._allowed_hosts and not is_loopback(client):
             return False
-        host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
-        if not is_loopback(name) and name not in self._allowed_hosts:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            page = host if origin is None else urlsplit(origin).netloc
+        except ValueError:
             return False
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if page != host:
+            return False
+        if not is_loopback(name) and name not in self._allowed_hosts:
             return False
         visit = headers.get("sec-fetch-mode") == "navigate" and scope["path"] == "/"
         return visit or headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
@@ -70,17 +72,24 @@ class _Meter:
         self._bytes = 0
         self._ended = False
 
-    async def receive(self) -> Message:
-        message = await self._receive()
-        self._bytes += len(message.get("body", b""))
-        self._ended = not message.get("more_body", False)
-        if self._bytes > REQUEST_BYTES:
+    def expect(self, length: int) -> None:
+        """Refuse what says from the start that it is too large."""
+        if length > REQUEST_BYTES:
             raise TooLarge
+
+    async def receive(self) -> Message:
+        """Pass a message on, unless it is one too many."""
+        message = await self._count()
+        self.expect(self._bytes)
         return message
 
     async def drain(self) -> None:
         """Read on for a while, so that the sender gets to see the answer."""
         while not self._ended and self._bytes < DRAINED_BYTES:
-            message = await self._receive()
-            self._bytes += len(message.get("body", b""))
-            self._ended = not message.get("more_body", False)
+            await self._count()
+
+    async def _count(self) -> Message:
+        message = await self._receive()
+        self._bytes += len(message.get("body", b""))
+        self._ended = not message.get("more_body", False)
+        return message

@@ -22,6 +22,12 @@ class Events:
         self.last = int(time.time() * 1000)
         self._kept: deque[tuple[int, Json]] = deque(maxlen=KEPT_EVENTS)
         self._news = asyncio.Event()
+        self._closed = False
+
+    def close(self) -> None:
+        """End all streams, so that the server can stop."""
+        self._closed = True
+        self._news.set()
 
     def publish(self, kind: str, **fields: object) -> None:
         """Tell every listener what happened."""
@@ -32,15 +38,16 @@ class Events:
 
     async def follow(self, after: int) -> AsyncIterator[tuple[int, Json] | None]:
         """Yield events as they come, None after a quiet while, and a reset for what was lost."""
-        if after < (self._kept[0][0] - 1 if self._kept else self.last):
+        first = self._kept[0][0] if self._kept else self.last + 1
+        if not first - 1 <= after <= self.last:
             after = self.last
             yield after, {"type": "reset"}
-        while True:
+        while not self._closed:
             news = self._news
             for number, event in [item for item in self._kept if item[0] > after]:
                 after = number
                 yield number, event
-            if news is self._news:
+            if news is self._news and not self._closed:
                 try:
                     await asyncio.wait_for(news.wait(), timeout=15)
                 except TimeoutError:

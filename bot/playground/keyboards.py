@@ -37,12 +37,7 @@ SHOWN_REPLY_FIELDS: Final = (
 
 
 def read_markup(params: Params, *, inline_only: bool = False) -> Json | None:
-    """
-    Read `reply_markup` into one clean keyboard, or None.
-
-    Raises:
-        Refusal: it is not a keyboard as Telegram takes it.
-    """
+    """Read `reply_markup` into one clean keyboard, or None."""
     markup = params.document("reply_markup", kind="reply keyboard markup")
     if markup is None:
         return None
@@ -55,12 +50,7 @@ def read_markup(params: Params, *, inline_only: bool = False) -> Json | None:
 
 
 def check_url(url: str, *, what: str, https_only: bool = False) -> None:
-    """
-    Let through the links that Telegram opens.
-
-    Raises:
-        Refusal: the host has no dot, or the protocol is not one of Telegram's.
-    """
+    """Let through the links that Telegram opens."""
     full = url if re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", url) else f"http://{url}"
     if not https_only and full.lower().startswith(("tg:", "ton:", "tonsite:")):
         return

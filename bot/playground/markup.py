@@ -1,6 +1,7 @@
-"""The three markup languages of the Bot API, with the errors they give."""
+"""A text under construction with its entities, and the Bot API's HTML with the errors it gives."""
 
 import re
+import sys
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -36,26 +37,13 @@ ATTRIBUTES: Final = {
 }
 ARGUMENTS: Final = {"text_link": "url", "pre": "language", "custom_emoji": "custom_emoji_id"}
 NAMED: Final = {"lt": "<", "gt": ">", "amp": "&", "quot": '"'}
-REFERENCE: Final = re.compile(r"&(?:#x([0-9a-fA-F]+)|#(\d+)|(lt|gt|amp|quot));")
-TAG_NAME: Final = re.compile(r"<([^\s>]*)")
-ATTRIBUTE_NAME: Final = re.compile(r"[^\s=>/\"']*")
+REFERENCE: Final = re.compile(r"&(?:#x([0-9a-fA-F]{1,8})|#([0-9]{1,10})|(lt|gt|amp|quot));")
+TAG_NAME: Final = re.compile(r"<([^\s>]*)", re.ASCII)
+ATTRIBUTE_NAME: Final = re.compile(r"[^\s=>/\"']*", re.ASCII)
 ATTRIBUTE_VALUE: Final = re.compile(r"\"([^\"]*)\"?|'([^']*)'?|([A-Za-z0-9.-]*)(?=[\s>]|$)")
-SPACE: Final = re.compile(r"\s*")
-RESERVED: Final = "_*[]()~`>#+-=|{}.!"
-# Openings in the order in which they are looked for, with their ends.
-MARKS: Final = (
-    ("```", "pre", "```"),
-    ("||", "spoiler", "||"),
-    ("__", "underline", "__"),
-    ("![", "custom_emoji", "]"),
-    ("_", "italic", "_"),
-    ("*", "bold", "*"),
-    ("~", "strikethrough", "~"),
-    ("`", "code", "`"),
-    ("[", "text_link", "]"),
-)
-ENDS: Final = {kind: end for _, kind, end in MARKS}
-NAMES: Final = {"text_link": "TextUrl", "custom_emoji": "CustomEmoji"}
+END_TAG: Final = re.compile(r"</([^\s>]*)\s*(>?)", re.ASCII)
+SPACE: Final = re.compile(r"\s*", re.ASCII)
+SURROGATES: Final = range(0xD800, 0xE000)
 
 
 def units(text: str) -> int:
@@ -94,10 +82,10 @@ class Draft:
         self.stack.append(Opened(kind, at, self.offset, len(self.characters), argument))
 
     def close(self, kind: str, argument: str) -> None:
-        """End the innermost entity; one without text leaves no trace."""
+        """End the innermost entity; without text, or as a link to nowhere, it leaves no trace."""
         opened = self.stack.pop()
         length = self.offset - opened.offset
-        if length == 0:
+        if length == 0 or (kind == "text_link" and not argument) or kind == "date_time":
             return
         entity: Json = {"type": kind, "offset": opened.offset, "length": length}
         if kind in ARGUMENTS and argument:
@@ -121,19 +109,14 @@ def decode_references(text: str) -> str:
         if match[3]:
             return NAMED[match[3]]
         code = int(match[1], 16) if match[1] else int(match[2])
-        known = 0 < code <= 0x10FFFF and not 0xD800 <= code <= 0xDFFF
-        return chr(code) if known else match[0]
+        is_character = 0 < code <= sys.maxunicode and code not in SURROGATES
+        return chr(code) if is_character else match[0]
 
     return REFERENCE.sub(decoded, text)
 
 
 def parse_html(source: str) -> Draft:
-    """
-    Read Telegram's HTML.
-
-    Raises:
-        Refusal: a tag is unknown, unclosed or out of order.
-    """
+    """Read Telegram's HTML."""
     draft = Draft(source)
     at = 0
     while at < len(source):
@@ -199,7 +182,7 @@ def _after_space(source: str, place: int) -> int:
 def _end_tag(draft: Draft, at: int) -> int:
     if not draft.stack:
         raise draft.fail("Unexpected end tag", at)
-    match = re.compile(r"</([^\s>]*)\s*(>?)").match(draft.source, at)
+    match = END_TAG.match(draft.source, at)
     if match is None or not match[2]:
         raise draft.fail("Unclosed end tag", at)
     found, opened = match[1].lower(), draft.stack[-1]
@@ -208,27 +191,19 @@ def _end_tag(draft: Draft, at: int) -> int:
         raise draft.fail("Unmatched end tag", at, words)
     kind, argument = TAGS[opened.kind], opened.argument
     if kind == "text_link":
-        argument = _link(argument or draft.inner_text())
+        argument = link_address(argument or draft.inner_text())
     if kind == "blockquote" and argument:
         kind = "expandable_blockquote"
     if kind == "pre" and draft.entities and "language" in (last := draft.entities[-1]):
         same = last["offset"] == opened.offset and last["length"] == draft.offset - opened.offset
         argument = draft.entities.pop()["language"] if same and last["type"] == "code" else ""
-    _close(draft, kind, argument)
+    draft.close(kind, argument)
     if kind == "code" and argument and draft.stack and draft.stack[-1].kind == "pre":
         draft.entities[-1]["language"] = argument
     return match.end()
 
 
-def _close(draft: Draft, kind: str, argument: str) -> None:
-    """Close an entity; a link that leads nowhere and a time stay plain text."""
-    if (kind == "text_link" and not argument) or kind == "date_time":
-        draft.stack.pop()
-    else:
-        draft.close(kind, argument)
-
-
-def _link(url: str) -> str:
+def link_address(url: str) -> str:
     """Complete a link as Telegram stores it; empty when it is none."""
     url = url.strip()
     if url.startswith("tg://"):
@@ -238,158 +213,3 @@ def _link(url: str) -> str:
     if match is None:
         return ""
     return full if match[3] else full + "/"
-
-
-def parse_markdown(source: str) -> Draft:
-    """
-    Read the legacy Markdown.
-
-    Raises:
-        Refusal: an entity has no end.
-    """
-    draft = Draft(source)
-    at = 0
-    while at < len(source):
-        mark = source[at]
-        if mark == "\\" and source[at + 1 : at + 2] in set("_*`["):
-            draft.add(source[at + 1])
-            at += 2
-        elif mark not in "_*`[":
-            draft.add(mark)
-            at += 1
-        else:
-            at = _legacy_entity(draft, at)
-    return draft
-
-
-def _legacy_entity(draft: Draft, at: int) -> int:
-    source, mark = draft.source, draft.source[at]
-    mark = "```" if source.startswith("```", at) else mark
-    end_mark = "]" if mark == "[" else mark
-    start, language = at + len(mark), ""
-    if mark == "```":
-        start, language = _language(source, start)
-    end = source.find(end_mark, start)
-    if end < 0:
-        raise draft.fail("Can't find end of the entity starting", at)
-    kind = {"_": "italic", "*": "bold", "`": "code", "```": "pre", "[": "text_link"}[mark]
-    draft.open(kind, at)
-    draft.add(source[start:end])
-    argument, after = language, end + len(end_mark)
-    if mark == "[":
-        url = source[start:end]
-        if source.startswith("(", after):
-            close = source.find(")", after)
-            close = len(source) if close < 0 else close
-            url, after = source[after + 1 : close], close + 1
-        argument = _link(url)
-    _close(draft, kind, argument)
-    return after
-
-
-def _language(source: str, start: int) -> tuple[int, str]:
-    """Read the language after three back-quotes, and skip one line break."""
-    match = re.compile(r"([^\s`]+)(?=\s)").match(source, start)
-    end = match.end() if match else start
-    line = re.compile(r"\r\n|\n\r|\n|\r").match(source, end)
-    return (line.end() if line else end), (match[1] if match else "")
-
-
-def parse_markdown_v2(source: str) -> Draft:
-    """
-    Read MarkdownV2.
-
-    Raises:
-        Refusal: a reserved character is not escaped, or an entity has no end.
-    """
-    draft = Draft(source)
-    at = 0
-    while at < len(source):
-        mark = source[at]
-        top = draft.stack[-1].kind if draft.stack else ""
-        escaped = source[at + 1 : at + 2]
-        if mark == "\\" and "\0" < escaped <= "~":
-            draft.add(escaped)
-            at += 2
-        elif mark == "\n" and any(opened.kind == "blockquote" for opened in draft.stack):
-            at = _quote_line_end(draft, at)
-        elif mark not in ("`" if top in {"code", "pre"} else RESERVED):
-            draft.add(mark)
-            at += 1
-        elif top in ENDS and _ends(source, at, top):
-            at = _end_mark(draft, at)
-        else:
-            at = _start_mark(draft, at)
-    if any(opened.kind == "blockquote" for opened in draft.stack):
-        _end_quote(draft, len(source))
-    if draft.stack:
-        raise _no_end(draft)
-    return draft
-
-
-def _ends(source: str, at: int, kind: str) -> bool:
-    if kind == "italic" and source.startswith("__", at):
-        return False
-    return source.startswith(ENDS[kind], at)
-
-
-def _start_mark(draft: Draft, at: int) -> int:
-    source = draft.source
-    for mark, kind, _ in MARKS:
-        if source.startswith(mark, at):
-            start, argument = at + len(mark), ""
-            if kind == "pre":
-                start, argument = _language(source, start)
-            draft.open(kind, at, argument)
-            return start
-    if source[at] == ">" and (not draft.characters or draft.characters[-1] == "\n"):
-        if not any(opened.kind == "blockquote" for opened in draft.stack):
-            draft.open("blockquote", at)
-        return at + 1
-    raise Refusal(
-        f"can't parse entities: Character '{source[at]}' is reserved "
-        "and must be escaped with the preceding '\\'"
-    )
-
-
-def _end_mark(draft: Draft, at: int) -> int:
-    source, opened = draft.source, draft.stack[-1]
-    after, argument = at + len(ENDS[opened.kind]), opened.argument
-    if opened.kind in {"text_link", "custom_emoji"}:
-        url = draft.inner_text()
-        if source.startswith("(", after):
-            match = re.compile(r"\(((?:\\[\x01-\x7e]|[^)\\]|\\)*?)\)").match(source, after)
-            if match is None:
-                raise draft.fail("Can't find end of a URL", after + 1)
-            url, after = re.sub(r"\\([\x01-\x7e])", r"\1", match[1]), match.end()
-        link = opened.kind == "text_link"
-        argument = _link(url) if link else url.removeprefix("tg://emoji?id=")
-    _close(draft, opened.kind, argument)
-    return after
-
-
-def _quote_line_end(draft: Draft, at: int) -> int:
-    if draft.source.startswith(">", at + 1):
-        draft.add("\n")
-        return at + 2
-    _end_quote(draft, at)
-    draft.add("\n")
-    return at + 1
-
-
-def _end_quote(draft: Draft, at: int) -> None:
-    """End a quote; a spoiler mark alone at its end makes it expandable."""
-    kind = "blockquote"
-    if draft.stack[-1].kind == "spoiler" and draft.stack[-1].at == at - 2:
-        draft.stack.pop()
-        kind = "expandable_blockquote"
-    if draft.stack[-1].kind != "blockquote":
-        raise _no_end(draft)
-    draft.close(kind, "")
-
-
-def _no_end(draft: Draft) -> Refusal:
-    opened = draft.stack[-1]
-    name = NAMES.get(opened.kind, opened.kind.title())
-    name = "PreCode" if opened.kind == "pre" and opened.argument else name
-    return draft.fail(f"Can't find end of {name} entity", opened.at)

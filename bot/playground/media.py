@@ -14,6 +14,7 @@ MEGABYTE: Final = 1024 * 1024
 UPLOAD_BYTES: Final = 50 * MEGABYTE
 PHOTO_BYTES: Final = 10 * MEGABYTE
 DOWNLOAD_BYTES: Final = 20 * MEGABYTE
+FRAME_HEADERS: Final = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # of a JPEG
 SIDES: Final = 10_000
 RATIO: Final = 20
 SIZES: Final = (("s", 90), ("m", 320), ("x", 800), ("y", 1280))
@@ -25,9 +26,11 @@ def image_size(content: bytes) -> tuple[int, int] | None:
     """Read width and height from the head of a PNG, GIF, WebP or JPEG; None for anything else."""
     try:
         if content.startswith(b"\x89PNG\r\n\x1a\n"):
-            return struct.unpack(">II", content[16:24])  # type: ignore[return-value]  # two numbers
+            width, height = struct.unpack(">II", content[16:24])
+            return width, height
         if content[:6] in {b"GIF87a", b"GIF89a"}:
-            return struct.unpack("<HH", content[6:10])  # type: ignore[return-value]  # two numbers
+            width, height = struct.unpack("<HH", content[6:10])
+            return width, height
         if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
             return _webp_size(content)
         return _jpeg_size(content) if content.startswith(b"\xff\xd8") else None
@@ -54,7 +57,7 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
     while content[at] == 0xFF:  # noqa: PLR2004 - every JPEG segment begins so
         marker = content[at + 1]
         (length,) = struct.unpack(">H", content[at + 2 : at + 4])
-        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:  # the frame headers
+        if marker in FRAME_HEADERS:
             height, width = struct.unpack(">HH", content[at + 5 : at + 9])
             return width, height
         at += 2 + length
@@ -62,12 +65,7 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
 
 
 def take_in(account: Account, kind: str, upload: Upload) -> Json:
-    """
-    Keep a file and describe it as the field of a message, for example `{"photo": [...]}`.
-
-    Raises:
-        Refusal: it is empty, too big, or not a picture that Telegram can work with.
-    """
+    """Keep a file and describe it as the field of a message, for example `{"photo": [...]}`."""
     if not upload.content:
         raise Refusal("file must be non-empty")
     if len(upload.content) > UPLOAD_BYTES:
@@ -149,12 +147,7 @@ def file_by_unique_id(account: Account, unique: str) -> Json | None:
 
 
 def from_params(account: Account, params: Params, kind: str, *, source: str | None = None) -> Json:
-    """
-    Take a file from a call: uploaded, attached under another name, or sent before.
-
-    Raises:
-        Refusal: there is none, it is unknown, or it would have to be fetched from elsewhere.
-    """
+    """Take a file from a call: uploaded, attached under another name, or sent before."""
     given = source if source is not None else params.text(kind)
     upload = params.uploads.get(given.removeprefix("attach://") or kind)
     if upload is not None:
@@ -174,12 +167,7 @@ def from_params(account: Account, params: Params, kind: str, *, source: str | No
 
 
 def get_file(account: Account, params: Params) -> Json:
-    """
-    Answer getFile.
-
-    Raises:
-        Refusal: the id is unknown or the file is too big to be downloaded by a bot.
-    """
+    """Answer getFile."""
     file_id = params.text("file_id")
     if not file_id:
         raise Refusal("file_id not specified")

@@ -24,12 +24,7 @@ MOST_IDS: Final = 100
 def deliver(
     account: Account, params: Params, content: Json, *, markup: Json | None = None, **hidden: object
 ) -> Json:
-    """
-    Write the bot's message into a chat; answer with the message.
-
-    Raises:
-        Refusal: the chat, the keyboard or the message replied to is not as Telegram wants it.
-    """
+    """Write the bot's message into a chat; answer with the message."""
     markup = markup or read_markup(params)
     person = account.writable_person(params.text("chat_id"))
     replied = _replied_message(account, params, person["id"])
@@ -60,12 +55,7 @@ def _replied_message(account: Account, params: Params, person_id: int) -> Json |
 
 
 def text_content(params: Params) -> Json:
-    """
-    Read the text of a call.
-
-    Raises:
-        Refusal: see `message_text`.
-    """
+    """Read the text of a call."""
     return message_text(
         params.text("text"),
         parse_mode=params.text("parse_mode"),
@@ -74,12 +64,7 @@ def text_content(params: Params) -> Json:
 
 
 def caption_content(params: Params) -> Json:
-    """
-    Read the caption of a call.
-
-    Raises:
-        Refusal: see `message_caption`.
-    """
+    """Read the caption of a call."""
     return message_caption(
         params.text("caption"),
         parse_mode=params.text("parse_mode"),
@@ -137,12 +122,7 @@ def send_media_group(account: Account, params: Params) -> list[Json]:
 
 
 def input_media(account: Account, params: Params, item: Json) -> Json:
-    """
-    Read one InputMedia into the fields of a message.
-
-    Raises:
-        Refusal: the type, the file or the caption is not as Telegram wants it.
-    """
+    """Read one InputMedia into the fields of a message."""
     kind = item.get("type")
     if kind not in {"photo", "document", "video"}:
         raise Refusal(f'can\'t parse InputMedia: type "{kind}" is unsupported')
@@ -188,13 +168,20 @@ def copy_message(account: Account, params: Params) -> Json:
 
 
 def forward_message(account: Account, params: Params) -> Json:
-    """Answer forwardMessage; a forwarded invoice keeps its button and can be paid."""
+    """
+    Answer forwardMessage.
+
+    A forwarded invoice can be paid there too, unless its start parameter leads back to the bot.
+    """
     entry = _source_entry(account, params, "forward")
     source = entry["message"]
     names = (*COPIED, "invoice") + (("reply_markup",) if "invoice" in source else ())
     content = {name: source[name] for name in names if name in source}
     origin = {"type": "user", "sender_user": source["from"], "date": source["date"]}
-    hidden = {name: entry[name] for name in ("payload", "needs") if name in entry}
+    if start := source.get("invoice", {}).get("start_parameter"):
+        url = f"https://t.me/{account.profile.username}?start={start}"
+        content["reply_markup"] = {"inline_keyboard": [[{"text": "Pay", "url": url}]]}
+    hidden = {name: entry[name] for name in ("payload", "needs", "prices") if name in entry}
     return deliver(account, params, {"forward_origin": origin} | content, **hidden)
 
 

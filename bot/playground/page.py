@@ -74,7 +74,7 @@ class Page:
                 return _error(refusal.description, status=max(400, min(refusal.code, 499)))
             except (people.NotPossible, payments.NotPayable) as refusal:
                 return _error(str(refusal), status=409)
-            except (KeyError, TypeError, ValueError) as problem:
+            except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
                 return _error(f"the request is not complete: {problem}", status=400)
             finally:
                 self.account.store.commit()

@@ -45,12 +45,7 @@ class Params:
         return str(value)
 
     def required(self, name: str) -> str:
-        """
-        Read a text that must not be empty.
-
-        Raises:
-            Refusal: it is empty or was not sent.
-        """
+        """Read a text that must not be empty."""
         if text := self.text(name):
             return text
         raise Refusal(f'parameter "{name}" is required')
@@ -74,12 +69,7 @@ class Params:
         return self.text(name).lower() in TRUE
 
     def document(self, name: str, *, kind: str = "") -> Any:  # noqa: ANN401 - JSON is anything
-        """
-        Read a nested object or list, sent as JSON or as its text.
-
-        Raises:
-            Refusal: the text is not JSON.
-        """
+        """Read a nested object or list, sent as JSON or as its text."""
         value = self.values.get(name)
         if not isinstance(value, str):
             return value

@@ -46,6 +46,7 @@ def send_invoice(account: Account, params: Params) -> Json:
         markup=_pay_keyboard(params, total, currency),
         payload=texts["payload"],
         needs=needs,
+        prices=prices,
     )
 
 
@@ -126,12 +127,7 @@ class NotPayable(Exception):
 
 
 def open_sheet(account: Account, person: Json, message_id: int) -> str:
-    """
-    Open a payment sheet; answer with its id.
-
-    Raises:
-        NotPayable: the message is no invoice.
-    """
+    """Open a payment sheet; answer with its id."""
     entry = account.entry(person["id"], message_id)
     if entry is None or "invoice" not in entry["message"]:
         raise NotPayable("this message is no invoice")
@@ -141,12 +137,7 @@ def open_sheet(account: Account, person: Json, message_id: int) -> str:
 
 
 async def pay(account: Account, person: Json, sheet_id: str, *, declined: bool) -> Json:
-    """
-    Ask the bot whether the payment may go on, wait, and carry it out.
-
-    Raises:
-        NotPayable: the sheet is unknown, or waits for an answer already.
-    """
+    """Ask the bot whether the payment may go on, wait, and carry it out."""
     sheet: Json | None = account.store.get("sheet", sheet_id)
     if sheet is None or sheet["person_id"] != person["id"]:
         raise NotPayable("this payment sheet is closed")

@@ -1,4 +1,8 @@
-"""What people do in their chats: write, press, send, edit, block; each act reaches the bot."""
+"""
+What people do in their chats: write, press, send, edit, block; each act reaches the bot.
+
+Every act may raise NotPossible, or the Refusal of what Telegram would not take.
+"""
 
 import asyncio
 import re
@@ -13,6 +17,7 @@ from bot.playground.params import Json, Upload
 
 PAYLOAD: Final = r"[A-Za-z0-9_-]{0,64}"
 CLIENT_PATIENCE: Final = 15  # seconds after which a client stops its spinner by itself
+PERSON_IDS: Final = range(1, 2**52)
 TRAITS: Final = {
     "first_name": str,
     "last_name": str,
@@ -29,13 +34,10 @@ class NotPossible(Exception):
 
 
 def add_person(account: Account, fields: Json) -> Json:
-    """
-    Let a person into the playground, or change one who is there.
-
-    Raises:
-        NotPossible: they have no name, or a field is of the wrong kind.
-    """
+    """Let a person into the playground, or change one who is there."""
     number = int(fields.get("id") or account.store.next_number("person", start=700_000_001))
+    if number not in PERSON_IDS or number == account.profile.id:
+        raise NotPossible("nobody can have this id")
     before = account.person(number) or {"id": number, "first_name": "", "blocked": False}
     for name, kind in TRAITS.items():
         if fields.get(name) is not None and not isinstance(fields[name], kind):
@@ -48,12 +50,7 @@ def add_person(account: Account, fields: Json) -> Json:
 
 
 def say(account: Account, person: Json, text: str, *, reply_to: int = 0) -> list[Json]:
-    """
-    Write a text to the bot; a long one goes as several messages.
-
-    Raises:
-        NotPossible: the text is empty or the bot is blocked.
-    """
+    """Write a text to the bot; a long one goes as several messages."""
     text = text.strip()
     if not text:
         raise NotPossible("there is nothing to say")
@@ -65,12 +62,7 @@ def say(account: Account, person: Json, text: str, *, reply_to: int = 0) -> list
 
 
 def send(account: Account, person: Json, content: Json) -> Json:
-    """
-    Put a person's message into the chat and hand it to the bot.
-
-    Raises:
-        NotPossible: the person has blocked the bot.
-    """
+    """Put a person's message into the chat and hand it to the bot."""
     if person["blocked"]:
         raise NotPossible("the bot is blocked: unblock or restart it first")
     account.change_conversation(person["id"], started=True)
@@ -83,12 +75,7 @@ def send(account: Account, person: Json, content: Json) -> Json:
 
 
 def start(account: Account, person: Json, payload: str) -> Json:
-    """
-    Press START, perhaps behind a deep link; a blocked bot is unblocked by it.
-
-    Raises:
-        NotPossible: Telegram would not take this payload.
-    """
+    """Press START, perhaps behind a deep link; a blocked bot is unblocked by it."""
     if not re.fullmatch(PAYLOAD, payload):
         raise NotPossible("a payload has at most 64 of A-Z a-z 0-9 _ -")
     if person["blocked"]:
@@ -120,12 +107,7 @@ def _membership(account: Account, *, left: bool) -> Json:
 
 
 def press(account: Account, person: Json, message_id: int, row: int, col: int) -> Json:
-    """
-    Press a button under a message; answer with what follows from it.
-
-    Raises:
-        NotPossible: there is no such button now.
-    """
+    """Press a button under a message; answer with what follows from it."""
     entry = account.entry(person["id"], message_id)
     markup = (entry or {"message": {}})["message"].get("reply_markup", {})
     rows = markup.get("inline_keyboard", [])
@@ -145,12 +127,7 @@ def press(account: Account, person: Json, message_id: int, row: int, col: int) -
 
 
 def press_data(account: Account, person: Json, message_id: int, data: str) -> Json:
-    """
-    Send a press with any data, as a modified client can.
-
-    Raises:
-        NotPossible: the person has blocked the bot.
-    """
+    """Send a press with any data, as a modified client can."""
     if person["blocked"]:
         raise NotPossible("the bot is blocked: unblock or restart it first")
     entry = account.entry(person["id"], message_id)
@@ -181,13 +158,7 @@ def _stop_spinner(account: Account, query_id: str) -> None:
 
 
 def send_file(account: Account, person: Json, kind: str, upload: Upload, caption: str) -> Json:
-    """
-    Send a photo, document, voice or video to the bot.
-
-    Raises:
-        NotPossible: the kind is unknown or the bot is blocked.
-        Refusal: Telegram would not take the file.
-    """
+    """Send a photo, document, voice or video to the bot."""
     if kind not in media.PREFIXES:
         raise NotPossible(f"files are sent as one of {', '.join(media.PREFIXES)}")
     content = media.take_in(account, kind, upload) | message_caption(caption)
@@ -195,12 +166,7 @@ def send_file(account: Account, person: Json, kind: str, upload: Upload, caption
 
 
 def send_contact(account: Account, person: Json, phone: str | None, user_id: int | None) -> Json:
-    """
-    Send a contact: one's own, or a number with or without a Telegram user.
-
-    Raises:
-        NotPossible: there is no number to send.
-    """
+    """Send a contact: one's own, or a number with or without a Telegram user."""
     own = phone is None or phone == person.get("phone")
     number = phone or person.get("phone")
     if not number:
@@ -212,13 +178,7 @@ def send_contact(account: Account, person: Json, phone: str | None, user_id: int
 
 
 def edit(account: Account, person: Json, message_id: int, text: str) -> Json:
-    """
-    Change one's own text message.
-
-    Raises:
-        NotPossible: it is not one's own text.
-        Refusal: the text is empty or too long.
-    """
+    """Change one's own text message."""
     entry = account.entry(person["id"], message_id)
     if entry is None or not entry["out"] or "text" not in entry["message"]:
         raise NotPossible("only one's own texts can be edited")
@@ -237,8 +197,8 @@ def transcript(account: Account, person: Json) -> str:
         at = time.strftime("%Y-%m-%d %H:%M", time.localtime(message["date"]))
         edited = " (edited)" if "edit_date" in message else ""
         lines.append(f"[{at}] {message['from']['first_name']}{edited}: {_in_words(message)}")
-        for row in message.get("reply_markup", {}).get("inline_keyboard", []):
-            lines.append("    " + " ".join(f"[{button['text']}]" for button in row))
+        rows = message.get("reply_markup", {}).get("inline_keyboard", [])
+        lines += ["    " + " ".join(f"[{button['text']}]" for button in row) for row in rows]
     return "\n".join(lines) + "\n"
 
 

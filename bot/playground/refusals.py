@@ -1,4 +1,8 @@
-"""The refusals of the Bot API, worded and numbered as Telegram does."""
+"""
+The refusals of the Bot API, worded and numbered as Telegram does.
+
+Whatever reads parameters or carries out a call may raise one; the server alone answers with it.
+"""
 
 PREFIXES = {
     400: "Bad Request: ",

@@ -66,6 +66,9 @@ def create_app(
     """
     Build the server for some bots; the page belongs to the first of them.
 
+    Whoever serves it calls `app.state.hang_up()` before the server stops: streams and held polls
+    end then, which would keep it waiting.
+
     Raises:
         RealToken: one of the tokens is not the playground's own.
     """
@@ -88,11 +91,18 @@ def create_app(
         connection.commit()
         connection.close()
 
-    return Starlette(
+    app = Starlette(
         routes=_routes(accounts, panel),
         middleware=[Middleware(Guard, allowed_hosts=allowed_hosts)],
         lifespan=lifespan,
     )
+
+    def hang_up() -> None:
+        for account in accounts.values():
+            account.hang_up()
+
+    app.state.hang_up = hang_up
+    return app
 
 
 def _routes(accounts: Mapping[str, Account], panel: Panel | None) -> list[BaseRoute]:
@@ -182,10 +192,26 @@ async def _meet_fault(account: Account, method: str) -> None:
 async def _carry_out(account: Account, method: str, params: Params, request: Request) -> object:
     name = method.lower()
     if name == "getupdates":
-        return await account.updates.poll(params, request.receive)
+        return await account.updates.poll(params, lambda: _gone(request))
+    return _call(account, name, params)
+
+
+def _call(account: Account, name: str, params: Params) -> object:
     if name not in METHODS:
         raise Refusal("method not found", code=404)
-    return METHODS[name](account, params)
+    if name.startswith("send") and name != "sendchataction":
+        account.keep_pace(params.text("chat_id"))
+    try:
+        return METHODS[name](account, params)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
+        # JSON of another shape than asked for fails where it is first used: Telegram says 400 too.
+        raise Refusal(f"can't parse the parameters: {problem!r}") from problem
+
+
+async def _gone(request: Request) -> None:
+    """Wait until the caller hangs up."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _webhook_caller(account: Account) -> Callable[[str, Params], Any]:
@@ -193,10 +219,10 @@ def _webhook_caller(account: Account) -> Callable[[str, Params], Any]:
 
     async def call(method: str, params: Params) -> None:
         name, status, answer = method.lower(), 200, Json(ok=True)
-        if name.startswith("get") or name in NOT_BY_WEBHOOK or name not in METHODS:
+        if name.startswith("get") or name in NOT_BY_WEBHOOK:
             return
         try:
-            METHODS[name](account, params)
+            _call(account, name, params)
         except Refusal as refusal:
             status = refusal.code
             answer = {"ok": False, "description": refusal.description}

@@ -13,7 +13,9 @@ CREATE TABLE IF NOT EXISTS documents (
   PRIMARY KEY (bot, kind, chat, id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS in_order ON documents (bot, kind, chat, seq);
-CREATE TABLE IF NOT EXISTS counters (bot INTEGER, name TEXT, value INTEGER, PRIMARY KEY (bot, name));
+CREATE TABLE IF NOT EXISTS counters (
+  bot INTEGER, name TEXT, value INTEGER, PRIMARY KEY (bot, name)
+);
 CREATE TABLE IF NOT EXISTS contents (bot INTEGER, id TEXT, body BLOB, PRIMARY KEY (bot, id));
 """
 KEPT_BYTES: Final = 256 * 1024 * 1024  # files beyond this push the oldest ones out

@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import json
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bot.playground.faults import Faults
@@ -19,7 +19,6 @@ from bot.playground.webhook import Webhook, check_address
 DAY: Final = 24 * 3600
 QUERY_KINDS: Final = {"callback_query", "shipping_query", "pre_checkout_query"}
 ONLY_WHEN_ASKED: Final = {"chat_member", "message_reaction", "message_reaction_count"}
-ANSWER_BYTES: Final = 4 * 1024 * 1024
 MOST_UPDATES: Final = 100
 LONGEST_POLL: Final = 50
 LONGEST_SECRET: Final = 256
@@ -32,12 +31,12 @@ WEBHOOK_IS_SET: Final = (
 )
 
 
+@dataclass(frozen=True)
 class Described:
     """A result that Telegram sends with a description."""
 
-    def __init__(self, result: object, description: str) -> None:
-        self.result = result
-        self.description = description
+    result: object
+    description: str
 
 
 class Updates:
@@ -59,6 +58,7 @@ class Updates:
             retry_seconds=options.retry_seconds,
             confirm=self._confirm_delivered,
             note_error=self._note_error,
+            give_up=self._give_up_webhook,
         )
 
     def start(self, carry_out: Callable[[str, Params], Awaitable[object]]) -> None:
@@ -69,6 +69,10 @@ class Updates:
     async def stop(self) -> None:
         """End all deliveries; what is unconfirmed comes again after the next start."""
         await self._webhook.stop()
+
+    def hang_up(self) -> None:
+        """End a held poll with nothing."""
+        self._end_held_poll("")
 
     def add(self, kind: str, body: Json, *, lane: str) -> None:
         """Queue an update, unless the bot asked not to see its kind."""
@@ -96,14 +100,12 @@ class Updates:
         self._confirm(*self._pending)
         self._again = []
         self._store.drop("last_update", 0)
+        self._deliver_by_webhook()
 
-    async def poll(self, params: Params, gone: Callable[[], Awaitable[object]]) -> list[Json]:
-        """
-        Answer getUpdates, holding it until there is news, its time is over or the client is `gone`.
-
-        Raises:
-            Refusal: a webhook is set, or another poll took over.
-        """
+    async def poll(
+        self, params: Params, gone: Callable[[], Coroutine[Any, Any, None]]
+    ) -> list[Json]:
+        """Answer getUpdates, held until there is news, time is up or the client is `gone`."""
         if self.webhook["url"]:
             raise Refusal(WEBHOOK_IS_SET, code=409)
         self._remember_allowed(params)
@@ -128,12 +130,7 @@ class Updates:
         return self._store.get("webhook", 0) or {"url": ""}
 
     def set_webhook(self, params: Params) -> Described:
-        """
-        Send the updates to an address from now on; an empty one ends that.
-
-        Raises:
-            Refusal: the address, the secret or the pace is not as Telegram wants it.
-        """
+        """Send the updates to an address from now on; an empty one ends that."""
         url, secret = params.text("url").strip(), params.text("secret_token")
         if not url:
             return self.delete_webhook(params)
@@ -200,22 +197,17 @@ class Updates:
 
     def _ready(self, limit: int) -> list[Json]:
         again, self._again = self._again, []
-        ready = again + [self._pending[number]["update"] for number in sorted(self._pending)]
-        size, answer = 0, list[Json]()
-        for update in ready[:limit]:
-            size += len(json.dumps(update))
-            if answer and size > ANSWER_BYTES:
-                break
-            answer.append(update)
-        return answer
+        pending = [self._pending[number]["update"] for number in sorted(self._pending)]
+        return (again + pending)[:limit]
 
-    async def _hold(self, timeout: float, gone: Callable[[], Awaitable[object]]) -> str:
+    async def _hold(self, seconds: float, gone: Callable[[], Coroutine[Any, Any, None]]) -> str:
         """Wait; say why the poll was ended by another request, if it was."""
         held: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._held = held
-        left = asyncio.ensure_future(gone())
+        left = asyncio.create_task(gone())
+        waiting: set[asyncio.Future[Any]] = {held, left}
         try:
-            await asyncio.wait({held, left}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             left.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -252,10 +244,10 @@ class Updates:
         self._store.commit()
 
     def _note_error(self, words: str) -> None:
-        if words == "":
-            self.delete_webhook(Params())
-        else:
-            at = int(time.time())
-            error: dict[str, Any] = {"last_error_date": at, "last_error_message": words}
-            self._store.put("webhook", 0, self.webhook | error)
+        error: Json = {"last_error_date": int(time.time()), "last_error_message": words}
+        self._store.put("webhook", 0, self.webhook | error)
+        self._store.commit()
+
+    def _give_up_webhook(self) -> None:
+        self.delete_webhook(Params())
         self._store.commit()

@@ -24,12 +24,7 @@ CONFIRMED: Final = -1.0
 
 
 def check_address(url: str) -> None:
-    """
-    Let https through on Telegram's ports, and anything on this machine.
-
-    Raises:
-        Refusal: Telegram would not send there, or the playground must not.
-    """
+    """Let https through on Telegram's ports, and anything on this machine."""
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -64,12 +59,14 @@ class Webhook:
         retry_seconds: float,
         confirm: Callable[[int], None],
         note_error: Callable[[str], None],
+        give_up: Callable[[], None],
     ) -> None:
         self.carry_out: Callable[[str, Params], Awaitable[object]] | None = None
         self._faults = faults
         self._retry_seconds = retry_seconds
         self._confirm = confirm
         self._note_error = note_error
+        self._give_up = give_up
         self._hook: Json = {}
         self._places = asyncio.Semaphore(1)
         self._lanes: dict[str, deque[Json]] = {}
@@ -164,7 +161,8 @@ class Webhook:
         elif self._gone_since is None:
             self._gone_since = time.monotonic()
         elif time.monotonic() - self._gone_since > GONE_FOR:
-            self._note_error("")
+            self._give_up()
+            return 0.0
         words = f"{response.status} {response.reason or ''}".strip()
         self._note_error(f"Wrong response from the webhook: {words}")
         asked = response.headers.get("Retry-After", "0")

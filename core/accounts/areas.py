@@ -55,9 +55,8 @@ async def find_areas(
 
 async def _view(session: AsyncSession, area: Area) -> AreaView:
     ids = [int(part) for part in area.path.strip("/").split("/")]
-    names = dict(
-        (await session.execute(select(Area.id, Area.name).where(Area.id.in_(ids)))).tuples()
-    )
+    rows = await session.execute(select(Area.id, Area.name).where(Area.id.in_(ids)))
+    names = {row.id: row.name for row in rows}
     return AreaView(
         id=area.id,
         parent_id=area.parent_id,

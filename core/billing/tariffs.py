@@ -128,8 +128,8 @@ def price(version: TariffVersion, *, usage: Usage, context: PricingContext) -> P
         PeriodSpansSeasons: the period is longer than a month and has days in two seasons.
         ValueError: a quantity is negative or finer than the tariff bills.
     """
-    _require_billable(version, usage.quantities)
-    _require_billable(version, context.used)
+    quantities = _billable(usage.quantities, digits=version.quantity_digits)
+    before = _billable(context.used, digits=version.quantity_digits)
     with localcontext(_EXACT):
         season = season_of(version, period=usage.period)
         limits = {
@@ -143,8 +143,9 @@ def price(version: TariffVersion, *, usage: Usage, context: PricingContext) -> P
             )
             for name, tiering in version.tiers.items()
         }
-        used = _merged(context.used, usage.quantities)
-        lines = _lines(version, usage, limits=limits, before=total(context.used), season=season)
+        used = _merged(before, quantities)
+        usage = replace(usage, quantities=quantities)
+        lines = _lines(version, usage, limits=limits, before=total(before), season=season)
         exact = _sum(lines)
         return Priced(
             currency=version.currency,
@@ -263,10 +264,13 @@ def _tax_line(code: str, tax: Tax, lines: list[Line]) -> Line:
     return Line(kind=LineKind.TAX, code=code, quantity=taxed, unit_price=tax.rate, amount=amount)
 
 
-def _require_billable(version: TariffVersion, quantities: Mapping[str, Decimal]) -> None:
+def _billable(quantities: Mapping[str, Decimal], *, digits: int) -> dict[str, Decimal]:
+    """Write every quantity with the same digits, so that a bill made again is the same text."""
+    billable = {register: round_to(each, digits=digits) for register, each in quantities.items()}
     for register, quantity in quantities.items():
-        if quantity < 0 or quantity != round_to(quantity, digits=version.quantity_digits):
+        if quantity < 0 or quantity != billable[register]:
             raise ValueError(f"cannot bill {quantity} of {register!r}")
+    return billable
 
 
 def _sum(lines: list[Line]) -> Decimal:

@@ -112,7 +112,7 @@ async def get_reach(session: AsyncSession, *, outage_id: int) -> Reach:
         .where(Delivery.card == card_of(outage_id), Contact.person_id.in_(people))
         .order_by(Delivery.id)
     )
-    latest = dict(rows.tuples())
+    latest = {row.person_id: row.outcome for row in rows}
     told = set(
         await session.scalars(
             select(Contact.person_id)

@@ -183,6 +183,7 @@ class TestParseTariff:
             ('mark = "checked"', 'mark = "check"', "to_check must name fields"),
             ('mark = "checked"', 'mark = "checked"\nto_check = ["unit"]', "to_check must name"),
             ("grid = {", "network = {", "labels.grid is missing"),
+            ("minimum = { zh_CN", "least = { zh_CN", "labels.minimum is missing"),
             ("taxes.vat", "taxes.meter", "meter is the code of two things"),
             ('"energy", "meter"]', '"energy", "vat"]', "taxes.vat.on must name components"),
         ],

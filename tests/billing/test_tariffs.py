@@ -6,7 +6,7 @@ from decimal import Decimal, localcontext
 import pytest
 
 from core.billing.tariff_files import shipped_tariffs
-from core.billing.tariff_model import Charge, ChargePer, Component, TariffNotInForce, Tax
+from core.billing.tariff_model import Charge, ChargePer, Component, Rounding, TariffNotInForce, Tax
 from core.billing.tariffs import (
     Line,
     LineKind,
@@ -17,6 +17,7 @@ from core.billing.tariffs import (
     price,
 )
 from core.billing.tiers import HouseholdRule, LimitsPer, Tiering
+from core.money import RoundingMode
 from core.periods import Period, bimonth_of, month_of
 from tests.billing.tariff_building import (
     APRIL,
@@ -327,6 +328,11 @@ class TestPrice:
         with pytest.raises(ValueError, match="cannot bill"):
             price_use(shipped("hefei-water"), "0", used=quantity)
 
+    def test_makes_the_same_text_whatever_digits_a_quantity_comes_with(self):
+        bills = [price_use(shipped("hefei-water"), use, used="2.00") for use in ("3", "3.000")]
+
+        assert repr(bills[0]) == repr(bills[1])
+
     def test_loses_no_digit_whatever_the_precision_of_the_caller(self):
         with localcontext() as narrow:
             narrow.prec = 3
@@ -497,6 +503,16 @@ class TestRounding:
         version = make_version(components={"a": component("0.004"), "b": component("0.004")})
 
         assert price_use(version, "1").total_minor == 1
+
+    @pytest.mark.parametrize(
+        ("mode", "minor"), [(RoundingMode.HALF_UP, 3), (RoundingMode.HALF_EVEN, 2)]
+    )
+    def test_follows_the_rule_of_the_tariff(self, mode, minor):
+        version = make_version(
+            components={"water": component("0.025")}, rounding=Rounding(mode=mode, digits=2)
+        )
+
+        assert price_use(version, "1").total_minor == minor
 
     def test_may_be_to_the_whole_rupee(self):
         version = make_version(currency="INR", digits=0, components={"energy": component("937.50")})

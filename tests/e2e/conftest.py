@@ -58,9 +58,10 @@ async def playground(state_path: Path | None) -> AsyncIterator[str]:
     listener = bind("127.0.0.1", 0)
     server = WebServer(uvicorn.Config(app, log_level="warning"))
     task = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started:
+    while not server.started:  # noqa: ASYNC110 (uvicorn has no event)
         await asyncio.sleep(0.01)
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    app.state.hang_up()
     server.should_exit = True
     await task
     listener.close()
@@ -82,7 +83,7 @@ async def stage(database_url: str, world: World) -> AsyncIterator[Stage]:
             telegram_token=TOKEN,
             telegram_base_url=f"{base}/bot",
             telegram_base_file_url=f"{base}/file/bot",
-            telegram_provider_token="1:TEST:playground",
+            telegram_provider_token="1:TEST:playground",  # noqa: S106 (the playground's own form)
             port=0,
         )
         clock = ScaledClock(set_at=SystemClock().now(), shown_at=NOON)

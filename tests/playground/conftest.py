@@ -17,7 +17,7 @@ from telegram.request import HTTPXRequest
 from bot.playground.options import BotProfile, Options
 from bot.playground.server import create_app
 
-TOKEN = "4242:playground"
+TOKEN = "4242:playground"  # noqa: S105 - opens nothing but the playground
 PROFILE = BotProfile(4242, "Water", "water_bot", "What I do", "Short")
 QUICK = Options(
     checkout_seconds=1.0,
@@ -40,9 +40,12 @@ async def serving(app) -> AsyncIterator[str]:
     while not server.started:
         assert not task.done(), task.exception()
         await asyncio.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    await task
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        app.state.hang_up()
+        server.should_exit = True
+        await task
 
 
 @contextlib.asynccontextmanager
@@ -133,7 +136,7 @@ async def desk() -> AsyncIterator[Desk]:
 
 @pytest.fixture
 async def bot(desk: Desk) -> AsyncIterator[Bot]:
-    requests = [HTTPXRequest(), HTTPXRequest()]
+    requests = [HTTPXRequest(httpx_kwargs={"verify": False}) for _ in range(2)]
     real = Bot(
         TOKEN,
         base_url=f"{desk.url}/bot",

@@ -37,7 +37,7 @@ def application(desk: Desk) -> Application:
 
 async def until(condition) -> None:
     async with asyncio.timeout(10):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - the far side has no event
             await asyncio.sleep(0.02)
 
 

@@ -2,12 +2,14 @@
 
 import json
 
+import aiohttp
 import pytest
 
-from tests.playground.conftest import TOKEN, Desk
+from bot.playground.options import Options
+from tests.playground.conftest import TOKEN, Desk, open_desk
 
+STRANGER = "1:playground"
 KEY = {"text": "a", "callback_data": "x"}
-PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 
 
 def inline(*buttons: object) -> dict[str, object]:
@@ -53,6 +55,31 @@ SEND = {
         {"text": "a", "reply_markup": inline({"text": "a", "web_app": {"url": "http://a.cn"}})},
         "inline keyboard button Web App URL 'http://a.cn' is invalid: Only HTTPS links are allowed",
     ),
+    "odd protocol": (
+        {"text": "a", "reply_markup": inline({"text": "a", "url": "ftp://a.cn"})},
+        "inline keyboard button URL 'ftp://a.cn' is invalid: Unsupported URL protocol",
+    ),
+    "text for a button": (
+        {"text": "a", "reply_markup": inline("a")},
+        "can't parse inline keyboard button: InlineKeyboardButton must be an Object",
+    ),
+    "one row": (
+        {"text": "a", "reply_markup": {"inline_keyboard": [KEY]}},
+        'field "inline_keyboard" of the InlineKeyboardMarkup must be an Array of Arrays',
+    ),
+    "nine in a row": ({"text": "a", "reply_markup": inline(*[KEY] * 9)}, "REPLY_MARKUP_INVALID"),
+    "long copy": (
+        {"text": "a", "reply_markup": inline({"text": "a", "copy_text": {"text": "a" * 257}})},
+        "BUTTON_COPY_TEXT_INVALID",
+    ),
+    "long placeholder": (
+        {"text": "a", "reply_markup": {"keyboard": [["a"]], "input_field_placeholder": "a" * 65}},
+        "REPLY_MARKUP_PLACEHOLDER_INVALID",
+    ),
+    "odd key": (
+        {"text": "a", "reply_markup": {"keyboard": [[5]]}},
+        "can't parse keyboard button: KeyboardButton must be a String or an Object",
+    ),
     "101 buttons": (
         {"text": "a", "reply_markup": {"inline_keyboard": [[KEY]] * 101}},
         "reply markup is too long",
@@ -76,6 +103,11 @@ OTHERS = {
         "editMessageText",
         {"text": "a", "message_id": 1},
         "message to edit not found",
+    ),
+    "odd button": (
+        "sendMessage",
+        {"text": "a", "reply_markup": inline({"text": "a", "web_app": 5})},
+        """can't parse the parameters: AttributeError("'int' object has no attribute 'get'")""",
     ),
     "no message": ("editMessageText", {"text": "a"}, "message identifier is not specified"),
     "reply keyboard in an edit": (
@@ -152,6 +184,49 @@ OTHERS = {
     "no price": ("sendInvoice", invoice(prices=[]), "there must be at least one price"),
     "first button": ("sendInvoice", invoice(reply_markup=inline(KEY)), "REPLY_MARKUP_BUY_EMPTY"),
     "payload": ("sendInvoice", invoice(payload="水" * 43), "INVOICE_PAYLOAD_INVALID"),
+    "title": ("sendInvoice", invoice(title="a" * 33), "MEDIA_INVALID"),
+    "two prices in Stars": (
+        "sendInvoice",
+        invoice(currency="XTR", provider_token="", prices=[{"label": "a", "amount": 1}] * 2),
+        "STARS_INVOICE_INVALID",
+    ),
+    "real money without a provider's token": (
+        "sendInvoice",
+        invoice(provider_token="abc"),  # noqa: S106 - nobody's token
+        "PAYMENT_PROVIDER_INVALID",
+    ),
+    "broken price": (
+        "sendInvoice",
+        invoice(prices=[{"label": "a", "amount": "x"}]),
+        'can\'t parse labeled price: Field "amount" must be of type Number or String',
+    ),
+    "big tip": (
+        "sendInvoice",
+        invoice(suggested_tip_amounts=[5], max_tip_amount=4),
+        "suggested tip amount can't be bigger than max_tip_amount",
+    ),
+    "lost copy": ("copyMessage", {"from_chat_id": "self"}, "message to copy not found"),
+    "lost pin": ("pinChatMessage", {"message_id": 1}, "message to pin not found"),
+    "mixed inline id": (
+        "editMessageReplyMarkup",
+        {"inline_message_id": "x"},
+        "MESSAGE_ID_INVALID",
+    ),
+    "short album": (
+        "sendMediaGroup",
+        {"media": [{"type": "photo", "media": "x"}]},
+        "MEDIA_EMPTY",
+    ),
+    "commands": (
+        "setMyCommands",
+        {"commands": [{"command": "pay", "description": "x"}] * 101},
+        "BOT_COMMANDS_TOO_MUCH",
+    ),
+    "short description": (
+        "setMyShortDescription",
+        {"short_description": "x" * 121},
+        "BOT_SHORT_DESCRIPTION_TOO_LONG",
+    ),
     "tips": (
         "sendInvoice",
         invoice(suggested_tip_amounts=[1, 2, 3, 4, 5], max_tip_amount=9),
@@ -197,12 +272,15 @@ class TestACall:
     async def test_is_refused(
         self, desk: Desk, method: str, params: dict[str, object], words: str
     ) -> None:
-        params = {"chat_id": await desk.person()} | params
+        li = await desk.person()
+        params = {"chat_id": li} | params
+        if "from_chat_id" in params:
+            params["from_chat_id"] = li
 
         assert await desk.call(method, status=400, **params) == f"Bad Request: {words}"
 
     async def test_needs_the_right_token_and_method(self, desk: Desk) -> None:
-        assert await desk.call("getMe", token="1:playground", status=401) == "Unauthorized"
+        assert await desk.call("getMe", token=STRANGER, status=401) == "Unauthorized"
         assert await desk.call("getMoon", status=404) == "Not Found: method not found"
         async with desk.http.get(f"{desk.url}/moon") as answer:
             assert (answer.status, (await answer.json())["description"]) == (404, "Not Found")
@@ -226,8 +304,6 @@ class TestACall:
 
 
 def _multipart(params: dict[str, str]):
-    import aiohttp  # noqa: PLC0415 - only here
-
     form = aiohttp.FormData(default_to_multipart=True)
     for name, value in params.items():
         form.add_field(name, value)
@@ -262,9 +338,6 @@ class TestAChat:
             assert refusal == f"Forbidden: {expected}"
 
     async def test_may_be_written_to_once_a_second_when_limits_hold(self) -> None:
-        from bot.playground.options import Options  # noqa: PLC0415 - only here
-        from tests.playground.conftest import open_desk  # noqa: PLC0415 - only here
-
         async with open_desk(options=Options(enforce_limits=True)) as desk:
             li = await desk.person()
             await desk.call("sendMessage", chat_id=li, text="a")

@@ -45,7 +45,10 @@ MARKED = {
         [("bold", 0, 1), ("italic", 2, 1), ("underline", 4, 1), ("strikethrough", 6, 1),
          ("spoiler", 8, 1)],
     ),
-    ("MarkdownV2", r"1\.5 `a.b` [x](a.cn/\))"): ("1.5 a.b x", [("code", 4, 3), ("text_link", 8, 1)]),
+    ("MarkdownV2", r"1\.5 `a.b` [x](a.cn/\))"): (
+        "1.5 a.b x",
+        [("code", 4, 3), ("text_link", 8, 1)],
+    ),
     ("MarkdownV2", ">a\n>b\nc"): ("a\nb\nc", [("blockquote", 0, 3)]),
     ("MarkdownV2", "```py\nx\n```"): ("x", [("pre", 0, 1)]),
     ("Markdown", "*b* _i_ `c` [x](a.cn)"): (

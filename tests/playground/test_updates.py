@@ -12,6 +12,7 @@ from aiohttp import web
 from telegram import Bot
 from telegram.error import Conflict
 
+from bot.playground import webhook
 from bot.playground.options import Options
 from tests.playground.conftest import TOKEN, Desk, listening, open_desk
 
@@ -90,6 +91,12 @@ class TestGetUpdates:
 
         assert texts(await poll) == ["news"]
         assert time.monotonic() - begun < 0.5
+
+    async def test_holds_a_poll_that_came_without_a_body(self, desk: Desk) -> None:
+        begun = time.monotonic()
+        async with desk.http.get(f"{desk.url}/bot{TOKEN}/getUpdates?timeout=1") as answer:
+            assert (await answer.json())["result"] == []
+        assert time.monotonic() - begun > 0.9
 
     async def test_lets_one_bot_poll(self, desk: Desk, bot: Bot) -> None:
         first = asyncio.create_task(bot.get_updates(timeout=10))
@@ -232,6 +239,25 @@ class TestWebhook:
             shown = await event("message", person_id=li)
             await hook.wait_for(1)
         assert shown["message"]["text"] == "by answer"
+
+    async def test_is_removed_when_it_stays_gone(
+        self, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(webhook, "GONE_FOR", -1)
+        await desk.person()
+        async with hooked(desk, web.Response(status=410), web.Response(status=410)) as hook:
+            await hook.wait_for(2)
+            await asyncio.sleep(0.05)
+            assert (await desk.call("getWebhookInfo"))["url"] == ""
+        assert texts(await desk.call("getUpdates")) == ["/start"]
+
+    async def test_hears_nothing_of_chats_that_were_reset(self, desk: Desk) -> None:
+        li = await desk.person()
+        async with hooked(desk, *[web.Response(status=500)] * 2) as hook:
+            await hook.wait_for(2)
+            await desk.page("POST", "reset")
+            await desk.act(li, "say", text="new")
+            assert texts(await hook.wait_for(3))[2:] == ["new"]
 
     async def test_is_down_on_demand(self, desk: Desk) -> None:
         li = await desk.person()
