@@ -223,9 +223,7 @@ async def _store_readings(
 ) -> int:
     if not batch.rows:
         return 0
-    batch.drop(
-        await add_readings(session, batch.rows, source=Source.GATEWAY, received_at=now)
-    )
+    batch.drop(await add_readings(session, batch.rows, source=Source.GATEWAY, received_at=now))
     digits = {meter.id: meter.digits for meter in meters}
     held = await settle(session, batch.rows, digits=digits)
     return len(held & batch.rows.keys())

@@ -144,9 +144,7 @@ async def _load_watches(session: AsyncSession, meter_ids: Iterable[int]) -> Cour
     )
     courses: Courses = {}
     for watch, alarm in rows:
-        state = State(
-            last_at=watch.last_at, side=watch.side, since=watch.since, worst=watch.worst
-        )
+        state = State(last_at=watch.last_at, side=watch.side, since=watch.since, worst=watch.worst)
         course = _Course(state=state, is_kept=True)
         if alarm is not None:
             course.state = replace(state, alarm=alarm.side, alarm_worst=alarm.worst)
