@@ -171,16 +171,14 @@ async def _repeat_unreached(
             )
         )
     )
-    again = [(each, step.kind) for each, step in unreached if reachable & set(each.person_ids)]
-    for each, step in unreached:
-        values = {"dedupe_key": _key(each, step.kind, day)} if (each, step.kind) in again else {}
-        await session.execute(
-            update(DunningStep)
-            .where(DunningStep.id == step.id)
-            .values(unreached_at=func.coalesce(DunningStep.unreached_at, now), **values)
-        )
-    await _tell(session, again, day=day, now=now)
+    again = [(each, step) for each, step in unreached if reachable & set(each.person_ids)]
     fresh = [step.id for _, step in unreached if step.unreached_at is None]
+    marks = [{"id": step_id, "unreached_at": now} for step_id in fresh]
+    keys = [{"id": step.id, "dedupe_key": _key(each, step.kind, day)} for each, step in again]
+    for changes in (marks, keys):
+        if changes:
+            await session.execute(update(DunningStep), changes)
+    await _tell(session, [(each, step.kind) for each, step in again], day=day, now=now)
     if fresh:
         await notices.enqueue(
             session,
