@@ -150,7 +150,7 @@ def run_job(
     if job is None:
         raise typer.BadParameter(f"there is no such job; there are: {', '.join(sorted(JOBS))}")
     moment = at.replace(tzinfo=UTC) if at is not None else None
-    act(lambda session, now: job.run(session, moment or now))
+    act(lambda session, now: job.run(session, now=moment or now))
     typer.echo(f"{name}: done")
 
 

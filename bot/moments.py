@@ -9,6 +9,7 @@ from core.errors import DomainError
 
 AHEAD_MAX = timedelta(days=90)
 TOLERATED = timedelta(minutes=5)
+WORDS_MAX = 4
 
 _CLOCK = re.compile(r"(?<!\d)(\d{1,2})(?:[:.h点點時时](\d{2})?)\s*[分]?(?!\d)", re.IGNORECASE)
 _ISO_DAY = re.compile(r"(?<!\d)(?:(\d{4})[-/年])?(\d{1,2})[-/月](\d{1,2})[日号號]?(?!\d)")
@@ -53,6 +54,34 @@ def parse_moment(typed: str, *, texts: Texts, now: datetime) -> datetime:
     if moment > now + AHEAD_MAX:
         raise MomentTooFar(moment=moment)
     return moment
+
+
+def split_moment(
+    words: tuple[str, ...], *, texts: Texts, now: datetime
+) -> tuple[datetime, tuple[str, ...]]:
+    """
+    Return the moment with which the words of a command begin, and the words after it.
+
+    The moment takes words as long as each of them changes it: `25.11`, `25.11 14:00`.
+
+    Raises:
+        NotAMoment, MomentInThePast, MomentTooFar: see `parse_moment`.
+    """
+    best: tuple[datetime, tuple[str, ...]] | None = None
+    refusal: DomainError = NotAMoment(typed=" ".join(words)[:40])
+    for count in range(1, min(WORDS_MAX, len(words)) + 1):
+        try:
+            moment = parse_moment(" ".join(words[:count]), texts=texts, now=now)
+        except NotAMoment:
+            continue
+        except (MomentInThePast, MomentTooFar) as found:
+            best, refusal = None, found
+            continue
+        if best is None or moment != best[0]:
+            best = moment, words[count:]
+    if best is None:
+        raise refusal
+    return best
 
 
 def _relative(words: str, *, texts: Texts, now: datetime) -> datetime | None:

@@ -10,7 +10,7 @@ from telegram import Bot, Update
 
 from bot import dialogues, telegram
 from bot.context import Command, Fallback, Handle, NotAllowed, Render, Turn
-from bot.handlers import account, outages
+from bot.handlers import account, managers, outages, repairs, reports, technician
 from bot.inbox import Handled
 from bot.outgoing import ButtonIsOld, press, read_press
 from bot.texts import Texts, locale_for
@@ -18,7 +18,7 @@ from core.accounts import service as accounts
 from core.accounts.service import TELEGRAM, Speaker
 from core.errors import DomainError
 
-MODULES: Sequence[ModuleType] = (account, outages)
+MODULES: Sequence[ModuleType] = (account, outages, repairs, reports, technician, managers)
 
 
 def _merged(name: str) -> dict[str, Any]:

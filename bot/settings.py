@@ -3,8 +3,12 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _separated(value: object) -> object:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -39,7 +43,7 @@ class Settings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="Address on which the service listens.")
     port: int = Field(default=8080, description="Port on which the service listens; 0: a free one.")
-    roles: Annotated[frozenset[str], NoDecode] = Field(
+    roles: Annotated[frozenset[str], NoDecode, BeforeValidator(_separated)] = Field(
         default=frozenset({"web", "chat", "worker"}),
         description="What this process does, of: web, chat, worker (separated by commas).",
     )
@@ -51,8 +55,13 @@ class Settings(BaseSettings):
         default=False, description="Follow the demo's movable clock; refused with a real token."
     )
 
-    def __init__(self, **values: object) -> None:
-        roles = values.get("roles")
-        if isinstance(roles, str):
-            values["roles"] = frozenset(part.strip() for part in roles.split(",") if part.strip())
-        super().__init__(**values)  # type: ignore[arg-type]  # pydantic checks them
+
+def example() -> str:
+    """Return all settings with their meaning and default, as `.env.example` shows them."""
+    lines = ["# Copy to .env and change what you need; every setting may also come from outside."]
+    for name, field in Settings.model_fields.items():
+        default = field.default
+        shown = ",".join(sorted(default)) if isinstance(default, frozenset) else default
+        shown = "" if isinstance(default, SecretStr) else shown
+        lines += ["", f"# {field.description}", f"#SHUIDIAN_{name.upper()}={shown}"]
+    return "\n".join(lines) + "\n"

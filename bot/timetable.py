@@ -1,7 +1,7 @@
 """Timed jobs: a bell that rings often, and rows that say what is due and what was done."""
 
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -10,10 +10,10 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bot.clock import Clock
+from bot.tasks import Work
 from core.accounts import service as accounts
 from core.db import Base, Database
 
@@ -39,11 +39,11 @@ class Job:
     """
     Work with a time: daily at a local time, or (`at` empty) a sweep at every ring.
 
-    `run` gets a session and the moment it stands for, and may be run any number of times.
+    `run` gets a session and, as `now`, the moment it stands for; it may run any number of times.
     """
 
     name: str
-    run: Callable[[AsyncSession, datetime], Awaitable[object]]
+    run: Work
     at: time | None = None
 
 
@@ -88,7 +88,7 @@ class Timetable:
                 {"name": f"job:{job.name}"},
             )
             if alone:
-                await job.run(session, now)
+                await job.run(session, now=now)
 
     async def _run_due_days(self, job: Job, now: datetime) -> None:
         """Run the recent days that did not run, or failed, in order."""
@@ -126,7 +126,7 @@ class Timetable:
         error = None
         try:
             async with self._database.transaction() as session:
-                await job.run(session, due_at)
+                await job.run(session, now=due_at)
         except Exception:
             log.exception("job.failed", job=job.name, day=str(day))
             error = traceback.format_exc(limit=5)

@@ -1,21 +1,29 @@
 """The table of all background work and timed jobs: names on the left, the core on the right."""
 
 from collections.abc import Mapping
-from datetime import datetime, time
-
-from sqlalchemy.ext.asyncio import AsyncSession
+from datetime import time
 
 from bot import inbox
 from bot.tasks import Work
 from bot.timetable import Job
+from core.notices import schedules
+from core.outages.service import take_up_overruns
+from core.repairs.deadlines import close_silent, escalate_late
+from core.repairs.intake import take_up_alarms
 
-WORKS: Mapping[str, Work] = {}
+TAKE_UP_ALARMS = "take-up-alarms"
 
+WORKS: Mapping[str, Work] = {TAKE_UP_ALARMS: take_up_alarms}
 
-async def _forget_old(session: AsyncSession, at: datetime) -> None:
-    await inbox.forget_old(session, now=at)
-
-
+# Sweeps run at every ring and catch what a lost job would have done; the others run once a day.
 JOBS: Mapping[str, Job] = {
-    job.name: job for job in (Job(name="forget-old", run=_forget_old, at=time(3, 30)),)
+    job.name: job
+    for job in (
+        Job(name=TAKE_UP_ALARMS, run=take_up_alarms),
+        Job(name="escalate-repairs", run=escalate_late),
+        Job(name="close-repairs", run=close_silent),
+        Job(name="outage-overruns", run=take_up_overruns),
+        Job(name="push-schedules", run=schedules.take_up_due),
+        Job(name="forget-old", run=inbox.forget_old, at=time(3, 30)),
+    )
 }

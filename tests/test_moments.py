@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.moments import MomentInThePast, MomentTooFar, NotAMoment, parse_moment
+from bot.moments import MomentInThePast, MomentTooFar, NotAMoment, parse_moment, split_moment
 from bot.texts import LOCALES, Texts
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)  # a Sunday, 12:00 in Asia/Shanghai
@@ -72,3 +72,31 @@ class TestParseMoment:
         except (NotAMoment, MomentInThePast, MomentTooFar):
             return
         assert NOW - timedelta(minutes=5) <= moment <= NOW + timedelta(days=90)
+
+
+class TestSplitMoment:
+    @pytest.mark.parametrize(
+        ("locale", "typed", "meant", "rest"),
+        [
+            ("en", "15:30 part", "11-22 15:30", "part"),
+            ("en", "tomorrow 10:00 no valve in stock", "11-23 10:00", "no valve in stock"),
+            ("en", "14:00 tomorrow rain", "11-23 14:00", "rain"),
+            ("en", "12.12 14:00 floor 3", "12-12 14:00", "floor 3"),
+            ("en", "+2 h rain", "11-22 14:00", "rain"),
+            ("en", "15:30", "11-22 15:30", ""),
+            ("zh_CN", "明天10点 等零件", "11-23 10:00", "等零件"),
+            ("ru", "завтра 10:00 нет детали", "11-23 10:00", "нет детали"),
+        ],
+    )
+    def test_takes_the_words_that_make_the_moment(
+        self, locale: str, typed: str, meant: str, rest: str
+    ) -> None:
+        moment, after = split_moment(tuple(typed.split()), texts=texts(locale), now=NOW)
+        assert f"{moment.astimezone(texts(locale).zone):%m-%d %H:%M}" == meant
+        assert " ".join(after) == rest
+
+    def test_refuses_words_without_a_moment_and_the_past(self) -> None:
+        with pytest.raises(NotAMoment):
+            split_moment(("no", "part"), texts=texts("en"), now=NOW)
+        with pytest.raises(MomentInThePast):
+            split_moment(("2026-11-21", "10:00", "part"), texts=texts("en"), now=NOW)

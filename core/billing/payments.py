@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from core.accounts.models import Account, Agreement, Service, ServicePoint
 from core.billing import ledger
@@ -232,22 +233,29 @@ async def _take_in(session: AsyncSession, payment: Payment, now: datetime) -> No
     )
 
 
-async def _recorded(session: AsyncSession, payment: Payment, *, is_new: bool) -> RecordedPayment:
+async def list_paid_bills(session: AsyncSession, *, payment_id: int) -> list[PaidBill]:
+    """Return the bills to which a payment went, the oldest first, and what it left of each."""
+    earlier = aliased(Allocation)  # so that the answer stays the same after later payments
     paid = (
-        select(func.sum(Allocation.amount_minor))
-        .where(Allocation.bill_id == Bill.id)
+        select(func.sum(earlier.amount_minor))
+        .where(earlier.bill_id == Bill.id, earlier.payment_id <= payment_id)
+        .correlate(Bill)
         .scalar_subquery()
     )
     rows = await session.execute(
         select(Bill.number, Allocation.amount_minor, Bill.total_minor - paid)
         .join(Bill, Bill.id == Allocation.bill_id)
-        .where(Allocation.payment_id == payment.id)
+        .where(Allocation.payment_id == payment_id)
         .order_by(Bill.due_date, Bill.id)
     )
-    bills = [
+    return [
         PaidBill(number=number, amount_minor=amount, left_minor=int(left))
         for number, amount, left in rows
     ]
+
+
+async def _recorded(session: AsyncSession, payment: Payment, *, is_new: bool) -> RecordedPayment:
+    bills = await list_paid_bills(session, payment_id=payment.id)
     used = sum(bill.amount_minor for bill in bills)
     has_come = payment.state is PaymentState.SUCCEEDED
     return RecordedPayment(

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Contact
-from core.notices.models import Delivery, Lane, Outcome, Unreached
+from core.notices.models import Card, Delivery, Lane, Outcome, Unreached
 
 WAKE = "shuidian_delivery"
 
@@ -204,3 +204,8 @@ def find_delivery(fates: Iterable[Fate], *, person_ids: Iterable[int]) -> dateti
         if fate.outcome is Outcome.SENT and fate.sent_at is not None and fate.person_id in people
     ]
     return min(proven, default=None)
+
+
+async def is_card_shown(session: AsyncSession, *, contact_id: int, card: str) -> bool:
+    """Tell whether a contact has a message that shows this card."""
+    return await session.get(Card, (contact_id, card)) is not None

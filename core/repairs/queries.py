@@ -220,6 +220,12 @@ async def list_open(
     return lines, total
 
 
+async def get_line(session: AsyncSession, *, repair_id: int, now: datetime) -> RepairLine:
+    """Return a repair as a line, for a message that was decided when it concerned its reader."""
+    (line,) = await _list(session, _lines().where(Repair.id == repair_id), now)
+    return line
+
+
 async def get_repair_for(
     session: AsyncSession, *, person_id: int, repair: int | str, now: datetime
 ) -> RepairView:

@@ -93,15 +93,13 @@ async def take_step(
     """
     Do an act to a repair, given by id or number, and tell everybody whom it concerns.
 
-    Locks the repair. An act that comes late or twice changes nothing and is told as done
-    (`changed` is false). `version` comes from a button; typed commands have none. A wait needs
-    `reason` and `promised_at`, an assignment `technician_id`; without a person (`None`) the
-    service itself acts.
+    Locks the repair. An act that comes late or twice changes nothing. `version` comes from a
+    button; typed commands have none. A wait needs `reason` and `promised_at`, an assignment
+    `technician_id`; without a person the service itself acts.
 
     Raises:
-        RepairNotFound: there is none, or it is not this person's to see.
+        RepairNotFound, RepairMovedOn: it is not visible, or the button is old.
         AlreadyClaimed: a claim, and another technician has the job.
-        RepairMovedOn: the button is from an earlier version.
         NotYourRepair, StepNotPossible: the workflow does not allow it.
         MeterStillAbnormal: fixed, but not by the meter, and `despite_meter` was not given.
         PromiseInThePast, PromiseTooFar: the promised time cannot be promised.

@@ -7,7 +7,6 @@ from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Service
 from core.billing import bills, runs
@@ -68,10 +67,6 @@ async def run_bills(
     return chunk
 
 
-async def rows(session: AsyncSession, query: str) -> list[tuple[object, ...]]:
-    return [tuple(row) for row in await session.execute(text(query))]
-
-
-async def ask(database: Database, query: str) -> list[tuple[object, ...]]:
+async def ask(database: Database, query: str, **values: object) -> list[tuple[object, ...]]:
     async with database.transaction() as session:
-        return await rows(session, query)
+        return [tuple(row) for row in await session.execute(text(query), values)]

@@ -28,6 +28,8 @@ from tests.world import World
 
 ONE_BILL = "SELECT number, starts_date, ends_date, consumption, total_minor, state, due_date FROM"
 ALL_BILLS = f"{ONE_BILL} shuidian.bills ORDER BY id"
+LINE = ("position", "kind", "component", "tier", "tier_from", "tier_to")
+PRICED = ("quantity", "price", "amount")
 TOLD = "SELECT kind, dedupe_key, contact_id FROM shuidian.deliveries ORDER BY id"
 
 
@@ -96,7 +98,8 @@ class TestIssueBills:
         ) == [("E1003", date(2026, 9, 1), date(2026, 11, 1), Decimal(300), 16959, "issued",
                date(2026, 11, 17))]  # fmt: skip
 
-    async def test_run_again_issues_nothing(self, database: Database, billed: World) -> None:
+    @pytest.mark.usefixtures("billed")
+    async def test_run_again_issues_nothing(self, database: Database) -> None:
         await run_bills(database, Service.WATER, OCTOBER)
         before = await ask(database, ALL_BILLS)
 
@@ -136,11 +139,15 @@ class TestIssueBills:
             run_id = await runs.start_run(
                 session, service=Service.ELECTRICITY, period=SEPTEMBER, now=NOW
             )
-        with pytest.raises(ZeroDivisionError):
+
+        async def issue_and_fail() -> None:
+            agreement = billed.home.agreements[Service.ELECTRICITY]
             async with database.transaction() as session:
-                agreement = billed.home.agreements[Service.ELECTRICITY]
                 await bills.issue_bills(session, run_id=run_id, agreement_ids=[agreement], now=NOW)
                 raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await issue_and_fail()
 
         await run_bills(database, Service.ELECTRICITY, SEPTEMBER)
 
@@ -166,8 +173,8 @@ class TestIssueBills:
             database,
             "SELECT number, tier, quantity, price FROM shuidian.bill_lines"
             " JOIN shuidian.bills b ON b.id = bill_id"
-            f" WHERE agreement_id = {billed.neighbour.agreements[Service.ELECTRICITY]}"
-            " ORDER BY b.id, position",
+            " WHERE agreement_id = :agreement ORDER BY b.id, position",
+            agreement=billed.neighbour.agreements[Service.ELECTRICITY],
         )
         assert [(tier, quantity) for _, tier, quantity, _ in lines] == [
             (1, Decimal(2000)),
@@ -210,7 +217,7 @@ class TestIssueBills:
 
         number, *_ = (await ask(database, ALL_BILLS))[-1]
         assert await ask(
-            database, f"SELECT consumption FROM shuidian.bills WHERE number = '{number}'"
+            database, "SELECT consumption FROM shuidian.bills WHERE number = :number", number=number
         ) == [(Decimal("130.00"),)]
 
     async def test_reads_a_register_that_ran_over(self, database: Database, billed: World) -> None:
@@ -247,9 +254,8 @@ class TestHeldBills:
         assert (chunk.issued, chunk.held, chunk.total_minor) == (0, 1, 0)
         return billed
 
-    async def test_are_told_to_nobody_and_owe_nothing(
-        self, database: Database, held: World
-    ) -> None:
+    @pytest.mark.usefixtures("held")
+    async def test_are_told_to_nobody_and_owe_nothing(self, database: Database) -> None:
         assert [row[1] for row in await ask(database, TOLD)] == ["bill:E1001", "bill:E1002"]
         assert await ask(
             database,
@@ -338,9 +344,8 @@ class TestVoidBill:
 
 
 class TestRecompute:
-    async def test_gives_the_stored_lines_for_every_bill(
-        self, database: Database, billed: World
-    ) -> None:
+    @pytest.mark.usefixtures("billed")
+    async def test_gives_the_stored_lines_for_every_bill(self, database: Database) -> None:
         await run_bills(database, Service.WATER, OCTOBER)
         for period in (SEPTEMBER, OCTOBER):
             await run_bills(database, Service.ELECTRICITY, period)
@@ -348,15 +353,21 @@ class TestRecompute:
         for number in ("W1001", "E1001", "E1002"):
             async with database.transaction() as session:
                 computed = await bills.recompute(session, number=number)
-            columns = "position, kind, component, tier, tier_from, tier_to, quantity, price, amount"
             stored = await ask(
                 database,
-                f"SELECT {columns}, l.starts_date, l.ends_date, register, total_minor"
+                "SELECT position, kind, component, tier, tier_from, tier_to, quantity, price,"
+                " amount, l.starts_date, l.ends_date, register, total_minor"
                 " FROM shuidian.bill_lines l JOIN shuidian.bills b ON b.id = bill_id"
-                f" WHERE number = '{number}' ORDER BY position",
+                " WHERE number = :number ORDER BY position",
+                number=number,
             )
             assert stored == [
-                (*(line[name] for name in columns.split(", ")),
-                 line["starts_date"], line["ends_date"], line["register"], computed.total_minor)
+                (
+                    *(line[name] for name in LINE + PRICED),
+                    line["starts_date"],
+                    line["ends_date"],
+                    line["register"],
+                    computed.total_minor,
+                )
                 for line in bills.lines_of(computed)
-            ]  # fmt: skip
+            ]

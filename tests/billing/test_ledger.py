@@ -95,7 +95,7 @@ class TestReverse:
             assert await ledger.balance_of(session, agreement_id=agreement) == 0
             assert len(await ledger.entries_of(session, agreement_id=agreement)) == 2
 
-    async def test_refuses_what_was_never_posted(self, database: Database, world: World) -> None:
+    async def test_refuses_what_was_never_posted(self, database: Database) -> None:
         with pytest.raises(TransactionNotFound):
             async with database.transaction() as session:
                 await ledger.reverse(session, reference="bill:W1", at=NOW)
@@ -142,7 +142,7 @@ class TestTheDatabase:
         everything = "SELECT * FROM shuidian.ledger_entries ORDER BY id"
         before = await ask(database, everything)
 
-        with pytest.raises(DBAPIError, match="balance|append-only|violates check"):
+        with pytest.raises(DBAPIError, match=r"balance|append-only|violates check"):
             async with database.transaction() as session:
                 await session.execute(text(ATTACKS[attack]))
 

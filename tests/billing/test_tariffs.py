@@ -388,7 +388,10 @@ class TestLimits:
 
         lines = price_use(version, "250", people=2).lines
 
-        assert [(line.tier, line.quantity) for line in lines] == [(1, 200), (3, 50)]
+        assert [(line.tier, line.quantity, line.tier_from) for line in lines] == [
+            (1, 200, 0),
+            (3, 50, 200),
+        ]
 
     def test_follow_the_days_of_the_period_t38(self):
         version = make_version(

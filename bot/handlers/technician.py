@@ -1,0 +1,372 @@
+"""Conversation: a technician's jobs, from the offer to fixed, each step one tap or one command."""
+
+from datetime import datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot import repair_card
+from bot.context import Command, Fallback, Handle, Reader, Render, Turn
+from bot.handlers.repairs import (
+    WORDS_MAX,
+    get_view,
+    read_number,
+    render_card_for,
+    show_done,
+    show_list,
+    take_step,
+    words_of,
+)
+from bot.moments import parse_moment, split_moment
+from bot.outgoing import Button, ButtonIsOld, Outgoing, press, read_press
+from bot.texts import Texts, clean_line
+from core.accounts.models import Role
+from core.errors import DomainError
+from core.notices import service as notices
+from core.repairs import queries
+from core.repairs import service as repairs
+from core.repairs.queries import RepairLine
+from core.repairs.service import MeterStillAbnormal, Reason
+from core.repairs.workflow import UNDERWAY, Act
+
+STEP_OF = {
+    "take": Act.CLAIM,
+    "onway": Act.ON_THE_WAY,
+    "arrived": Act.ARRIVED,
+    "working": Act.WORKING,
+    "handback": Act.HAND_BACK,
+}
+TOMORROW_AT = time(9)
+
+
+class WhichJob(DomainError):
+    """The technician has no job, or several, and named none."""
+
+    code = "repair.which_job"
+
+
+async def list_jobs(turn: Turn) -> None:
+    """Show the technician's own jobs and those that are free."""
+    lines = await queries.list_for_technician(turn.session, person_id=turn.person_id, now=turn.now)
+    await show_list(turn, lines, title="repair.jobs_title", empty="repair.jobs_empty")
+
+
+async def _list_active(turn: Turn) -> list[RepairLine]:
+    lines = await queries.list_for_technician(turn.session, person_id=turn.person_id, now=turn.now)
+    return [
+        line for line in lines if line.technician_id == turn.person_id and line.state in UNDERWAY
+    ]
+
+
+async def _subject(turn: Turn) -> tuple[str, tuple[str, ...]]:
+    """
+    Return the repair that a command is about, and the words after its number.
+
+    Raises:
+        WhichJob: no number was given, and there is not exactly one active job.
+    """
+    number, rest = read_number(turn.said.arguments)
+    if number is not None:
+        return number, rest
+    active = await _list_active(turn)
+    if len(active) != 1:
+        raise WhichJob(command=turn.said.command)
+    return active[0].number, rest
+
+
+async def type_step(turn: Turn) -> None:
+    """Report a step by its typed command."""
+    number, rest = await _subject(turn)
+    words = _line(rest)
+    await show_done(turn, await take_step(turn, STEP_OF[turn.said.command], number, words=words))
+
+
+def _line(words: tuple[str, ...]) -> str:
+    return clean_line(" ".join(words), length_max=WORDS_MAX) if words else ""
+
+
+async def type_fixed(turn: Turn) -> None:
+    """Report that it is fixed; `/fixed_anyway` when the meter does not agree."""
+    number, rest = await _subject(turn)
+    insists = turn.said.command == "fixed_anyway"
+    await _fix(turn, number, words=_line(rest), despite_meter=insists)
+
+
+async def press_fix(turn: Turn) -> None:
+    """Report that the button's repair is fixed."""
+    repair_id, version = read_press(turn.said.data, int, int)
+    await _fix(turn, repair_id, version=version)
+
+
+async def press_insist(turn: Turn) -> None:
+    """Report that it is fixed though the meter does not agree."""
+    repair_id, version = read_press(turn.said.data, int, int)
+    await _fix(turn, repair_id, version=version, despite_meter=True)
+
+
+async def _fix(
+    turn: Turn,
+    repair: int | str,
+    *,
+    version: int | None = None,
+    words: str = "",
+    despite_meter: bool = False,
+) -> None:
+    try:
+        done = await take_step(
+            turn, Act.FIXED, repair, version=version, words=words, despite_meter=despite_meter
+        )
+    except MeterStillAbnormal:
+        await _ask_despite_meter(turn, repair)
+        return
+    await show_done(turn, done)
+
+
+async def _ask_despite_meter(turn: Turn, repair: int | str) -> None:
+    view = await get_view(turn, repair)
+    assert view.measured is not None  # noqa: S101 (it was the meter that disagreed)
+    measured = view.measured
+    value = measured.worst if measured.latest is None else measured.latest
+    insist = Button(turn.texts.plain("repair.do_insist"), press("rinsist", view.id, view.version))
+    await turn.show(
+        "repair.ask_despite",
+        keyboard=[[insist], [repair_card.back_to(turn.texts, view.id)]],
+        number=view.number,
+        value=turn.texts.quantity(value, measured.quantity),
+        limit=turn.texts.quantity(measured.limit, measured.quantity),
+    )
+
+
+async def press_pause(turn: Turn) -> None:
+    """Ask why it waits, or why the promise moves."""
+    family = turn.said.data.split(":")[0]
+    repair_id, version = read_press(turn.said.data, int, int)
+    await _ask_reason(turn, family, repair_id, version)
+
+
+async def _ask_reason(turn: Turn, family: str, repair_id: int, version: int) -> None:
+    keys = [
+        Button(
+            turn.texts.plain(f"repair.reason_{reason}"),
+            press("rreason", family, repair_id, version, reason.value),
+        )
+        for reason in Reason
+    ]
+    rows = [keys[:2], keys[2:], [repair_card.back_to(turn.texts, repair_id)]]
+    await turn.show("repair.ask_reason", keyboard=rows)
+
+
+async def press_reason(turn: Turn) -> None:
+    """Take the reason; `other` is asked for in words."""
+    family, repair_id, version, reason = read_press(turn.said.data, str, int, int, Reason)
+    if family not in {"rwait", "rpromise"}:
+        raise ButtonIsOld
+    draft = {"family": family, "repair_id": repair_id, "version": version, "reason": reason}
+    if reason is Reason.OTHER:
+        await turn.ask("job.reason", **draft)
+        keyboard = [[repair_card.back_to(turn.texts, repair_id)]]
+        await turn.show("repair.ask_reason_words", keyboard=keyboard)
+        return
+    await _ask_time(turn, words="", **draft)
+
+
+async def receive_reason(turn: Turn) -> None:
+    """Take the reason in the technician's own words."""
+    words = clean_line(turn.said.text, length_max=WORDS_MAX)
+    await _ask_time(turn, **{**turn.draft, "words": words})
+
+
+async def _ask_time(turn: Turn, **draft: Any) -> None:  # noqa: ANN401 (the dialogue's draft)
+    await turn.ask("job.time", **draft)
+    soon = [
+        Button(turn.texts.plain(f"repair.time_{choice}"), press("rtime", choice))
+        for choice in ("1h", "2h", "tomorrow")
+    ]
+    back = repair_card.back_to(turn.texts, draft["repair_id"])
+    await turn.show("repair.ask_time", keyboard=[soon[:2], soon[2:], [back]])
+
+
+async def press_time(turn: Turn) -> None:
+    """Take a time from a button of the open question."""
+    (choice,) = read_press(turn.said.data, str)
+    moments = {
+        "1h": turn.now + timedelta(hours=1),
+        "2h": turn.now + timedelta(hours=2),
+        "tomorrow": _tomorrow(turn.texts, turn.now),
+    }
+    if choice not in moments or "family" not in turn.draft:
+        raise ButtonIsOld
+    await _pause(turn, moments[choice])
+
+
+async def receive_time(turn: Turn) -> None:
+    """Take a typed time."""
+    await _pause(turn, parse_moment(turn.said.text, texts=turn.texts, now=turn.now))
+
+
+def _tomorrow(texts: Texts, now: datetime) -> datetime:
+    day = now.astimezone(texts.zone).date() + timedelta(days=1)
+    return datetime.combine(day, TOMORROW_AT, tzinfo=texts.zone)
+
+
+async def _pause(turn: Turn, promised_at: datetime) -> None:
+    draft = turn.draft
+    done = await _promise(
+        turn,
+        draft["family"],
+        draft["repair_id"],
+        version=draft["version"],
+        reason=Reason(draft["reason"]),
+        words=draft.get("words", ""),
+        promised_at=promised_at,
+    )
+    await turn.finish()
+    await show_done(turn, done)
+
+
+async def _promise(
+    turn: Turn,
+    family: str,
+    repair: int | str,
+    *,
+    promised_at: datetime,
+    **more: Any,  # noqa: ANN401 (passed on as they are)
+) -> repairs.Done:
+    to_the_minute = promised_at.replace(second=0, microsecond=0)
+    if family == "rwait":
+        return await take_step(turn, Act.WAIT, repair, promised_at=to_the_minute, **more)
+    return await repairs.promise(
+        turn.session,
+        person_id=turn.person_id,
+        repair=repair,
+        promised_at=to_the_minute,
+        now=turn.now,
+        **more,
+    )
+
+
+async def type_pause(turn: Turn) -> None:
+    """Take `/wait R1001 15:30 part` or `/newtime R1001 15:30 rain`, or ask for what is missing."""
+    number, rest = await _subject(turn)
+    family = "rwait" if turn.said.command == "wait" else "rpromise"
+    if not rest:
+        view = await get_view(turn, number)
+        await _ask_reason(turn, family, view.id, view.version)
+        return
+    promised_at, after = split_moment(rest, texts=turn.texts, now=turn.now)
+    reason, words = _read_reason(after, turn.texts)
+    done = await _promise(turn, family, number, promised_at=promised_at, reason=reason, words=words)
+    await show_done(turn, done)
+
+
+def _read_reason(words: tuple[str, ...], texts: Texts) -> tuple[Reason, str]:
+    """Return the reason that the words name, in English or the person's language, or the words."""
+    line = _line(words)
+    for reason in Reason:
+        if line.casefold() in {reason.value, texts.plain(f"repair.reason_{reason}").casefold()}:
+            return reason, ""
+    return Reason.OTHER, line
+
+
+async def take_photo(turn: Turn) -> bool:
+    """Add a photo that comes out of the blue to the one active job, or ask to which."""
+    if not turn.said.photo_ref or Role.TECHNICIAN not in turn.speaker.roles:
+        return False
+    active = await _list_active(turn)
+    if not active:
+        return False
+    words = words_of(turn, turn.said.text)
+    if len(active) == 1:
+        await _attach(turn, active[0].id, turn.said.photo_ref, words)
+        return True
+    await turn.ask("job.photo", photo_ref=turn.said.photo_ref, words=words)
+    keys = [[Button(line.number, press("rattach", line.id))] for line in active]
+    await turn.say("repair.ask_which_job", keyboard=keys)
+    return True
+
+
+async def press_attach(turn: Turn) -> None:
+    """Add the photo that is waiting to the button's job."""
+    (repair_id,) = read_press(turn.said.data, int)
+    await _attach_waiting(turn, repair_id)
+
+
+async def receive_which(turn: Turn) -> None:
+    """
+    Add the photo that is waiting to the job whose number was typed.
+
+    Raises:
+        WhichJob: what was typed is no number.
+    """
+    number, _ = read_number(tuple(turn.said.text.split()))
+    if number is None:
+        raise WhichJob(command="jobs")
+    await _attach_waiting(turn, number)
+
+
+async def _attach_waiting(turn: Turn, repair: int | str) -> None:
+    if "photo_ref" not in turn.draft:
+        raise ButtonIsOld
+    await _attach(turn, repair, turn.draft["photo_ref"], turn.draft["words"])
+    await turn.finish()
+
+
+async def _attach(turn: Turn, repair: int | str, photo_ref: str, words: str) -> None:
+    done = await repairs.comment(
+        turn.session,
+        person_id=turn.person_id,
+        repair=repair,
+        text=words,
+        photo_ref=photo_ref,
+        now=turn.now,
+    )
+    keyboard = [[repair_card.back_to(turn.texts, done.repair_id)]]
+    await turn.show("repair.words_added", keyboard=keyboard, number=done.number)
+
+
+async def render_job(
+    session: AsyncSession, reader: Reader, params: dict[str, Any]
+) -> Outgoing | None:
+    """Return an offer or a job; where it is no longer the reader's, a line that says so."""
+    repair_id = params["repair_id"]
+    card = await render_card_for(repair_card.TECHNICIAN)(session, reader, params)
+    shown = f"repair:{repair_id}:job"
+    if card is not None or not await notices.is_card_shown(
+        session, contact_id=reader.contact_id, card=shown
+    ):
+        return card
+    line = await queries.get_line(session, repair_id=repair_id, now=reader.now)
+    if line.technician_name is not None and line.technician_id != reader.person_id:
+        text = reader.texts.get("repair.taken", number=line.number, name=line.technician_name)
+    else:
+        text = reader.texts.get("repair.no_longer_offered", number=line.number)
+    return Outgoing(text=text)
+
+
+_STAFF = frozenset({Role.TECHNICIAN})
+COMMANDS: dict[str, Command] = {
+    "jobs": Command(run=list_jobs, roles=_STAFF),
+    **{name: Command(run=type_step, roles=_STAFF, in_menu=False) for name in STEP_OF},
+    "fixed": Command(run=type_fixed, roles=_STAFF, in_menu=False),
+    "fixed_anyway": Command(run=type_fixed, roles=_STAFF, in_menu=False),
+    "wait": Command(run=type_pause, roles=_STAFF, in_menu=False),
+    "newtime": Command(
+        run=type_pause, roles=frozenset({Role.TECHNICIAN, Role.MANAGER}), in_menu=False
+    ),
+}
+PRESSES: dict[str, Handle] = {
+    "rfix": press_fix,
+    "rinsist": press_insist,
+    "rwait": press_pause,
+    "rpromise": press_pause,
+    "rreason": press_reason,
+    "rtime": press_time,
+    "rattach": press_attach,
+}
+STEPS: dict[str, Handle] = {
+    "job.reason": receive_reason,
+    "job.time": receive_time,
+    "job.photo": receive_which,
+}
+RENDERERS: dict[str, Render] = {"repair.offer": render_job, "repair.job": render_job}
+FALLBACKS: tuple[Fallback, ...] = (take_photo,)
