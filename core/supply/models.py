@@ -80,7 +80,7 @@ class SupplyOrder(Base):
     finished_at: Mapped[datetime | None]
     report: Mapped[dict[str, Any] | None]
     note: Mapped[str | None]
-    contradicted_at: Mapped[datetime | None]
+    alerted_at: Mapped[datetime | None]
 
 
 class SwitchReport(Base):
