@@ -203,4 +203,4 @@ async def _find_services(session: AsyncSession, agreement_ids: Iterable[int]) ->
         .join(ServicePoint, ServicePoint.id == Agreement.service_point_id)
         .where(Agreement.id.in_(sorted(agreement_ids)))
     )
-    return dict(rows.tuples())
+    return dict(rows.all())

@@ -56,7 +56,7 @@ DECLARE
     day bigint;
 BEGIN
     IF TG_OP = 'INSERT' THEN
-        IF NEW.state <> CASE NEW.wanted WHEN 'cut' THEN 'proposed' ELSE 'approved' END THEN
+        IF NEW.state <> (CASE NEW.wanted WHEN 'cut' THEN 'proposed' ELSE 'approved' END) THEN
             RAISE EXCEPTION 'an order to % cannot begin as %', NEW.wanted, NEW.state
                 USING ERRCODE = 'check_violation', CONSTRAINT = 'supply_steps';
         END IF;

@@ -123,4 +123,5 @@ async def _find_sign(session: AsyncSession, *, service_point_id: int) -> datetim
             for table in (SwitchReport, Reading, Sample)
         )
     ).subquery()
-    return await session.scalar(select(func.max(signs.c.at)))
+    seen_at: datetime | None = await session.scalar(select(func.max(signs.c.at)))
+    return seen_at

@@ -122,7 +122,7 @@ async def get_order(session: AsyncSession, *, number: str) -> OrderView:
     row = (await session.execute(_orders().where(SupplyOrder.number == number))).one_or_none()
     if row is None:
         raise OrderNotFound(number=number)
-    return _view(row.tuple())
+    return _view(row)
 
 
 async def get_order_of(session: AsyncSession, *, number: str, person_id: int) -> OrderView:
@@ -145,7 +145,7 @@ async def get_order_of(session: AsyncSession, *, number: str, person_id: int) ->
     ).one_or_none()
     if row is None:
         raise OrderNotFound(number=number)
-    return _view(row.tuple())
+    return _view(row)
 
 
 async def list_cuts(session: AsyncSession) -> list[OrderView]:
@@ -156,7 +156,7 @@ async def list_cuts(session: AsyncSession) -> list[OrderView]:
         .order_by(SupplyOrder.id)
         .limit(LISTED)
     )
-    return [_view(row.tuple()) for row in rows]
+    return [_view(row) for row in rows]
 
 
 async def list_history(
@@ -174,4 +174,4 @@ async def list_history(
         .order_by(SupplyOrder.id.desc())
         .limit(LISTED)
     )
-    return [_view(row.tuple()) for row in rows]
+    return [_view(row) for row in rows]

@@ -22,32 +22,15 @@ from core.supply.orders import (
 
 async def restore_paid(session: AsyncSession, *, agreement_id: int, now: datetime) -> None:
     """
-    Draw the consequences of a payment in its own transaction.
+    Undo what no longer has a ground, in the transaction of the payment or of the bill taken back.
 
-    A cut that is pending is cancelled by any payment; if its command was sent, a restore is
-    ordered with it, because the device may have obeyed. A cut that was carried out is undone
-    once nothing is overdue any more.
+    A cut that is pending is cancelled by any payment since its notice; if its command was sent, a
+    restore is ordered with it, because the device may have obeyed. A cut that was carried out is
+    undone once nothing is overdue. Locks the agreement; called again it changes nothing.
     """
-    if not await _cancel_pending(session, agreement_id=agreement_id, now=now):
-        await restore_settled(session, agreement_id=agreement_id, now=now)
-
-
-async def restore_settled(session: AsyncSession, *, agreement_id: int, now: datetime) -> None:
-    """Undo the cut of an agreement, pending or carried out, if nothing is overdue on it."""
     await lock_agreements(session, agreement_ids=[agreement_id])
-    if await find_arrears(session, agreement_ids=[agreement_id], now=now):
-        return
-    if await _cancel_pending(session, agreement_id=agreement_id, now=now):
-        return
-    point_id = await session.scalar(
-        select(Agreement.service_point_id).where(Agreement.id == agreement_id)
-    )
-    cut = await find_standing_cut(session, service_point_id=point_id or 0)
-    if cut is not None and cut.agreement_id == agreement_id:
-        await order_restore(session, cut=cut, reason=Reason.PAID, now=now)
-
-
-async def _cancel_pending(session: AsyncSession, *, agreement_id: int, now: datetime) -> bool:
+    overdue = await find_arrears(session, agreement_ids=[agreement_id], now=now)
+    arrears = overdue.get(agreement_id)
     pending = await lock_orders(
         session,
         SupplyOrder.agreement_id == agreement_id,
@@ -55,8 +38,17 @@ async def _cancel_pending(session: AsyncSession, *, agreement_id: int, now: date
         SupplyOrder.state.in_(ACTIVE),
     )
     for order in pending:
-        await cancel(session, order, reason=Reason.PAID, note="paid", now=now)
-    return bool(pending)
+        is_same = arrears is not None and arrears.bill_id == order.inputs["bill_id"]
+        if arrears is None or arrears.has_paid_since_notice or not is_same:
+            await cancel(session, order, reason=Reason.PAID, note="paid", now=now)
+    if pending or arrears is not None:
+        return
+    point_id = await session.scalar(
+        select(Agreement.service_point_id).where(Agreement.id == agreement_id)
+    )
+    cut = await find_standing_cut(session, service_point_id=point_id or 0)
+    if cut is not None and cut.agreement_id == agreement_id:
+        await order_restore(session, cut=cut, reason=Reason.PAID, now=now)
 
 
 async def cancel(
@@ -105,5 +97,5 @@ async def take_up_settled(session: AsyncSession, *, now: datetime) -> int:
     )
     settled = found - (await find_arrears(session, agreement_ids=found, now=now)).keys()
     for agreement_id in sorted(settled):
-        await restore_settled(session, agreement_id=agreement_id, now=now)
+        await restore_paid(session, agreement_id=agreement_id, now=now)
     return len(settled)

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.billing import bills, payments
 from core.billing.models import Payment, PaymentState
 from core.billing.payments import RecordedPayment, Target
-from core.supply.restoring import restore_paid, restore_settled
+from core.supply.restoring import restore_paid
 
 
 async def receive_payment(
@@ -96,4 +96,4 @@ async def take_back_bill(
     """
     await bills.void_bill(session, number=number, reason=reason, actor_id=actor_id, now=now)
     target = await payments.find_target_by_bill(session, number=number)
-    await restore_settled(session, agreement_id=target.agreement_id, now=now)
+    await restore_paid(session, agreement_id=target.agreement_id, now=now)
