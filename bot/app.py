@@ -12,10 +12,11 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy.engine import make_url
-from telegram import Bot, PreCheckoutQuery
+from telegram import Bot
 
 from bot import inbox, routes, works
 from bot.api import server
+from bot.checkout import Checkout
 from bot.clock import Clock
 from bot.delivery import Sender
 from bot.inbox import Inbox
@@ -117,7 +118,7 @@ class Service:
             self.database,
             self.clock,
             self.bot,
-            checkout=self._checkout,
+            checkout=Checkout(self.database, self.clock, default_locale=settings.locale).answer,
         )
 
     async def _begin_intake(self, stack: AsyncExitStack, intake: Intake) -> None:
@@ -132,9 +133,6 @@ class Service:
         else:
             await self.bot.delete_webhook()
             self._start(stack, intake.poll)
-
-    async def _checkout(self, query: PreCheckoutQuery) -> None:
-        await query.answer(ok=False, error_message="not yet")
 
     def _webhook_secret(self) -> str:
         given = self.settings.telegram_webhook_secret.get_secret_value()

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from bot.billing_commands import bill_app, check, tariffs_app
 from bot.settings import Settings
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
+
+    from bot.clock import Clock
+    from core.db import Database
 
 # Imports stand inside the commands, so that `--help` does not wait for all of the service.
 # ruff: noqa: PLC0415
@@ -25,6 +29,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(bill_app, name="bill")
+app.add_typer(tariffs_app, name="tariffs")
+app.command()(check)
 jobs_app = typer.Typer(help="Timed jobs: which there are, and running one by hand.")
 app.add_typer(jobs_app, name="jobs")
 
@@ -48,24 +55,30 @@ def prepared() -> Iterator[Settings]:
 
 def act(work: Act[T]) -> T:
     """Do one thing in one transaction and return its result."""
-    from bot.clock import Clock, SystemClock
+
+    async def run(database: "Database", clock: "Clock") -> T:
+        async with database.transaction() as session:
+            return await work(session, clock.now())
+
+    with prepared() as settings:
+        return asyncio.run(use(settings, run))
+
+
+async def use(settings: Settings, work: "Callable[[Database, Clock], Awaitable[T]]") -> T:
+    """Do something with a database and the clock that the settings say, and return its result."""
+    from bot.clock import SystemClock
     from bot.demo.clock import FollowedClock
     from core.db import Database
 
-    async def run(settings: Settings) -> T:
-        database = Database(settings.database_url, pool_size=2)
-        try:
-            clock: Clock = SystemClock()
-            if settings.demo_clock:
-                clock = followed = FollowedClock.at_start()
-                await followed.read(database)
-            async with database.transaction() as session:
-                return await work(session, clock.now())
-        finally:
-            await database.close()
-
-    with prepared() as settings:
-        return asyncio.run(run(settings))
+    database = Database(settings.database_url, pool_size=2)
+    try:
+        clock: Clock = SystemClock()
+        if settings.demo_clock:
+            clock = followed = FollowedClock.at_start()
+            await followed.read(database)
+        return await work(database, clock)
+    finally:
+        await database.close()
 
 
 @app.command()

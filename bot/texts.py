@@ -191,6 +191,10 @@ class Texts:
         """Return a share as a percentage with all its decimals."""
         return str(format_percent(share, locale=self._babel, decimal_quantization=False))
 
+    def unit(self, unit: str) -> str:
+        """Return the sign of a unit, named as for `quantity`."""
+        return self.quantity(Decimal(0), unit).removeprefix("0").strip()
+
     def money(self, minor: int, currency: str | None = None) -> str:
         """Return an amount given in minor units, with its currency."""
         code = currency or self.currency
@@ -213,9 +217,9 @@ class Texts:
         last = ends - timedelta(days=1)
         return str(format_interval(starts, last, skeleton="yMMMd", locale=self._babel))
 
-    def month(self, value: date) -> str:
-        """Return the short name of a date's month."""
-        return str(format_date(value, "LLL", locale=self._babel))
+    def month(self, day: date) -> str:
+        """Return the short name of a month."""
+        return str(format_date(day, "LLL", locale=self._babel))
 
     def time(self, moment: datetime) -> str:
         """Return the operator's local time of day."""

@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from datetime import time
 
 from bot import inbox
+from bot.billing_runs import ISSUE_BILLS
 from bot.tasks import Work
 from bot.timetable import Job
+from core.billing.bills import issue_bills
 from core.notices import schedules
 from core.outages.service import take_up_overruns
 from core.repairs.deadlines import close_silent, escalate_late
@@ -13,7 +15,7 @@ from core.repairs.intake import take_up_alarms
 
 TAKE_UP_ALARMS = "take-up-alarms"
 
-WORKS: Mapping[str, Work] = {TAKE_UP_ALARMS: take_up_alarms}
+WORKS: Mapping[str, Work] = {TAKE_UP_ALARMS: take_up_alarms, ISSUE_BILLS: issue_bills}
 
 # Sweeps run at every ring and catch what a lost job would have done; the others run once a day.
 JOBS: Mapping[str, Job] = {

@@ -4,9 +4,11 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.middleware.base import RequestResponseEndpoint
 
-from bot.api import outages, problems, schedules
+from bot import works
+from bot.api import billing, outages, problems, readings, schedules
 from bot.clock import Clock
 from bot.settings import Settings
 from bot.tasks import Tasks
@@ -34,8 +36,12 @@ def build(database: Database, clock: Clock, *, tasks: Tasks, settings: Settings)
     )
     app.state.database = database
     app.state.clock = clock
-    app.state.tasks = tasks
-    for module in (outages, schedules):
+
+    async def take_up_alarms(session: AsyncSession, _alarm_ids: list[int]) -> None:
+        await tasks.defer(session, works.TAKE_UP_ALARMS, once=works.TAKE_UP_ALARMS)
+
+    app.state.after_alarms = take_up_alarms
+    for module in (billing, outages, readings, schedules):
         app.include_router(module.router)
     problems.install(
         app, timezone=settings.timezone, currency=settings.currency, locale=settings.locale

@@ -138,7 +138,7 @@ async def _announce(turn: Turn) -> None:
 def _preview_text(texts: Texts, draft: OutageDraft, found: Preview) -> str:
     shown = OutageView(
         id=0,
-        number="…",
+        number="N0",
         service=draft.service,
         kind=draft.kind,
         state=OutageState.ANNOUNCED,

@@ -110,24 +110,6 @@ async def render_invoice(
     )
 
 
-async def answer_pre_checkout(
-    session: AsyncSession, *, person_id: int, payload: str, currency: str, amount_minor: int
-) -> None:
-    """
-    Let a payment in the chat go on, or refuse it.
-
-    Raises:
-        DomainError: it must not be paid; the code says why.
-    """
-    await payments.check_checkout(
-        session,
-        payload=payload,
-        amount_minor=amount_minor,
-        currency=currency,
-        person_id=person_id,
-    )
-
-
 async def receive_successful_payment(turn: Turn) -> None:
     """Record the money that was paid in the chat; the receipt follows by itself."""
     paid = turn.said.paid

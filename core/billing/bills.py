@@ -28,7 +28,7 @@ from core.billing.models import (
     LedgerAccount,
     TariffVersion,
 )
-from core.billing.runs import get_scope
+from core.billing.runs import finish_if_tried, get_scope
 from core.billing.settlement import lock_agreements, settle
 from core.billing.tariff_store import read_version
 from core.errors import DomainError
@@ -83,6 +83,7 @@ async def issue_bills(
 
     Locks the agreements, so two workers with the same chunk issue every bill once. Whoever
     cannot be billed is kept with the reason. Bills that look wrong are held and told to nobody.
+    The last chunk finishes the run.
     """
     await lock_agreements(session, agreement_ids=agreement_ids)
     scope = await get_scope(session, run_id=run_id)
@@ -96,6 +97,7 @@ async def issue_bills(
         bill_ids = await _insert_bills(session, run_id, dict(zip(numbers, drafts, strict=True)))
         due = [bill_ids[n] for n, draft in zip(numbers, drafts, strict=True) if draft in issued]
         await _make_due(session, due, now)
+    await finish_if_tried(session, run_id=run_id, now=now)
     return IssuedChunk(
         issued=len(issued),
         held=len(drafts) - len(issued),

@@ -103,6 +103,10 @@ class Scope:
     period: Period
     first_date: date
 
+    def is_due(self, tariff: StoredTariff) -> bool:
+        """Tell whether a tariff's bills end with this period's last month."""
+        return self.period.last_day.month % tariff.tariff.bill_every_months == 0
+
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
@@ -164,7 +168,7 @@ def _subject(row: Row[Any], tariffs: Mapping[str, StoredTariff], scope: Scope) -
     every = tariff.tariff.bill_every_months
     ends = min(scope.period.ends, row.ends_date or scope.period.ends)
     starts = row.billed_until or max(row.starts_date, _cycle_start(scope.first_date, every))
-    is_due = scope.period.last_day.month % every == 0 or row.ends_date == ends
+    is_due = scope.is_due(tariff) or row.ends_date == ends
     if starts >= ends or not is_due:
         return None
     if row.last_state == "held":

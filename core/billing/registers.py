@@ -8,9 +8,10 @@ from decimal import Decimal
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.billing.consumption import RegisterSpan, consumption, is_rollover_plausible
+from core.billing.consumption import RegisterSpan, consumption
 from core.db import SCHEMA
 from core.errors import DomainError
+from core.monitoring.registers import is_rollover_plausible
 
 # A reading this old no longer tells what the register shows at the end of a period.
 READING_AGE_MAX = timedelta(days=7)

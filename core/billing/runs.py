@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,6 +15,7 @@ from core.accounts.models import Agreement, Service, ServicePoint
 from core.accounts.service import get_operator
 from core.billing.drafts import Draft, Scope, Skipped, draft_bills
 from core.billing.models import Bill, BillingRun, BillingSkip, BillState
+from core.billing.tariff_store import get_tariffs
 from core.errors import DomainError
 from core.periods import Period, local_day, month_of
 
@@ -170,7 +171,19 @@ async def _scope(session: AsyncSession, service: Service, period: Period) -> Sco
 
 
 async def list_unbilled(session: AsyncSession, *, scope: Scope) -> list[int]:
-    """Return the agreements of a service that are not billed to the end of a period, by id."""
+    """Return the agreements that are due for a bill up to a period's end and have none, by id."""
+    return list(await session.scalars(await _unbilled(session, scope)))
+
+
+async def _unbilled(session: AsyncSession, scope: Scope) -> Select[int]:
+    codes = await session.scalars(
+        select(Agreement.tariff_code)
+        .join(ServicePoint, ServicePoint.id == Agreement.service_point_id)
+        .where(ServicePoint.service == scope.service)
+        .distinct()
+    )
+    tariffs = await get_tariffs(session, codes=list(codes))
+    later = [code for code, stored in tariffs.items() if not scope.is_due(stored)]
     billed = (
         select(Bill.id)
         .where(
@@ -180,19 +193,35 @@ async def list_unbilled(session: AsyncSession, *, scope: Scope) -> list[int]:
         )
         .exists()
     )
-    return list(
-        await session.scalars(
-            select(Agreement.id)
-            .join(ServicePoint, ServicePoint.id == Agreement.service_point_id)
-            .where(
-                ServicePoint.service == scope.service,
-                Agreement.starts_date < scope.period.ends,
-                or_(Agreement.ends_date.is_(None), Agreement.ends_date > scope.first_date),
-                ~billed,
-            )
-            .order_by(Agreement.id)
+    return (
+        select(Agreement.id)
+        .join(ServicePoint, ServicePoint.id == Agreement.service_point_id)
+        .where(
+            ServicePoint.service == scope.service,
+            Agreement.starts_date < scope.period.ends,
+            or_(Agreement.ends_date.is_(None), Agreement.ends_date > scope.first_date),
+            or_(Agreement.tariff_code.notin_(later), Agreement.ends_date <= scope.period.ends),
+            ~billed,
         )
+        .order_by(Agreement.id)
     )
+
+
+async def finish_if_tried(session: AsyncSession, *, run_id: int, now: datetime) -> bool:
+    """Finish a run once every agreement that it should bill was billed or skipped; tell if so."""
+    skipped = select(BillingSkip.agreement_id).where(BillingSkip.run_id == run_id)
+    waiting = await _unbilled(session, await get_scope(session, run_id=run_id))
+    untried = await session.scalar(waiting.where(Agreement.id.notin_(skipped)).limit(1))
+    if untried is not None:
+        return False
+    await finish_run(session, run_id=run_id, now=now)
+    return True
+
+
+def chunks_of(agreement_ids: Sequence[int]) -> list[list[int]]:
+    """Return agreements in chunks, each the work of one transaction."""
+    starts = range(0, len(agreement_ids), CHUNK)
+    return [list(agreement_ids[start : start + CHUNK]) for start in starts]
 
 
 async def preview_run(
@@ -211,8 +240,7 @@ async def preview_run(
     totals: Counter[str] = Counter()
     consumption, bills, held = Decimal(0), 0, 0
     strange: list[StrangeBill] = []
-    for start in range(0, len(agreements), CHUNK):
-        chunk = agreements[start : start + CHUNK]
+    for chunk in chunks_of(agreements):
         for found in await draft_bills(session, scope=scope, agreement_ids=chunk):
             oddity = _oddity(found)
             if oddity is not None:

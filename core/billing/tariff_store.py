@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
+from importlib.resources import files
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -33,6 +34,13 @@ class StoredTariff:
         """Return the row id and the content's hash of a version."""
         at = [each.valid_from for each in self.tariff.versions].index(version.valid_from)
         return self.row_ids[at], self.sha256s[at]
+
+
+def shipped_contents() -> dict[str, bytes]:
+    """Return the tariff files that come with the program, by name."""
+    folder = files("core.billing") / "tariffs"
+    shipped = (file for file in folder.iterdir() if file.name.endswith(".toml"))
+    return {file.name: file.read_bytes() for file in shipped}
 
 
 async def load_tariffs(session: AsyncSession, *, contents: Mapping[str, bytes]) -> list[str]:

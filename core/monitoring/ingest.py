@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from reprlib import Repr
 from typing import Literal, NamedTuple
 
 from sqlalchemy import ARRAY, Text, any_, insert, literal
@@ -23,6 +24,10 @@ AGE_MAX = timedelta(days=3 * 366)
 DECIMALS_MAX = 6
 SAMPLE_DIGITS_MAX = 6
 PAYLOAD_LENGTH_MAX = 500
+
+_PRINTER = Repr()
+_PRINTER.maxstring = _PRINTER.maxother = PAYLOAD_LENGTH_MAX // 2
+_PRINTER.maxlevel = 3
 
 Kind = Literal["readings", "samples"]
 
@@ -49,9 +54,9 @@ class Reason(StrEnum):
 
 
 class NewReading(NamedTuple):
-    """What a gateway says a register shows; `index` is its place in the batch."""
+    """What a gateway says a register shows; `position` is its place in the batch."""
 
-    index: int
+    position: int
     serial: str
     register: str
     taken_at: datetime
@@ -59,9 +64,9 @@ class NewReading(NamedTuple):
 
 
 class NewSample(NamedTuple):
-    """What a gateway says it measured; `index` is its place in the batch."""
+    """What a gateway says it measured; `position` is its place in the batch."""
 
-    index: int
+    position: int
     serial: str
     quantity: Quantity
     taken_at: datetime
@@ -72,7 +77,7 @@ class Rejected(NamedTuple):
     """An item that was refused, by its place in the batch, and what it was."""
 
     kind: Kind
-    index: int
+    position: int
     reason: Reason
     payload: str
 
@@ -118,7 +123,7 @@ class _Batch:
 
     def reject(self, item: NewReading | NewSample, reason: Reason) -> None:
         """Refuse an item."""
-        self.rejected.append(Rejected(self.kind, item.index, reason, payload=printed(item)))
+        self.rejected.append(Rejected(self.kind, item.position, reason, payload=printed(item)))
 
     def drop(self, taken: Rows) -> None:
         """Count the items whose key was stored before."""
@@ -141,25 +146,30 @@ async def store_batch(
 
     The same batch again changes nothing. Batches of one gateway wait for each other, and only
     one gateway writes a meter, so no alarm is raised twice. The alarms raised and ended are in
-    the receipt; until somebody takes them up, `list_untaken_alarms` returns them.
+    the receipt; in their rows it stands that nobody has taken them up.
     """
     await lock_for_transaction(session, f"gateway:{gateway_id}")
-    serials = {item.serial for item in (*readings, *samples) if item.serial.isprintable()}
+    serials = {item.serial for item in readings} | {item.serial for item in samples}
+    serials = {serial for serial in serials if serial.isprintable()}
     meters = await find_meters(session, Meter.serial == any_(literal(list(serials), ARRAY(Text))))
     by_serial = {meter.serial: meter for meter in meters}
     registers, measured = _Batch("readings"), _Batch("samples")
     check = _Check(gateway_id=gateway_id, now=now)
     for reading in readings:
         meter = by_serial.get(reading.serial)
-        if reason := check.of_reading(meter, reading):
+        if meter is None:
+            registers.reject(reading, Reason.UNKNOWN_METER)
+        elif reason := check.of_reading(meter, reading):
             registers.reject(reading, reason)
-        elif meter is not None:
+        else:
             registers.add(Key(meter.id, reading.register, reading.taken_at), reading)
     for sample in samples:
         meter = by_serial.get(sample.serial)
-        if reason := check.of_sample(meter, sample):
+        if meter is None:
+            measured.reject(sample, Reason.UNKNOWN_METER)
+        elif reason := check.of_sample(meter, sample):
             measured.reject(sample, reason)
-        elif meter is not None:
+        else:
             measured.add(Key(meter.id, sample.quantity.value, sample.taken_at), sample)
     keys = (*registers.rows, *measured.rows)
     await ensure_months(session, months_of(key.taken_at for key in keys))
@@ -184,38 +194,35 @@ class _Check:
         self._latest = now + AHEAD_MAX
         self._earliest = now - AGE_MAX
 
-    def of_reading(self, meter: MeterFacts | None, item: NewReading) -> Reason | None:
-        return self._of(meter, item) or _too_long(item.value, digits=meter.digits if meter else 0)
+    def of_reading(self, meter: MeterFacts, item: NewReading) -> Reason | None:
+        return self._of(meter, item) or _too_long(item.value, digits=meter.digits)
 
-    def of_sample(self, meter: MeterFacts | None, item: NewSample) -> Reason | None:
-        if meter is not None and meter.service is not SERVICE_OF[item.quantity]:
+    def of_sample(self, meter: MeterFacts, item: NewSample) -> Reason | None:
+        if meter.service is not SERVICE_OF[item.quantity]:
             return Reason.WRONG_SERVICE
         return self._of(meter, item) or _too_long(item.value, digits=SAMPLE_DIGITS_MAX)
 
-    def _of(self, meter: MeterFacts | None, item: NewReading | NewSample) -> Reason | None:
-        if meter is None:
-            return Reason.UNKNOWN_METER
+    def _of(self, meter: MeterFacts, item: NewReading | NewSample) -> Reason | None:
+        reason = None
         if meter.gateway_id != self._gateway_id:
-            return Reason.NOT_YOUR_METER
-        if item.taken_at > self._latest:
-            return Reason.IN_THE_FUTURE
-        if item.taken_at < self._earliest:
-            return Reason.TOO_OLD
-        if item.taken_at < meter.installed_at:
-            return Reason.NOT_INSTALLED
-        if meter.removed_at is not None and item.taken_at > meter.removed_at:
-            return Reason.REMOVED
-        return None
+            reason = Reason.NOT_YOUR_METER
+        elif item.taken_at > self._latest:
+            reason = Reason.IN_THE_FUTURE
+        elif item.taken_at < self._earliest:
+            reason = Reason.TOO_OLD
+        elif item.taken_at < meter.installed_at:
+            reason = Reason.NOT_INSTALLED
+        elif meter.removed_at is not None and item.taken_at > meter.removed_at:
+            reason = Reason.REMOVED
+        return reason
 
 
 def _too_long(value: Decimal, *, digits: int) -> Reason | None:
     if value < 0:
         return Reason.NEGATIVE
     exponent = value.as_tuple().exponent
-    if value.adjusted() >= digits and value:
-        return Reason.TOO_MANY_DIGITS
-    is_fine = isinstance(exponent, int) and exponent >= -DECIMALS_MAX
-    return None if is_fine else Reason.TOO_MANY_DIGITS
+    is_short = isinstance(exponent, int) and exponent >= -DECIMALS_MAX
+    return None if is_short and value.adjusted() < digits else Reason.TOO_MANY_DIGITS
 
 
 async def _store_readings(
@@ -252,7 +259,7 @@ async def _quarantine(
                     "gateway_id": gateway_id,
                     "received_at": now,
                     "reason": item.reason.value,
-                    "payload": {"list": item.kind, "index": item.index, "item": item.payload},
+                    "payload": {"list": item.kind, "position": item.position, "item": item.payload},
                 }
                 for item in rejected
             ],
@@ -260,6 +267,5 @@ async def _quarantine(
 
 
 def printed(item: object) -> str:
-    """Return an item for people to read: cut to a bound, without what the database cannot keep."""
-    text = repr(item)[:PAYLOAD_LENGTH_MAX]
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+    """Return an item for people to read, cut to a bound and without invisible characters."""
+    return _PRINTER.repr(item)[:PAYLOAD_LENGTH_MAX]

@@ -48,9 +48,10 @@ async def ensure_months(session: AsyncSession, months: Iterable[date]) -> None:
 async def _missing(session: AsyncSession, names: Iterable[str]) -> list[str]:
     found = await session.scalars(
         text(
-            "SELECT name FROM unnest(CAST(:names AS text[])) name"
-            f" WHERE to_regclass('{SCHEMA}.' || name) IS NULL ORDER BY name"  # noqa: S608 (a constant)
+            "SELECT name FROM unnest(CAST(:names AS text[])) name WHERE NOT EXISTS ("
+            " SELECT FROM pg_class c WHERE c.relname = name"
+            " AND c.relnamespace = CAST(:schema AS regnamespace)) ORDER BY name"
         ),
-        {"names": list(names)},
+        {"names": list(names), "schema": SCHEMA},
     )
     return list(found)

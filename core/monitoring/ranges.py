@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import NamedTuple
 
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, any_, literal, or_, select
@@ -22,6 +23,7 @@ class MeterFacts(NamedTuple):
     serial: str
     gateway_id: int | None
     digits: int
+    multiplier: Decimal
     installed_at: datetime
     removed_at: datetime | None
     service_point_id: int
@@ -39,6 +41,7 @@ async def find_meters(session: AsyncSession, which: ColumnElement[bool]) -> list
             Meter.serial,
             Meter.gateway_id,
             Meter.digits,
+            Meter.multiplier,
             Meter.installed_at,
             Meter.removed_at,
             ServicePoint.id,

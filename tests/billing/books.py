@@ -1,18 +1,19 @@
 """A place to bill in tests: loaded tariffs, registers at month ends, runs, and the whole books."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from importlib.resources import files
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Service
 from core.billing import bills, runs
-from core.billing.tariff_store import load_tariffs
+from core.billing.tariff_store import load_tariffs, shipped_contents
 from core.db import Database
 from core.monitoring.models import Reading, ReadingStatus, Source
+from core.monitoring.partitions import ensure_months, months_of
 from core.periods import Period, start_of_day
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -23,12 +24,8 @@ NOVEMBER = Period(date(2026, 11, 1), date(2026, 12, 1))
 
 
 async def load_shipped(database: Database) -> list[str]:
-    folder = files("core.billing") / "tariffs"
-    contents = {
-        file.name: file.read_bytes() for file in folder.iterdir() if file.name.endswith(".toml")
-    }
     async with database.transaction() as session:
-        return await load_tariffs(session, contents=contents)
+        return await load_tariffs(session, contents=shipped_contents())
 
 
 def read(
@@ -46,10 +43,16 @@ def read(
     )
 
 
+async def keep(session: AsyncSession, readings: Sequence[Reading]) -> None:
+    """Store readings in their months."""
+    await ensure_months(session, months_of(reading.taken_at for reading in readings))
+    session.add_all(readings)
+
+
 async def show(database: Database, meter: int, values: Mapping[date, str]) -> None:
     """Have a meter's register show these values at the start of these days."""
     async with database.transaction() as session:
-        session.add_all([read(meter, day, value) for day, value in values.items()])
+        await keep(session, [read(meter, day, value) for day, value in values.items()])
 
 
 async def run_bills(

@@ -19,6 +19,7 @@ from tests.billing.books import (
     OCTOBER,
     SEPTEMBER,
     ask,
+    keep,
     load_shipped,
     read,
     run_bills,
@@ -201,12 +202,13 @@ class TestIssueBills:
             )
             session.add(new)
             await session.flush()
-            session.add_all(
+            await keep(
+                session,
                 [
                     read(old.id, date(2026, 10, 15), "5200.5"),
                     read(new.id, date(2026, 10, 15), "3"),
                     read(new.id, date(2026, 11, 1), "5"),
-                ]
+                ],
             )
             await session.execute(
                 text("DELETE FROM shuidian.readings WHERE meter_id = :old AND value = 5310.25"),

@@ -25,7 +25,7 @@ from core.billing.payments import (
 from core.db import Database
 from core.monitoring.models import Reading
 from core.periods import Period, month_of, start_of_day
-from tests.billing.books import NOW, ZONE, ask, load_shipped, read, run_bills, show
+from tests.billing.books import NOW, ZONE, ask, keep, load_shipped, read, run_bills, show
 from tests.world import World
 
 MONTHS = [month_of(date(2026, month, 1)) for month in range(1, 7)]
@@ -363,7 +363,7 @@ async def issue_next_month(database: Database, world: World, *, used: int) -> No
             select(func.max(Reading.value)).where(Reading.meter_id == meter)
         )
         if await session.get(Reading, (meter, "total", at)) is None:
-            session.add(read(meter, period.ends, str((latest or 0) + used)))
+            await keep(session, [read(meter, period.ends, str((latest or 0) + used))])
     await run_bills(database, Service.ELECTRICITY, period, now=datetime(2036, 1, 1, tzinfo=UTC))
 
 

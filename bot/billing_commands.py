@@ -1,0 +1,197 @@
+"""`shuidian bill`, `shuidian tariffs`, `shuidian check`: billing for those who run the service."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from bot.clock import Clock
+    from core.billing.runs import Preview, RunState
+    from core.db import Database
+
+# Imports stand inside the commands, so that `--help` does not wait for all of the service.
+# ruff: noqa: PLC0415, T201
+
+T = TypeVar("T")
+
+bill_app = typer.Typer(help="Bills: run a month, look at one.", no_args_is_help=True)
+tariffs_app = typer.Typer(help="Tariff files: check and load.", no_args_is_help=True)
+
+Month = Annotated[str, typer.Option(help="The month to bill, such as 2026-10.")]
+ServiceName = Annotated[str, typer.Option(help="water or electricity.")]
+
+
+def _use(work: "Callable[[Database, Clock], Awaitable[T]]") -> T:
+    from bot.cli import prepared, use
+
+    with prepared() as settings:
+        return asyncio.run(use(settings, work))
+
+
+@bill_app.command("run")
+def run_bills(
+    service: ServiceName,
+    period: Month,
+    dry_run: Annotated[  # noqa: FBT002 (an option of the command line)
+        bool, typer.Option("--dry-run", help="Show what would be issued; write nothing.")
+    ] = False,
+) -> None:
+    """Issue the bills of a month; running it again issues only what is missing."""
+    from core.accounts.models import Service
+    from core.billing import bills, runs
+    from core.periods import month_of
+
+    try:
+        year, month = map(int, period.split("-"))
+        wanted, chosen = month_of(date(year, month, 1)), Service(service)
+    except ValueError:
+        raise typer.BadParameter("give --service water --period 2026-10") from None
+
+    async def preview(database: "Database", clock: "Clock") -> "Preview":
+        async with database.transaction() as session:
+            return await runs.preview_run(session, service=chosen, period=wanted, now=clock.now())
+
+    async def issue(database: "Database", clock: "Clock") -> "RunState":
+        async with database.transaction() as session:
+            run_id = await runs.start_run(session, service=chosen, period=wanted, now=clock.now())
+            scope = await runs.get_scope(session, run_id=run_id)
+            agreements = await runs.list_unbilled(session, scope=scope)
+        for chunk in runs.chunks_of(agreements):
+            async with database.transaction() as session:
+                await bills.issue_bills(
+                    session, run_id=run_id, agreement_ids=chunk, now=clock.now()
+                )
+            print(".", end="", flush=True)
+        async with database.transaction() as session:
+            return await runs.finish_run(session, run_id=run_id, now=clock.now())
+
+    if dry_run:
+        _print_preview(_use(preview))
+    else:
+        _print_run(_use(issue))
+
+
+def _print_preview(found: "Preview") -> None:
+    print(f"{'bills':24} {found.bills:>12}\n{'of them held back':24} {found.held:>12}")
+    print(f"{'consumption':24} {found.consumption:>12}")
+    _print_totals(found.totals_minor)
+    for reason, count in found.skipped.items():
+        print(f"{'skipped: ' + reason:36} {count}")
+    if found.strangest:
+        print("\nLook at these first:")
+    for strange in found.strangest:
+        use = "" if strange.consumption is None else strange.consumption
+        print(f"  {strange.account_number:12} {strange.address:30} {strange.reason:32} {use}")
+
+
+def _print_run(state: "RunState") -> None:
+    print(f"\nrun {state.run_id}: {state.service} {state.period.starts} to {state.period.ends}")
+    for name, count in state.bills.items():
+        print(f"{name:24} {count:>12}")
+    _print_totals(state.totals_minor)
+    for reason, count in state.skipped.items():
+        print(f"{'skipped: ' + reason:36} {count}")
+
+
+def _print_totals(totals_minor: Mapping[str, int]) -> None:
+    from core.money import Money
+
+    for currency, minor in totals_minor.items():
+        print(f"{'total ' + currency:24} {Money(minor, currency).amount:>12}")
+
+
+@bill_app.command("show")
+def show_bill(number: Annotated[str, typer.Argument(help="Such as W1001.")]) -> None:
+    """Print a bill with its lines."""
+    from core.billing import queries
+    from core.billing.bills import BillNotFound
+    from core.money import Money
+
+    async def find(database: "Database", _: "Clock") -> queries.BillView:
+        async with database.transaction() as session:
+            return await queries.get_bill(session, number=number.upper(), person_id=None)
+
+    try:
+        view = _use(find)
+    except BillNotFound:
+        raise typer.BadParameter(f"there is no bill {number}") from None
+    bill = view.bill
+    print(f"{bill.number}  {bill.state}  account {bill.party.account_number}, {bill.party.address}")
+    print(f"{bill.starts} to {bill.ends}, {bill.consumption} used")
+    for span in view.spans:
+        print(f"  meter {span.serial}: {span.opening.value} -> {span.closing.value}")
+    for line in view.lines:
+        name = line.names.get("en", line.kind)
+        print(f"  {name:30} {line.tier or '':>2} {line.quantity} x {line.price} = {line.amount}")
+    for words, minor in (("total", bill.total_minor), ("left to pay", bill.left_minor)):
+        print(f"{words:12} {Money(minor, bill.currency).amount} {bill.currency}")
+
+
+@tariffs_app.command("check")
+def check_tariffs(
+    files: Annotated[list[Path] | None, typer.Argument(help="Empty: those shipped.")] = None,
+) -> None:
+    """Read tariff files and compute their example bills; say what is wrong."""
+    for name, content in _contents(files).items():
+        _parse(name, content)
+        print(f"{name}: good")
+
+
+@tariffs_app.command("load")
+def load_tariffs(
+    files: Annotated[list[Path] | None, typer.Argument(help="Empty: those shipped.")] = None,
+) -> None:
+    """Store tariff files; what priced a bill never changes."""
+    from core.billing import tariff_store
+
+    contents = _contents(files)
+    for name, content in contents.items():
+        _parse(name, content)
+
+    async def load(database: "Database", _: "Clock") -> list[str]:
+        async with database.transaction() as session:
+            return await tariff_store.load_tariffs(session, contents=contents)
+
+    try:
+        changed = _use(load)
+    except tariff_store.TariffAlreadyBilled as refusal:
+        print(f"{refusal.params['tariff']} {refusal.params['valid_from']}: bills were made by it")
+        raise typer.Exit(1) from None
+    print("\n".join(changed) or "Nothing new.")
+
+
+def _contents(files: list[Path] | None) -> dict[str, bytes]:
+    from core.billing.tariff_store import shipped_contents
+
+    if not files:
+        return shipped_contents()
+    return {file.name: file.read_bytes() for file in files}
+
+
+def _parse(name: str, content: bytes) -> None:
+    from core.billing.tariff_files import TariffRefused, parse_tariff
+
+    try:
+        parse_tariff(content, file=name)
+    except TariffRefused as refusal:
+        print(refusal)
+        raise typer.Exit(1) from None
+
+
+def check() -> None:
+    """Audit the books; print nothing when all is well."""
+    from core.billing.audit_checks import Violation, list_violations
+
+    async def audit(database: "Database", _: "Clock") -> list[Violation]:
+        async with database.transaction() as session:
+            return await list_violations(session)
+
+    found = _use(audit)
+    for violation in found:
+        print(f"broken: {violation.promise}: {violation.subject}")
+    if found:
+        raise typer.Exit(1)

@@ -1,0 +1,242 @@
+"""What a customer sees of a meter: pictures of its use and quality, and the same in words."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any, Literal
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.context import Reader
+from bot.documents.charts import Bar, Level, Point, line_chart, usage_chart
+from bot.handlers.account import back_home
+from bot.outgoing import Button, File, Keyboard, Outgoing, press
+from bot.texts import Texts
+from core.accounts.models import Service
+from core.accounts.service import Place
+from core.monitoring import quality, service, usage
+from core.monitoring.quality import Quality, Step
+from core.monitoring.ranges import MeterFacts
+from core.monitoring.usage import Use
+from core.periods import local_day
+
+SPANS = ("week", "month", "year")
+DAYS = {"week": 7, "month": 30}
+MONTHS = 12
+STEP = timedelta(minutes=15)
+STEPS = 96
+OTHERS_SHOWN = 6
+LABELS_APART = 5
+
+
+async def render_usage(
+    session: AsyncSession, reader: Reader, params: dict[str, Any]
+) -> Outgoing | None:
+    """Return the use of a meter as bars and in words; nothing when it is not the reader's."""
+    mine = await service.list_meters_of(session, person_id=reader.person_id)
+    place, meter = next((m for m in mine if m[1].id == params["meter_id"]), (None, None))
+    if place is None or meter is None:
+        return None
+    span, texts = params["span"], reader.texts
+    today = local_day(reader.now, zone=texts.zone)
+    if span == "year":
+        uses = await usage.usage_by_month(
+            session, meter=meter, last_day=today, months=MONTHS, zone=texts.zone
+        )
+    else:
+        uses = await usage.usage_by_day(
+            session, meter=meter, last_day=today, days=DAYS[span], zone=texts.zone
+        )
+    keyboard = _usage_keys(texts, mine, meter, span)
+    words = _describe_use(texts, place, uses, span=span)
+    if all(use.value is None for use in uses):
+        return Outgoing(text=words, keyboard=keyboard)
+    kind, title = _charted(place), texts.plain(f"usage.title_{span}")
+    bars = _bars(texts, uses, span=span)
+
+    def draw() -> bytes:
+        return usage_chart(
+            language=texts.locale,
+            service=kind,
+            title=title,
+            unit=texts.unit(kind),
+            bars=bars,
+            highlight=len(bars) - 1,
+        )
+
+    return Outgoing(text=words, keyboard=keyboard, photo=File(name="usage.png", make=draw))
+
+
+def _charted(place: Place) -> Literal["water", "electricity"]:
+    return "water" if place.service is Service.WATER else "electricity"
+
+
+def _usage_keys(
+    texts: Texts, mine: Sequence[tuple[Place, MeterFacts]], meter: MeterFacts, span: str
+) -> Keyboard:
+    spans = [
+        Button(texts.plain(f"usage.key_{other}"), press("use", meter.id, other))
+        for other in SPANS
+        if other != span
+    ]
+    others = [
+        [
+            Button(
+                texts.plain(f"meter.label_{place.service}", address=place.address),
+                press("use", other.id, span),
+            )
+        ]
+        for place, other in mine[:OTHERS_SHOWN]
+        if other.id != meter.id
+    ]
+    now = Button(
+        texts.plain(f"quality.key_{quality.QUANTITY_OF[meter.service]}"), press("quality", meter.id)
+    )
+    return [spans, *others, [now], [back_home(texts)]]
+
+
+def _describe_use(texts: Texts, place: Place, uses: Sequence[Use], *, span: str) -> str:
+    heading = texts.get(f"meter.heading_{place.service}", address=place.address)
+    known = [(use.value, use.starts_date) for use in uses if use.value is not None]
+    if not known:
+        return texts.lines([heading, texts.get(f"usage.nothing_{span}")])
+    most, day = max(known)
+    return texts.lines(
+        [
+            heading,
+            texts.get(
+                f"usage.said_{span}",
+                total=texts.quantity(sum((value for value, _ in known), Decimal(0)), place.service),
+                most=texts.quantity(most, place.service),
+                when=texts.month(day) if span == "year" else texts.day(day),
+            ),
+        ]
+    )
+
+
+def _bars(texts: Texts, uses: Sequence[Use], *, span: str) -> list[Bar]:
+    bars = []
+    group = ""
+    for use in uses:
+        day = use.starts_date
+        outer = str(day.year) if span == "year" else texts.month(day)
+        bars.append(
+            Bar(
+                label=texts.month(day) if span == "year" else _day_label(day, span=span),
+                value=use.value,
+                text="" if use.value is None else texts.number(use.value, places_max=2),
+                group=outer if outer != group else "",
+            )
+        )
+        group = outer
+    return bars
+
+
+def _day_label(day: date, *, span: str) -> str:
+    return str(day.day) if span == "week" or day.day == 1 or day.day % LABELS_APART == 0 else ""
+
+
+async def render_quality(
+    session: AsyncSession, reader: Reader, params: dict[str, Any]
+) -> Outgoing | None:
+    """Return a meter's pressure or voltage of the last day as a line and in words."""
+    mine = await service.list_meters_of(session, person_id=reader.person_id)
+    place, meter = next((m for m in mine if m[1].id == params["meter_id"]), (None, None))
+    if place is None or meter is None:
+        return None
+    texts = reader.texts
+    now = await quality.current_quality(session, meter=meter, now=reader.now)
+    steps = await quality.list_samples(
+        session,
+        meter=meter,
+        quantity=now.quantity,
+        since=reader.now - STEPS * STEP,
+        step=STEP,
+        steps=STEPS,
+    )
+    keyboard = [
+        [Button(texts.plain("quality.key_again"), press("quality", meter.id))],
+        [Button(texts.plain("usage.key"), press("use", meter.id, "month"))],
+        [back_home(texts)],
+    ]
+    words = texts.lines(
+        [
+            texts.get(f"meter.heading_{place.service}", address=place.address),
+            describe_quality(texts, now),
+            _describe_day(texts, now, steps),
+        ]
+    )
+    if all(step.mean is None for step in steps):
+        return Outgoing(text=words, keyboard=keyboard)
+
+    def draw() -> bytes:
+        return _draw_line(texts, now, steps, kind=_charted(place))
+
+    return Outgoing(text=words, keyboard=keyboard, photo=File(name="quality.png", make=draw))
+
+
+def _draw_line(
+    texts: Texts,
+    now: Quality,
+    steps: Sequence[Step],
+    *,
+    kind: Literal["water", "electricity"],
+) -> bytes:
+    unit = now.quantity.value
+
+    def level(value: Decimal | None) -> Level | None:
+        return None if value is None else Level(value=value, text=texts.number(value))
+
+    return line_chart(
+        language=texts.locale,
+        service=kind,
+        title=texts.plain(f"quality.title_{unit}"),
+        unit=texts.unit(unit),
+        points=[
+            Point(
+                label=texts.time(step.at),
+                value=step.mean,
+                text="" if step.mean is None else texts.number(step.mean, places_max=1),
+            )
+            for step in steps
+        ],
+        low=level(now.range.low),
+        high=level(now.range.high),
+    )
+
+
+def describe_quality(texts: Texts, now: Quality) -> str:
+    """Return how a quantity is now against its normal range, in plain words."""
+    kind = now.quantity.value
+    if now.value is None or now.taken_at is None:
+        return texts.get(f"quality.{kind}_never")
+    said = texts.get(
+        f"quality.{kind}_{now.standing}",
+        value=texts.quantity(now.value, kind, places_max=1),
+        at=texts.moment(now.taken_at),
+    )
+    return texts.lines([said, _describe_range(texts, now)])
+
+
+def _describe_range(texts: Texts, now: Quality) -> str | None:
+    low, high = (
+        None if bound is None else texts.quantity(bound, now.quantity.value, places_max=1)
+        for bound in (now.range.low, now.range.high)
+    )
+    if low is not None and high is not None:
+        return texts.get("quality.range", low=low, high=high)
+    if low is not None:
+        return texts.get("quality.range_low", low=low)
+    return None if high is None else texts.get("quality.range_high", high=high)
+
+
+def _describe_day(texts: Texts, now: Quality, steps: Sequence[Step]) -> str | None:
+    lows = [step.lowest for step in steps if step.lowest is not None]
+    highs = [step.highest for step in steps if step.highest is not None]
+    if not lows:
+        return None
+    return texts.get(
+        "quality.day",
+        lowest=texts.quantity(min(lows), now.quantity.value, places_max=1),
+        highest=texts.quantity(max(highs), now.quantity.value, places_max=1),
+    )

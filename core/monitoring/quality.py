@@ -1,0 +1,115 @@
+"""Pressure and voltage as they are now and were lately, against what is normal."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+from sqlalchemy import select, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.db import SCHEMA
+from core.monitoring.models import SERVICE_OF, Quantity, Sample
+from core.monitoring.ranges import MeterFacts, load_ranges
+from core.monitoring.thresholds import SILENCE_MAX, Range
+
+QUANTITY_OF = {service: quantity for quantity, service in SERVICE_OF.items()}
+
+
+class Standing(StrEnum):
+    """How the latest value stands to the normal range; unknown when the meter is silent."""
+
+    NORMAL = "normal"
+    LOW = "low"
+    HIGH = "high"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """The latest value of a meter's quantity, if any, and its normal range."""
+
+    quantity: Quantity
+    value: Decimal | None
+    taken_at: datetime | None
+    range: Range
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The values of a span of time, empty where there were none."""
+
+    at: datetime
+    mean: Decimal | None
+    lowest: Decimal | None
+    highest: Decimal | None
+
+
+async def range_of(session: AsyncSession, *, meter: MeterFacts, quantity: Quantity) -> Range:
+    """Return what is normal for a meter."""
+    return (await load_ranges(session, meter_ids=[meter.id])).of(meter, quantity)
+
+
+async def current_quality(session: AsyncSession, *, meter: MeterFacts, now: datetime) -> Quality:
+    """Return how a meter's pressure or voltage is now; after a silence that is unknown."""
+    quantity = QUANTITY_OF[meter.service]
+    limits = await range_of(session, meter=meter, quantity=quantity)
+    latest = await session.scalar(
+        select(Sample)
+        .where(Sample.meter_id == meter.id, Sample.quantity == quantity)
+        .order_by(Sample.taken_at.desc())
+        .limit(1)
+    )
+    if latest is None:
+        return Quality(
+            quantity=quantity, value=None, taken_at=None, range=limits, standing=Standing.UNKNOWN
+        )
+    standing = Standing.UNKNOWN
+    if now - latest.taken_at <= SILENCE_MAX:
+        standing = Standing(limits.side_of(latest.value) or Standing.NORMAL)
+    return Quality(
+        quantity=quantity,
+        value=latest.value,
+        taken_at=latest.taken_at,
+        range=limits,
+        standing=standing,
+    )
+
+
+async def list_samples(
+    session: AsyncSession,
+    *,
+    meter: MeterFacts,
+    quantity: Quantity,
+    since: datetime,
+    step: timedelta,
+    steps: int,
+) -> list[Step]:
+    """Return a quantity's values by equal steps of time from `since` on."""
+    rows = await session.execute(
+        text(
+            "SELECT date_bin(:step, taken_at, :since) AS at, round(avg(value), 1) AS mean,"  # noqa: S608 (a constant)
+            f" min(value) AS lowest, max(value) AS highest FROM {SCHEMA}.samples"
+            " WHERE meter_id = :meter AND quantity = :quantity"
+            " AND taken_at >= :since AND taken_at < :until GROUP BY 1"
+        ),
+        {
+            "step": step,
+            "since": since,
+            "until": since + steps * step,
+            "meter": meter.id,
+            "quantity": quantity.value,
+        },
+    )
+    found = {row.at: row for row in rows}
+    moments = [since + i * step for i in range(steps)]
+    return [
+        Step(
+            at=at,
+            mean=found[at].mean if at in found else None,
+            lowest=found[at].lowest if at in found else None,
+            highest=found[at].highest if at in found else None,
+        )
+        for at in moments
+    ]

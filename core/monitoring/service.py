@@ -1,0 +1,300 @@
+"""Readings that people type, and what is known of a meter: registers, use, quality, alarms."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core import audit
+from core.accounts import service as accounts
+from core.accounts.models import Service
+from core.accounts.service import Place
+from core.db import lock_for_transaction
+from core.errors import DomainError
+from core.monitoring.models import Meter, Reading, ReadingStatus, Source
+from core.monitoring.partitions import ensure_months, months_of
+from core.monitoring.ranges import MeterFacts, find_meters
+from core.monitoring.registers import advance
+
+TOTAL = "total"
+UNUSUAL_FACTOR = 5
+USUAL_OVER = timedelta(days=60)
+USUAL_DAYS_MIN = 7
+# Use a day below which nothing is unusual. Units: m³, kWh.
+USUAL_FLOOR = {Service.WATER: Decimal("0.5"), Service.ELECTRICITY: Decimal(5)}
+DAY_SECONDS = 86_400
+AHEAD_MAX = timedelta(minutes=5)
+
+
+class MeterNotFound(DomainError):
+    """No meter of this number exists, or it is somebody else's; both answer the same."""
+
+    code = "meter.not_found"
+
+
+class ReadingGoesBackwards(DomainError):
+    """The register showed more before."""
+
+    code = "reading.goes_backwards"
+
+
+class TooManyDigits(DomainError):
+    """The register has no place for such a number."""
+
+    code = "reading.too_many_digits"
+
+
+class ReadingUnusual(DomainError):
+    """The use would be far above the usual; it is recorded only when confirmed."""
+
+    code = "reading.unusual"
+
+
+class MeterNotWorking(DomainError):
+    """The meter was not installed at that moment, or the moment has not come."""
+
+    code = "reading.meter_not_working"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterValue:
+    """What a register showed. Units: before the multiplier."""
+
+    meter_id: int
+    register: str
+    taken_at: datetime
+    value: Decimal
+    source: Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A reading that was typed, and the use since the one before (with the multiplier)."""
+
+    value: Decimal
+    taken_at: datetime
+    previous: RegisterValue | None
+    use: Decimal | None
+
+
+async def record_reading(
+    session: AsyncSession,
+    *,
+    person_id: int | None,
+    meter_id: int,
+    value: Decimal,
+    taken_at: datetime,
+    source: Source,
+    now: datetime,
+    register: str = TOTAL,
+    confirmed: bool = False,
+) -> Recorded:
+    """
+    Record a reading that a person took.
+
+    Customers can read only meters of places they have a right on. The same reading at the same
+    moment again changes nothing.
+
+    Raises:
+        MeterNotFound: there is no such meter, or it is not theirs.
+        MeterNotWorking: it was not installed at `taken_at`, or that is in the future.
+        TooManyDigits: the register cannot show the value.
+        ReadingGoesBackwards: it showed more before, or less after.
+        ReadingUnusual: the use is far above the usual and was not confirmed.
+    """
+    meter = await find_meter(session, meter_id=meter_id)
+    if source is Source.CUSTOMER:
+        await _require_right(session, meter, person_id=person_id)
+    await lock_for_transaction(session, f"gateway:{meter.gateway_id or f'none:{meter_id}'}")
+    is_after_removal = meter.removed_at is not None and taken_at > meter.removed_at
+    if taken_at < meter.installed_at or is_after_removal or taken_at > now + AHEAD_MAX:
+        raise MeterNotWorking(serial=meter.serial)
+    if not 0 <= value < Decimal(10) ** meter.digits:
+        raise TooManyDigits(digits=meter.digits)
+    previous = await find_latest_reading(session, meter_id=meter_id, register=register, at=taken_at)
+    use = await _check_course(session, meter, previous, value, taken_at=taken_at, register=register)
+    if use is not None and previous is not None and not confirmed:
+        await _check_usual(session, meter, previous, use=use, taken_at=taken_at)
+    await ensure_months(session, months_of([taken_at]))
+    await session.execute(
+        insert(Reading)
+        .values(
+            meter_id=meter_id,
+            register=register,
+            taken_at=taken_at,
+            value=value,
+            source=source,
+            status=ReadingStatus.ACCEPTED,
+            received_at=now,
+        )
+        .on_conflict_do_nothing()
+    )
+    audit.record(
+        session,
+        at=now,
+        actor_id=person_id,
+        action="reading.recorded",
+        subject=f"meter:{meter.serial}",
+        register=register,
+        value=str(value),
+        taken_at=taken_at.isoformat(),
+        source=source.value,
+    )
+    return Recorded(value=value, taken_at=taken_at, previous=previous, use=use)
+
+
+async def find_meter(session: AsyncSession, *, meter_id: int) -> MeterFacts:
+    """
+    Return a meter and the place it serves.
+
+    Raises:
+        MeterNotFound: there is none.
+    """
+    found = await find_meters(session, Meter.id == meter_id)
+    if not found:
+        raise MeterNotFound
+    return found[0]
+
+
+async def find_meter_of(session: AsyncSession, *, person_id: int, meter_id: int) -> MeterFacts:
+    """
+    Return a meter if this person has a right on the place it serves.
+
+    Raises:
+        MeterNotFound: there is none, or it is somebody else's.
+    """
+    meter = await find_meter(session, meter_id=meter_id)
+    await _require_right(session, meter, person_id=person_id)
+    return meter
+
+
+async def list_meters_of(
+    session: AsyncSession, *, person_id: int
+) -> list[tuple[Place, MeterFacts]]:
+    """Return the working meters at the places that a person has a right on, by place."""
+    places = {
+        place.service_point_id: place
+        for place in await accounts.list_places(session, person_id=person_id)
+    }
+    meters = await find_meters(
+        session, Meter.service_point_id.in_(list(places)) & Meter.removed_at.is_(None)
+    )
+    by_point = {meter.service_point_id: meter for meter in meters}
+    return [(place, by_point[point]) for point, place in places.items() if point in by_point]
+
+
+async def _require_right(
+    session: AsyncSession, meter: MeterFacts, *, person_id: int | None
+) -> None:
+    places = await accounts.list_places(session, person_id=person_id) if person_id else []
+    if meter.service_point_id not in {place.service_point_id for place in places}:
+        raise MeterNotFound
+
+
+async def find_latest_reading(
+    session: AsyncSession,
+    *,
+    meter_id: int,
+    register: str = TOTAL,
+    at: datetime | None = None,
+) -> RegisterValue | None:
+    """Return the latest accepted reading of a register, or the latest at a moment."""
+    query = (
+        select(Reading)
+        .where(
+            Reading.meter_id == meter_id,
+            Reading.register == register,
+            Reading.status == ReadingStatus.ACCEPTED,
+        )
+        .order_by(Reading.taken_at.desc())
+        .limit(1)
+    )
+    reading = await session.scalar(query if at is None else query.where(Reading.taken_at <= at))
+    return _value(reading) if reading is not None else None
+
+
+def _value(reading: Reading) -> RegisterValue:
+    return RegisterValue(
+        meter_id=reading.meter_id,
+        register=reading.register,
+        taken_at=reading.taken_at,
+        value=reading.value,
+        source=reading.source,
+    )
+
+
+async def _check_course(
+    session: AsyncSession,
+    meter: MeterFacts,
+    previous: RegisterValue | None,
+    value: Decimal,
+    *,
+    taken_at: datetime,
+    register: str,
+) -> Decimal | None:
+    """Return the use since the previous reading, with the multiplier."""
+    following = await session.scalar(
+        select(Reading)
+        .where(
+            Reading.meter_id == meter.id,
+            Reading.register == register,
+            Reading.status == ReadingStatus.ACCEPTED,
+            Reading.source != Source.ESTIMATE,
+            Reading.taken_at > taken_at,
+        )
+        .order_by(Reading.taken_at)
+        .limit(1)
+    )
+    if following is not None and advance(value, following.value, digits=meter.digits) is None:
+        raise ReadingGoesBackwards(latest=following.value, taken_at=following.taken_at)
+    if previous is None:
+        return None
+    use = advance(previous.value, value, digits=meter.digits)
+    if use is None and previous.source is not Source.ESTIMATE:
+        raise ReadingGoesBackwards(latest=previous.value, taken_at=previous.taken_at)
+    return None if use is None else use * meter.multiplier
+
+
+async def _check_usual(
+    session: AsyncSession,
+    meter: MeterFacts,
+    previous: RegisterValue,
+    *,
+    use: Decimal,
+    taken_at: datetime,
+) -> None:
+    usual = USUAL_FLOOR[meter.service]
+    earlier = await find_latest_reading(
+        session,
+        meter_id=meter.id,
+        register=previous.register,
+        at=previous.taken_at - USUAL_OVER,
+    ) or await _find_first_reading(session, previous)
+    days = _days(previous.taken_at - earlier.taken_at)
+    went = advance(earlier.value, previous.value, digits=meter.digits)
+    if went is not None and days >= USUAL_DAYS_MIN:
+        usual = max(usual, went * meter.multiplier / days)
+    factor = use / max(_days(taken_at - previous.taken_at), Decimal(1)) / usual
+    if factor > UNUSUAL_FACTOR:
+        raise ReadingUnusual(factor=factor.quantize(Decimal(1), rounding=ROUND_HALF_UP), use=use)
+
+
+def _days(span: timedelta) -> Decimal:
+    return (Decimal(span.days * DAY_SECONDS + span.seconds)) / DAY_SECONDS
+
+
+async def _find_first_reading(session: AsyncSession, known: RegisterValue) -> RegisterValue:
+    reading = await session.scalar(
+        select(Reading)
+        .where(
+            Reading.meter_id == known.meter_id,
+            Reading.register == known.register,
+            Reading.status == ReadingStatus.ACCEPTED,
+        )
+        .order_by(Reading.taken_at)
+        .limit(1)
+    )
+    return _value(reading) if reading is not None else known

@@ -1,0 +1,154 @@
+"""A customer looks up meters, use, pressure and voltage, and types a reading."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import select
+
+from core.accounts.models import Service
+from core.db import Database
+from core.monitoring.models import Quantity, Reading, ReadingStatus, Sample, Source
+from tests.chat import text_of
+from tests.e2e.conftest import Stage
+from tests.world import NOON
+
+
+@pytest.fixture
+async def history(stage: Stage, database: Database) -> None:
+    """A month of water readings, and a day of voltage that sags at its end."""
+    async with database.transaction() as session:
+        session.add_all(
+            Reading(
+                meter_id=stage.world.home.meters[Service.WATER],
+                register="total",
+                taken_at=NOON - timedelta(days=40 - i, hours=1),
+                value=Decimal(100) + i * Decimal("0.4"),
+                source=Source.GATEWAY,
+                status=ReadingStatus.ACCEPTED,
+                received_at=NOON,
+            )
+            for i in range(41)
+        )
+        session.add_all(
+            Sample(
+                meter_id=stage.world.home.meters[Service.ELECTRICITY],
+                quantity=Quantity.VOLTAGE,
+                taken_at=NOON - timedelta(minutes=10 * i),
+                value=Decimal(187 if i < 3 else 229),
+            )
+            for i in range(100)
+        )
+
+
+async def latest(database: Database) -> list[Decimal]:
+    async with database.transaction() as session:
+        return list(
+            await session.scalars(
+                select(Reading.value)
+                .where(Reading.source == Source.CUSTOMER)
+                .order_by(Reading.taken_at)
+            )
+        )
+
+
+@pytest.mark.usefixtures("history")
+class TestLookingUp:
+    async def test_meters_shows_readings_and_quality_in_plain_words(self, stage: Stage) -> None:
+        words = text_of(await stage.phone(1001).say("/meters"))
+        assert "W-10001" in words
+        assert "116 立方米" in words
+        assert "电压偏低:187 V" in words
+        assert "正常范围:198 V 至 235.4 V" in words
+        assert "水压未知" in words
+        assert "E-10002" not in words
+
+    async def test_usage_is_a_picture_and_the_same_in_words(self, stage: Stage) -> None:
+        phone = stage.phone(1001)
+        month = await phone.say("/usage")
+        assert month["photo"]
+        assert "最近 30 天共用 12 立方米" in text_of(month)
+        await phone.press(month, "12 个月")
+        year = await phone.next()
+        assert year["photo"]
+        assert "最近 12 个月" in text_of(year)
+        await phone.press(year, "⚡")
+        assert "还没有可以比较" in text_of(await phone.next())
+
+    async def test_voltage_is_a_line_of_a_day(self, stage: Stage) -> None:
+        phone = stage.phone(1001)
+        picture = await phone.say("/voltage")
+        assert picture["photo"]
+        assert "最低 187 V,最高 229 V" in text_of(picture)
+        await phone.press(picture, "刷新")
+        assert (await phone.next())["photo"]
+        assert "水压未知" in text_of(await phone.say("/pressure"))
+
+    async def test_someone_elses_meter_is_not_found(self, stage: Stage) -> None:
+        theirs = await stage.phone(1002).say("/usage W-10001")
+        assert "не найден" in text_of(theirs)
+        assert "/usage" not in text_of(await stage.phone(4001).say("/usage"))
+
+
+@pytest.mark.usefixtures("history")
+class TestTypingAReading:
+    async def test_tells_the_use_since_the_last(self, stage: Stage, database: Database) -> None:
+        phone = stage.phone(1001)
+        which = await phone.say("/reading")
+        await phone.press(which, "💧")
+        await phone.changed(which, "116 立方米")
+        answer = text_of(await phone.say("117.5"))
+        assert "已记录" in answer
+        assert "1.5 立方米" in answer
+        assert await latest(database) == [Decimal("117.5")]
+
+    async def test_asks_when_it_is_unusual(self, stage: Stage, database: Database) -> None:
+        phone = stage.phone(1001)
+        asked = await phone.say("/reading W-10001 126")
+        assert "20 倍" in text_of(asked)
+        assert await latest(database) == []
+        await phone.press(asked, "没有错")
+        await phone.changed(asked, "已记录")
+        await phone.post("press_data", message_id=asked["message_id"], data="readyes")
+        await phone.expect("按钮已过期")
+        assert await latest(database) == [Decimal(126)]
+
+    async def test_lets_one_correct_an_unusual_number(self, stage: Stage, database) -> None:
+        phone = stage.phone(1001)
+        await phone.say("/reading W-10001 1170")
+        assert "已记录" in text_of(await phone.say("117.0"))
+        assert await latest(database) == [117]
+
+    async def test_takes_a_typed_yes(self, stage: Stage, database: Database) -> None:
+        phone = stage.phone(1001)
+        await phone.say("/reading W-10001 126")
+        assert "已记录" in text_of(await phone.say("是"))
+        assert await latest(database) == [126]
+
+    @pytest.mark.parametrize(
+        "typed",
+        ["x" * 4000, "<b>&", "🙂", "\u202e", "-5", "1e400", "99", "100000", "1.2345", "W-10002"],
+    )
+    async def test_bad_input_gets_a_clear_answer_and_changes_nothing(
+        self, stage: Stage, database: Database, typed: str
+    ) -> None:
+        phone = stage.phone(1001)
+        await phone.say("/reading W-10001")
+        answer = text_of(await phone.say(typed))
+        assert "⚠" in answer
+        assert await latest(database) == []
+        assert "已记录" in text_of(await phone.say("\uff11\uff11\uff17"))
+        assert await latest(database) == [117]
+
+    async def test_a_forged_button_changes_nothing(self, stage: Stage, database: Database) -> None:
+        phone = stage.phone(1002)
+        menu = await phone.say("/meters")
+        for data in (
+            "readyes",
+            f"read:{stage.world.home.meters[Service.WATER]}",
+            "read:x",
+            "use:1",
+        ):
+            await phone.post("press_data", message_id=menu["message_id"], data=data)
+        await phone.say("/meters")
+        assert await latest(database) == []
