@@ -16,6 +16,8 @@ from telegram import Bot
 
 from bot import inbox, routes, works
 from bot.api import server
+from bot.backoffice import pages
+from bot.backoffice.sessions import link_renderer
 from bot.checkout import Checkout
 from bot.clock import Clock
 from bot.delivery import Sender
@@ -62,6 +64,7 @@ class Service:
         self.tasks = Tasks(self.database, clock, works=works.WORKS)
         self.timetable = Timetable(self.database, clock, jobs=works.JOBS)
         self.bot: Bot | None = None
+        self.port = settings.port
         self._wakers: dict[str, Callable[[], None]] = {}
 
     @asynccontextmanager
@@ -104,7 +107,11 @@ class Service:
             self.database,
             self.clock,
             self.bot,
-            renderers={**routes.RENDERERS, "menu.commands": render_commands},
+            renderers={
+                **routes.RENDERERS,
+                "menu.commands": render_commands,
+                "office.link": link_renderer(lambda: self.base_url),
+            },
             provider_token=provider_token,
         )
         conversation = routes.Conversation(self.bot, default_locale=settings.locale)
@@ -160,7 +167,14 @@ class Service:
 
     def web_app(self) -> FastAPI:
         """Return the HTTP side: the admin API, the gateways' API and the back office."""
-        return server.build(self.database, self.clock, tasks=self.tasks, settings=self.settings)
+        app = server.build(self.database, self.clock, tasks=self.tasks, settings=self.settings)
+        app.include_router(pages.router)
+        return app
+
+    @property
+    def base_url(self) -> str:
+        """Where people reach the web pages of this service."""
+        return self.settings.public_url or f"http://{self.settings.host}:{self.port}"
 
     async def _listen(self) -> None:
         """Wake the inbox and the sender when another connection has committed work for them."""

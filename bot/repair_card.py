@@ -34,20 +34,19 @@ def draw(view: RepairView, texts: Texts, *, parties: frozenset[Party] | None = N
 
 def card_text(view: RepairView, texts: Texts, parties: frozenset[Party]) -> str:
     """Return all that a card says, as HTML."""
+    question = _question(view, texts, parties)
     return texts.lines(
         [
             title(view, texts),
-            cause(view, texts),
-            *_people(view, texts, parties),
+            *facts(view, texts, parties),
             "",
-            *_steps(view, texts),
-            "",
-            *_promise(view, texts),
-            *_evidence(view, texts),
-            *_words(view, texts),
-            _question(view, texts, parties),
+            *(
+                texts.get(f"repair.step_{when}", step=texts.get(f"repair.state_{state}"))
+                for when, state in steps(view)
+            ),
+            *(["", question] if question is not None else []),
         ]
-    ).strip()
+    )
 
 
 def title(line: RepairLine, texts: Texts) -> str:
@@ -100,20 +99,27 @@ def _people(view: RepairView, texts: Texts, parties: frozenset[Party]) -> Iterab
         yield texts.get("repair.nobody")
 
 
-def _steps(view: RepairView, texts: Texts) -> Iterable[str]:
-    """Yield the steps since it was filed or opened again: those done, the present, those ahead."""
+def steps(view: RepairView) -> Iterable[tuple[str, State]]:
+    """Yield the steps since it was filed or opened again: done, now, and those ahead."""
     reached = [row.state for row in view.history if row.state is not None]
     begins = max(index for index, state in enumerate(reached) if state in UNCLAIMED)
-    done = list(dict.fromkeys(reached[begins:]))
-    done.remove(view.state)
-    for state in done:
-        yield texts.get("repair.step_done", step=texts.get(f"repair.state_{state}"))
-    yield texts.get("repair.step_now", step=texts.get(f"repair.state_{view.state}"))
+    for state in dict.fromkeys(reached[begins:]):
+        if state is not view.state:
+            yield "done", state
+    yield "now", view.state
     if view.state not in ENDED:
         last = State.WORKING if view.state is State.WAITING else view.state
-        ahead = STEPS[STEPS.index(last) + 1 :] if last in STEPS else STEPS
-        for state in ahead:
-            yield texts.get("repair.step_ahead", step=texts.get(f"repair.state_{state}"))
+        for state in STEPS[STEPS.index(last) + 1 :] if last in STEPS else STEPS:
+            yield "ahead", state
+
+
+def facts(view: RepairView, texts: Texts, parties: frozenset[Party]) -> Iterable[str]:
+    """Yield what is known of a repair, each line as HTML."""
+    yield cause(view, texts)
+    yield from _people(view, texts, parties)
+    yield from _promise(view, texts)
+    yield from _evidence(view, texts)
+    yield from _words(view, texts)
 
 
 def _promise(view: RepairView, texts: Texts) -> Iterable[str]:
@@ -173,7 +179,7 @@ def _question(view: RepairView, texts: Texts, parties: frozenset[Party]) -> str 
         return None
     if view.state is State.FIXED:
         return texts.get("repair.ask_fixed")
-    if view.state in UNCLAIMED and view.normal_at is not None:
+    if view.state is State.NEW and view.normal_at is not None:
         return texts.get("repair.ask_normal")
     return None
 

@@ -8,20 +8,20 @@ from enum import StrEnum
 from reprlib import Repr
 from typing import Literal, NamedTuple
 
-from sqlalchemy import ARRAY, Text, any_, insert, literal
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.db import lock_for_transaction
 from core.monitoring.models import SERVICE_OF, Meter, Quantity, Quarantined, Source
 from core.monitoring.partitions import ensure_months, months_of
 from core.monitoring.ranges import MeterFacts, find_meters, load_ranges
-from core.monitoring.rows import Key, Rows, add_readings, add_samples
+from core.monitoring.rows import Key, Rows, add_readings, add_samples, is_among
 from core.monitoring.settling import settle
 from core.monitoring.watching import judge_samples, load_courses
 
 AHEAD_MAX = timedelta(minutes=5)
 AGE_MAX = timedelta(days=3 * 366)
-DECIMALS_MAX = 6
+LAST_PLACE = Decimal("0.000001")
 SAMPLE_DIGITS_MAX = 6
 PAYLOAD_LENGTH_MAX = 500
 
@@ -151,7 +151,7 @@ async def store_batch(
     await lock_for_transaction(session, f"gateway:{gateway_id}")
     serials = {item.serial for item in readings} | {item.serial for item in samples}
     serials = {serial for serial in serials if serial.isprintable()}
-    meters = await find_meters(session, Meter.serial == any_(literal(list(serials), ARRAY(Text))))
+    meters = await find_meters(session, is_among(Meter.serial, serials))
     by_serial = {meter.serial: meter for meter in meters}
     registers, measured = _Batch("readings"), _Batch("samples")
     check = _Check(gateway_id=gateway_id, now=now)
@@ -220,9 +220,9 @@ class _Check:
 def _too_long(value: Decimal, *, digits: int) -> Reason | None:
     if value < 0:
         return Reason.NEGATIVE
-    exponent = value.as_tuple().exponent
-    is_short = isinstance(exponent, int) and exponent >= -DECIMALS_MAX
-    return None if is_short and value.adjusted() < digits else Reason.TOO_MANY_DIGITS
+    if value.adjusted() >= digits or value % LAST_PLACE:
+        return Reason.TOO_MANY_DIGITS
+    return None
 
 
 async def _store_readings(

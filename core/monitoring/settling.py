@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.db import SCHEMA
 from core.monitoring.models import ReadingStatus
 from core.monitoring.registers import follow
-from core.monitoring.rows import Key, Rows
+from core.monitoring.rows import Key, Rows, array
 
 Register = tuple[int, str]
 
@@ -77,11 +77,11 @@ async def settle(session: AsyncSession, fresh: Rows, *, digits: Mapping[int, int
         found = await session.scalars(
             _UNSETTLED,
             {
-                "meters": [meter_id for meter_id, _ in registers],
-                "registers": [name for _, name in registers],
-                "starts": [first_rows[register][0] for register in registers],
-                "firsts": [first_rows[register][1] for register in registers],
-                "counts": [first_rows[register][2] for register in registers],
+                "meters": array(meter_id for meter_id, _ in registers),
+                "registers": array(name for _, name in registers),
+                "starts": array(first_rows[register][0] for register in registers),
+                "firsts": array(first_rows[register][1] for register in registers),
+                "counts": array(first_rows[register][2] for register in registers),
             },
         )
         doubtful |= {registers[i - 1] for i in found}
@@ -119,9 +119,9 @@ async def _decide(
     rows = await session.execute(
         _FROM_LAST_ACCEPTED,
         {
-            "meters": [meter_id for meter_id, _ in registers],
-            "registers": [name for _, name in registers],
-            "starts": [starts[register] for register in registers],
+            "meters": array(meter_id for meter_id, _ in registers),
+            "registers": array(name for _, name in registers),
+            "starts": array(starts[register] for register in registers),
         },
     )
     held: set[Key] = set()
@@ -148,9 +148,9 @@ async def _set_status(session: AsyncSession, statuses: Mapping[Key, str]) -> Non
     await session.execute(
         _SET_STATUS,
         {
-            "meters": list(meters),
-            "registers": list(registers),
-            "moments": list(moments),
-            "statuses": list(statuses.values()),
+            "meters": array(meters),
+            "registers": array(registers),
+            "moments": array(moments),
+            "statuses": array(statuses.values()),
         },
     )

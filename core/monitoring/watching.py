@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import groupby
 
-from sqlalchemy import ARRAY, BigInteger, any_, insert, literal, select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.db import SCHEMA
 from core.monitoring.models import Alarm, Quantity, Side, Watch
 from core.monitoring.ranges import SWITCHED_OFF, MeterFacts, Ranges
-from core.monitoring.rows import Rows
-from core.monitoring.thresholds import Ended, Event, Raised, State, judge
+from core.monitoring.rows import Rows, array, is_among
+from core.monitoring.thresholds import Ended, Event, Raised, Range, State, judge
 
 Watched = tuple[int, Quantity]
 
@@ -111,18 +111,14 @@ async def load_courses(
     if not samples:
         return {}
     courses = await _load_watches(session, {key.meter_id for key in samples})
-    abnormal = {
-        (key.meter_id, Quantity(key.name))
-        for key, value in samples.items()
-        if ranges.of(meters[key.meter_id], Quantity(key.name)).side_of(value) is not None
-    } - courses.keys()
+    abnormal = _find_abnormal(samples, meters=meters, ranges=ranges) - courses.keys()
     if abnormal:
         courses |= {watched: _Course(state=State()) for watched in abnormal}
         newest = await session.execute(
             _NEWEST,
             {
-                "meters": [meter_id for meter_id, _ in abnormal],
-                "quantities": [quantity.value for _, quantity in abnormal],
+                "meters": array(meter_id for meter_id, _ in abnormal),
+                "quantities": array(quantity.value for _, quantity in abnormal),
             },
         )
         for meter_id, quantity, taken_at in newest:
@@ -135,11 +131,25 @@ async def load_courses(
     }
 
 
+def _find_abnormal(
+    samples: Rows, *, meters: Mapping[int, MeterFacts], ranges: Ranges
+) -> set[Watched]:
+    limits: dict[tuple[int, str], Range] = {}
+    found = set()
+    for key, value in samples.items():
+        watched = key[:2]
+        if watched not in limits:
+            limits[watched] = ranges.of(meters[key.meter_id], Quantity(key.name))
+        if limits[watched].side_of(value) is not None:
+            found.add((key.meter_id, Quantity(key.name)))
+    return found
+
+
 async def _load_watches(session: AsyncSession, meter_ids: Iterable[int]) -> Courses:
     rows = await session.execute(
         select(Watch, Alarm)
         .outerjoin(Alarm, Alarm.id == Watch.alarm_id)
-        .where(Watch.meter_id == any_(literal(sorted(meter_ids), ARRAY(BigInteger))))
+        .where(is_among(Watch.meter_id, meter_ids))
     )
     courses: Courses = {}
     for watch, alarm in rows:
@@ -189,10 +199,10 @@ async def _store_alarms(session: AsyncSession, courses: Courses) -> list[int]:
         await session.execute(
             _UPDATE_ALARMS,
             {
-                "ids": [row.id for row in known],
-                "worsts": [row.worst for row in known],
-                "ends": [row.ended and row.ended.at for row in known],
-                "values": [row.ended and row.ended.value for row in known],
+                "ids": array(row.id for row in known),
+                "worsts": array(row.worst for row in known),
+                "ends": array(row.ended and row.ended.at for row in known),
+                "values": array(row.ended and row.ended.value for row in known),
             },
         )
     new = [(watched, row) for watched, row in rows if row.id is None]
@@ -227,13 +237,15 @@ async def _store_watches(session: AsyncSession, courses: Courses) -> None:
         await session.execute(
             _KEEP_WATCHES,
             {
-                "meters": [meter_id for meter_id, _, _ in kept],
-                "quantities": [quantity.value for _, quantity, _ in kept],
-                "sides": [course.state.side and course.state.side.value for _, _, course in kept],
-                "sinces": [course.state.since for _, _, course in kept],
-                "lasts": [course.state.last_at for _, _, course in kept],
-                "worsts": [course.state.worst for _, _, course in kept],
-                "alarms": [course.alarm and course.alarm.id for _, _, course in kept],
+                "meters": array(meter_id for meter_id, _, _ in kept),
+                "quantities": array(quantity.value for _, quantity, _ in kept),
+                "sides": array(
+                    course.state.side and course.state.side.value for _, _, course in kept
+                ),
+                "sinces": array(course.state.since for _, _, course in kept),
+                "lasts": array(course.state.last_at for _, _, course in kept),
+                "worsts": array(course.state.worst for _, _, course in kept),
+                "alarms": array(course.alarm and course.alarm.id for _, _, course in kept),
             },
         )
     calm = [
@@ -243,7 +255,7 @@ async def _store_watches(session: AsyncSession, courses: Courses) -> None:
         await session.execute(
             _DROP_WATCHES,
             {
-                "meters": [meter_id for meter_id, _ in calm],
-                "quantities": [quantity.value for _, quantity in calm],
+                "meters": array(meter_id for meter_id, _ in calm),
+                "quantities": array(quantity.value for _, quantity in calm),
             },
         )
