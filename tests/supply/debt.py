@@ -21,11 +21,11 @@ from tests.world import NOON, World
 # The bill is issued on 2 November and due on the 17th; no step of the ladder is ever early.
 DUE = date(2026, 11, 17)
 REMINDED = date(2026, 11, 20)
-NOTICED = {Service.ELECTRICITY: date(2026, 12, 18), Service.WATER: date(2026, 12, 21)}
-PROPOSED = {Service.ELECTRICITY: date(2026, 12, 25), Service.WATER: date(2026, 12, 23)}
+NOTICED = {Service.ELECTRICITY: date(2026, 12, 18), Service.WATER: date(2026, 12, 20)}
+PROPOSED = {Service.ELECTRICITY: date(2026, 12, 25), Service.WATER: date(2026, 12, 22)}
 MONDAY = date(2026, 12, 28)
 BILL = {Service.ELECTRICITY: "E1001", Service.WATER: "W1001"}
-OWED = {Service.ELECTRICITY: 56_53, Service.WATER: 34_80}
+OWED = {Service.ELECTRICITY: 56_53, Service.WATER: 37_80}
 
 
 def at(day: date, hour: int = 10, minute: int = 0) -> datetime:
@@ -70,14 +70,21 @@ class Debt:
             return await dunning.run_dunning(session, now=self.now)
 
     async def live_until(
-        self, day: date, *, outcome: Outcome = Outcome.SENT, hour: int = 10
+        self, day: date, *, outcome: Outcome = Outcome.SENT, daily: bool = False
     ) -> None:
-        """Let the days pass; each has its look, and its messages arrive (or not) at once."""
-        while self.now < at(day, hour):
+        """
+        Let the days pass; each has its look, and its messages arrive (or not) at once.
+
+        Only days near a step are lived, unless `daily`: on the others nothing can happen.
+        """
+        steps = (REMINDED, NOTICED[self.kind], PROPOSED[self.kind], day)
+        lived = {step - timedelta(days=before) for step in steps for before in (0, 1)}
+        while self.now < at(day):
             following = self.now.astimezone(ZONE).date() + timedelta(days=1)
-            self.now = at(following, hour)
-            await self.look()
-            await self.deliver(outcome)
+            self.now = at(following)
+            if daily or following in lived:
+                await self.look()
+                await self.deliver(outcome)
 
     async def propose(self) -> int:
         async with self.database.transaction() as session:
@@ -210,8 +217,10 @@ async def begin_debt(database: Database, world: World, kind: Service) -> Debt:
     gateway = await make_gateway(
         database, "gateway", [*meters.values(), *world.neighbour.meters.values()]
     )
-    used = "200" if kind is Service.ELECTRICITY else "112"
-    await show(database, meters[kind], {OCTOBER.starts: "100", OCTOBER.ends: used})
+    # 100 kWh in a month; 12 m³ in the two months of a water bill.
+    is_water = kind is Service.WATER
+    opens, used = (date(2026, 9, 1), "112") if is_water else (OCTOBER.starts, "200")
+    await show(database, meters[kind], {opens: "100", OCTOBER.ends: used})
     await run_bills(database, kind, OCTOBER, now=NOON)
     debt = Debt(database, world, kind, gateway)
     await debt.deliver()
