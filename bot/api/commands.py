@@ -80,9 +80,7 @@ async def wait_for_commands(
 @router.post("/commands/{nonce}/accepted")
 async def accept(session: Session, now: Now, gateway: Gateway, nonce: str) -> AcceptedBody:
     """Take note that a command was passed on to its device; it confirms nothing."""
-    state = await commands.accept_command(
-        session, gateway_id=gateway.key_id, nonce=nonce, now=now
-    )
+    state = await commands.accept_command(session, gateway_id=gateway.key_id, nonce=nonce, now=now)
     return AcceptedBody(state=state)
 
 

@@ -131,6 +131,16 @@ async def find_arrears(
     }
 
 
+async def find_arrears_of_bill(
+    session: AsyncSession, *, number: str, now: datetime
+) -> Arrears | None:
+    """Return the arrears of a bill's agreement while that very bill is the oldest unpaid one."""
+    agreement_id = await session.scalar(select(Bill.agreement_id).where(Bill.number == number))
+    found = await find_arrears(session, agreement_ids=[agreement_id or 0], now=now)
+    arrears = found.get(agreement_id or 0)
+    return arrears if arrears is not None and arrears.bill_number == number else None
+
+
 _NO_PAYMENTS: Mapping[str, Any] = {"payments": 0, "paid_at": None, "has_unknown_payment": False}
 
 

@@ -238,6 +238,11 @@ async def decline(
     await move(session, order, OrderState.DECLINED, now=now, actor_id=person_id, note=reason)
 
 
+async def find_point(session: AsyncSession, *, agreement_id: int) -> int:
+    """Return the service point of an agreement."""
+    return (await session.get_one(Agreement, agreement_id)).service_point_id
+
+
 async def _require_manager(session: AsyncSession, person_id: int) -> None:
     if await session.get(Staff, (person_id, Role.MANAGER)) is None:
         raise NotAManager

@@ -1,4 +1,4 @@
-"""A debt in tests: unpaid bills of both services, days that pass, messages that arrive or do not."""
+"""A debt in tests: unpaid bills, days that pass, messages that arrive or do not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from sqlalchemy import text, update
 
-from core.accounts.models import ApiKey, Contact, Service, Supply
+from core.accounts.models import ApiKey, Contact, Service, ServicePoint, Supply
 from core.billing import dunning
 from core.billing.payments import RecordedPayment, Target
 from core.db import Database
@@ -185,11 +185,9 @@ class Debt:
             return list(dict.fromkeys(str(kind) for (kind,) in found))
 
     async def supply(self, kind: Service | None = None) -> str:
-        point = self.world.home.points[kind or self.kind]
-        found = await ask(
-            self.database, f"SELECT supply FROM shuidian.service_points WHERE id = {point}"
-        )
-        return str(found[0][0])
+        async with self.database.transaction() as session:
+            point = await session.get_one(ServicePoint, self.world.home.points[kind or self.kind])
+            return str(point.supply)
 
 
 async def make_gateway(database: Database, name: str, meters: Sequence[int]) -> int:
@@ -197,9 +195,7 @@ async def make_gateway(database: Database, name: str, meters: Sequence[int]) -> 
         key = ApiKey(name=name, token_hash=name, scope="gateway", created_at=NOON)
         session.add(key)
         await session.flush()
-        await session.execute(
-            update(Meter).where(Meter.id.in_(meters)).values(gateway_id=key.id)
-        )
+        await session.execute(update(Meter).where(Meter.id.in_(meters)).values(gateway_id=key.id))
         return key.id
 
 

@@ -7,7 +7,9 @@ from core.supply import commands
 from tests.billing.books import ask
 from tests.supply.debt import MONDAY, NOTICED, OWED, PROPOSED, REMINDED, Debt, at
 
-STEPS = "SELECT kind, (at AT TIME ZONE 'Asia/Shanghai')::date FROM shuidian.dunning_steps ORDER BY id"
+STEPS = (
+    "SELECT kind, (at AT TIME ZONE 'Asia/Shanghai')::date FROM shuidian.dunning_steps ORDER BY id"
+)
 
 
 class TestWholePath:
