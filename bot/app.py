@@ -72,7 +72,6 @@ class Service:
         """Run until the block ends; what takes work in stops first, what sends it out last."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.database.close)
-            await stack.enter_async_context(self.tasks.app.open_async())
             roles = self.settings.roles
             intake = None
             if self.settings.telegram_token.get_secret_value() and "chat" in roles:
@@ -168,7 +167,7 @@ class Service:
 
     def web_app(self) -> FastAPI:
         """Return the HTTP side: the admin API, the gateways' API and the back office."""
-        app = server.build(self.database, self.clock, tasks=self.tasks, settings=self.settings)
+        app = server.build(self.database, self.clock, settings=self.settings)
         app.include_router(pages.router)
         return app
 

@@ -156,10 +156,9 @@ def _evidence(view: RepairView, texts: Texts) -> Iterable[str]:
             moment=texts.moment(view.normal_at),
             value=texts.quantity(measured.end_value, measured.quantity),
         )
-    elif measured is not None and measured.is_abnormal and view.state not in ENDED:
-        value = measured.worst if measured.latest is None else measured.latest
-        key = "repair.disagrees" if view.state is State.FIXED else "repair.still"
-        yield texts.get(key, value=texts.quantity(value, measured.quantity))
+    elif measured is not None and measured.is_abnormal and measured.latest is not None:
+        key = "repair.disagrees" if view.state in {*ENDED, State.FIXED} else "repair.still"
+        yield texts.get(key, value=texts.quantity(measured.latest, measured.quantity))
     if view.reopened_count:
         yield texts.count("repair.reopened", view.reopened_count)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import time
 
 from bot import inbox
-from bot.billing_runs import ISSUE_BILLS
+from bot.billing_runs import ISSUE_BILLS, start_due
 from bot.tasks import Work
 from bot.timetable import Job
 from core.billing.bills import issue_bills
@@ -36,6 +36,7 @@ JOBS: Mapping[str, Job] = {
         Job(name="watch-cuts", run=watch_cuts),
         Job(name="restore-settled", run=take_up_settled, at=time(7)),
         Job(name="propose-cuts", run=take_up_arrears, at=time(9, 30)),
+        Job(name="billing", run=start_due, at=time(2, 10)),
         Job(name="forget-old", run=inbox.forget_old, at=time(3, 30)),
     )
 }

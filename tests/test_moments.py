@@ -1,7 +1,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.moments import MomentInThePast, MomentTooFar, NotAMoment, parse_moment, split_moment
@@ -71,6 +71,7 @@ class TestParseMoment:
         with pytest.raises(MomentTooFar):
             read("2027-06-01 10:00")
 
+    @settings(deadline=None)  # the first call reads a catalog
     @given(st.text(max_size=30), st.sampled_from(LOCALES))
     def test_answers_any_text_with_a_moment_ahead_or_a_refusal(
         self, typed: str, locale: str

@@ -250,16 +250,11 @@ async def get_document(session: Session, _: Admin, number: str, request: Request
 
 
 @router.post("/billing-runs", status_code=202, response_model=RunBody | PreviewBody)
-async def start_run(
-    session: Session, now: Now, _: Admin, body: RunIn, request: Request
-) -> RunBody | PreviewBody:
+async def start_run(session: Session, now: Now, _: Admin, body: RunIn) -> RunBody | PreviewBody:
     """Start a run, or with `dry_run` tell what it would do."""
     period = _month(body.period)
     if not body.dry_run:
-        tasks = request.app.state.tasks
-        run_id = await billing_runs.start(
-            session, tasks, service=body.service, period=period, now=now
-        )
+        run_id = await billing_runs.start(session, service=body.service, period=period, now=now)
         return await _run(session, run_id)
     found = await runs.preview_run(session, service=body.service, period=period, now=now)
     return PreviewBody(

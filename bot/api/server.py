@@ -11,7 +11,7 @@ from bot import works
 from bot.api import billing, commands, outages, problems, readings, schedules
 from bot.clock import Clock
 from bot.settings import Settings
-from bot.tasks import Tasks
+from bot.tasks import defer
 from core.db import Database
 
 BODY_BYTES_MAX = 5_000_000
@@ -23,7 +23,7 @@ _SECURITY_HEADERS = {
 }
 
 
-def build(database: Database, clock: Clock, *, tasks: Tasks, settings: Settings) -> FastAPI:
+def build(database: Database, clock: Clock, *, settings: Settings) -> FastAPI:
     """Return the application; every answer to a mistake is a problem, never a page of Python."""
     app = FastAPI(
         title="Shuidian",
@@ -36,10 +36,14 @@ def build(database: Database, clock: Clock, *, tasks: Tasks, settings: Settings)
     )
     app.state.database = database
     app.state.clock = clock
+<<<<<<< HEAD
     app.state.is_stopping = False
+=======
+    app.state.tasks = tasks
+>>>>>>> main
 
     async def take_up_alarms(session: AsyncSession, _alarm_ids: list[int]) -> None:
-        await tasks.defer(session, works.TAKE_UP_ALARMS, once=works.TAKE_UP_ALARMS)
+        await defer(session, works.TAKE_UP_ALARMS, once=works.TAKE_UP_ALARMS)
 
     app.state.after_alarms = take_up_alarms
     for module in (billing, commands, outages, readings, schedules):

@@ -272,7 +272,7 @@ async def render_receipt(
 
 MANAGERS = frozenset({Role.MANAGER})
 COMMANDS: dict[str, Command] = {
-    "bills": Command(run=list_bills, customers_only=True),
+    "bills": Command(run=list_bills, roles=MANAGERS, customers_only=True),
     "statement": Command(run=show_statement, customers_only=True),
     "bill": Command(run=show_bill, in_menu=False),
     "why": Command(run=why, in_menu=False),

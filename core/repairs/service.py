@@ -137,16 +137,28 @@ async def take_step(
         promised_at=promised_at,
         details={"text": words, "reason": reason, "technician": technician, **measured},
     )
+    await _announce(session, act, former, repair=found, event=event, now=now)
+    return _done(found, changed=True)
+
+
+async def _announce(
+    session: AsyncSession,
+    act: Act,
+    former: Standing,
+    *,
+    repair: Repair,
+    event: RepairEvent,
+    now: datetime,
+) -> None:
     former_id = former.technician_id
-    is_offer = bool({former.state, found.state} & UNCLAIMED)
+    is_offer = bool({former.state, repair.state} & UNCLAIMED)
     await redraw(
-        session, repair=found, event=event, now=now, former_id=former_id, is_offer=is_offer
+        session, repair=repair, event=event, now=now, former_id=former_id, is_offer=is_offer
     )
     for news, to in NEWS_OF.get(act, ()):
         await tell(
-            session, news=news, to=to, repair=found, event=event, now=now, former_id=former_id
+            session, news=news, to=to, repair=repair, event=event, now=now, former_id=former_id
         )
-    return _done(found, changed=True)
 
 
 async def promise(
