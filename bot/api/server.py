@@ -36,11 +36,7 @@ def build(database: Database, clock: Clock, *, settings: Settings) -> FastAPI:
     )
     app.state.database = database
     app.state.clock = clock
-<<<<<<< HEAD
     app.state.is_stopping = False
-=======
-    app.state.tasks = tasks
->>>>>>> main
 
     async def take_up_alarms(session: AsyncSession, _alarm_ids: list[int]) -> None:
         await defer(session, works.TAKE_UP_ALARMS, once=works.TAKE_UP_ALARMS)

@@ -105,8 +105,8 @@ async def _approve(turn: Turn, number: str, version: int | None, typed: str) -> 
     )
     await turn.finish()
     if decision.refusals:
-        why = [turn.texts.get(f"cut.refusal_{refusal}") for refusal in decision.refusals]
-        listed = Markup("\n".join(f"• {line}" for line in why))
+        why = [turn.texts.plain(f"cut.refusal_{refusal}") for refusal in decision.refusals]
+        listed = Markup("\n".join(turn.texts.get("cut.refusal_line", why=line) for line in why))
         await turn.say("cut.refused", number=number, reasons=listed)
     else:
         await turn.say("cut.approved", number=number)

@@ -39,7 +39,7 @@ SERIAL_END = 4
 _DECIDED = (OrderState.CONFIRMED, OrderState.DECLINED)
 
 
-class NotAManager(DomainError):
+class OnlyManagers(DomainError):
     """Only managers decide about supply."""
 
     code = "supply.not_allowed"
@@ -230,7 +230,7 @@ async def decline(
     Decline a proposed cut; it is not proposed again for the same step.
 
     Raises:
-        NotAManager: this person is none.
+        OnlyManagers: this person is none.
         OrderNotFound, OrderMovedOn: as in `approve`.
     """
     await _require_manager(session, person_id)
@@ -245,7 +245,7 @@ async def find_point(session: AsyncSession, *, agreement_id: int) -> int:
 
 async def _require_manager(session: AsyncSession, person_id: int) -> None:
     if await session.get(Staff, (person_id, Role.MANAGER)) is None:
-        raise NotAManager
+        raise OnlyManagers
 
 
 async def undo_cut(
@@ -257,7 +257,7 @@ async def undo_cut(
     One manager is enough; returns the number of the order that was undone.
 
     Raises:
-        NotAManager: this person is none.
+        OnlyManagers: this person is none.
         NothingToRestore: no cut stands or is under way there.
     """
     await _require_manager(session, person_id)
