@@ -27,9 +27,14 @@ ServiceName = Annotated[str, typer.Option(help="water or electricity.")]
 
 def _use(work: "Callable[[Database, Clock], Awaitable[T]]") -> T:
     from bot.cli import prepared, use
+    from core.errors import DomainError
 
     with prepared() as settings:
-        return asyncio.run(use(settings, work))
+        try:
+            return asyncio.run(use(settings, work))
+        except DomainError as refusal:
+            print(refusal)
+            raise typer.Exit(1) from None
 
 
 @bill_app.command("run")
@@ -108,17 +113,13 @@ def _print_totals(totals_minor: Mapping[str, int]) -> None:
 def show_bill(number: Annotated[str, typer.Argument(help="Such as W1001.")]) -> None:
     """Print a bill with its lines."""
     from core.billing import queries
-    from core.billing.bills import BillNotFound
     from core.money import Money
 
     async def find(database: "Database", _: "Clock") -> queries.BillView:
         async with database.transaction() as session:
             return await queries.get_bill(session, number=number.upper(), person_id=None)
 
-    try:
-        view = _use(find)
-    except BillNotFound:
-        raise typer.BadParameter(f"there is no bill {number}") from None
+    view = _use(find)
     bill = view.bill
     print(f"{bill.number}  {bill.state}  account {bill.party.account_number}, {bill.party.address}")
     print(f"{bill.starts} to {bill.ends}, {bill.consumption} used")
@@ -156,12 +157,7 @@ def load_tariffs(
         async with database.transaction() as session:
             return await tariff_store.load_tariffs(session, contents=contents)
 
-    try:
-        changed = _use(load)
-    except tariff_store.TariffAlreadyBilled as refusal:
-        print(f"{refusal.params['tariff']} {refusal.params['valid_from']}: bills were made by it")
-        raise typer.Exit(1) from None
-    print("\n".join(changed) or "Nothing new.")
+    print("\n".join(_use(load)) or "Nothing new.")
 
 
 def _contents(files: list[Path] | None) -> dict[str, bytes]:

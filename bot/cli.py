@@ -2,8 +2,13 @@
 
 import asyncio
 import contextlib
+import os
+import signal
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -36,6 +41,16 @@ jobs_app = typer.Typer(help="Timed jobs: which there are, and running one by han
 app.add_typer(jobs_app, name="jobs")
 
 
+def _on_signals(handler: "signal.Handlers | Callable[[int, FrameType | None], None]") -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    """End by the way of an exception, so that everything is closed."""
+    raise SystemExit(128 + number)
+
+
 @contextlib.contextmanager
 def prepared() -> Iterator[Settings]:
     """Give the settings with a database whose schema is the newest: the one set, or embedded."""
@@ -47,7 +62,9 @@ def prepared() -> Iterator[Settings]:
         if not settings.database_url:
             from bot.postgres import embedded
 
+            _on_signals(_leave)
             server = stack.enter_context(embedded(settings.state_dir))
+            stack.callback(_on_signals, signal.SIG_IGN)  # once it stops, it stops to the end
             settings = settings.model_copy(update={"database_url": server.url})
         migrate.upgrade(settings.database_url)
         yield settings
@@ -82,10 +99,44 @@ async def use(settings: Settings, work: "Callable[[Database, Clock], Awaitable[T
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    *, until_stdin_ends: Annotated[bool, typer.Option("--until-stdin-ends", hidden=True)] = False
+) -> None:
     """Run the service: web, chat and worker, or those of them named by SHUIDIAN_ROLES."""
+    if until_stdin_ends:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     with prepared() as settings:
         asyncio.run(_serve(settings))
+
+
+def _end_with_parent() -> None:
+    """Ask this process to end once nobody holds the other end of its input any more."""
+    while os.read(0, 1):  # nothing is ever said there
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(help="Where the page with the phones is, if free.")] = 8080,
+    state: Annotated[Path, typer.Option(help="Where the demo keeps its files.")] = Path(
+        ".state/demo"
+    ),
+) -> None:
+    """Run the whole service with a district of its own, and phones to try it on."""
+    from bot.demo import stage
+    from bot.demo.place import AlreadyRunning
+    from bot.playground.server import RealToken
+
+    def upgrade(url: str) -> None:
+        from bot import migrate
+
+        migrate.upgrade(url)
+
+    try:
+        asyncio.run(stage.run(state=state.resolve(), port=port, say=typer.echo, upgrade=upgrade))
+    except (AlreadyRunning, RealToken) as refusal:
+        raise SystemExit(str(refusal)) from refusal
 
 
 async def _serve(settings: Settings) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -115,7 +115,7 @@ async def enqueue_each(
         result = await session.execute(
             insert(Delivery)
             .on_conflict_do_nothing(index_elements=["dedupe_key", "contact_id"])
-            .returning(Delivery.id),
+            .returning(func.pg_notify(WAKE, "")),
             deliveries,
         )
         added = len(result.all())
@@ -124,8 +124,6 @@ async def enqueue_each(
             insert(Unreached).on_conflict_do_nothing(index_elements=["dedupe_key", "person_id"]),
             unreached,
         )
-    if added:
-        await session.execute(text(f"NOTIFY {WAKE}"))
     return added
 
 
@@ -152,8 +150,8 @@ async def enqueue_for_contact(
             due_at=now,
         )
         .on_conflict_do_nothing(index_elements=["dedupe_key", "contact_id"])
+        .returning(func.pg_notify(WAKE, ""))
     )
-    await session.execute(text(f"NOTIFY {WAKE}"))
 
 
 async def refresh_card(

@@ -279,7 +279,7 @@ events = st.lists(
 )
 numbers = itertools.count()
 PROPERTY = settings(
-    max_examples=8,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

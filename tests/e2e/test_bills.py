@@ -22,7 +22,7 @@ RUNS = {
     "E1002": {"service": "electricity", "period": "2026-10"},
     "W1001": {"service": "water", "period": "2026-10"},
 }
-PRINTED = ("W1001", "Li Hua", "10001", "75.60", "3.15")
+PRINTED = ("W1001", "Li Hua", "10001", "75.60", "2.20")
 NOT_FOUND = "Не нахожу счёт W1001"  # noqa: RUF001 (Russian)
 READ = {
     date(2026, 9, 1): "100",
