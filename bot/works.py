@@ -35,7 +35,7 @@ JOBS: Mapping[str, Job] = {
         Job(name="give-up-commands", run=give_up),
         Job(name="watch-cuts", run=watch_cuts),
         Job(name="restore-settled", run=take_up_settled, at=time(7)),
-        Job(name="propose-cuts", run=take_up_arrears, at=time(9, 30)),
+        Job(name="propose-cuts", run=take_up_arrears),
         Job(name="billing", run=start_due, at=time(2, 10)),
         Job(name="forget-old", run=inbox.forget_old, at=time(3, 30)),
     )

@@ -66,7 +66,7 @@ async def _ask_serial(turn: Turn, number: str, version: int | None) -> None:
     turn.require(Role.MANAGER)
     order = await queries.get_order(turn.session, number=number)
     await turn.ask("cut.serial", number=number, version=version)
-    await turn.show(
+    await turn.say(
         "cut.ask_serial",
         keyboard=[[cancel_key(turn.texts)]],
         number=number,
@@ -122,7 +122,7 @@ async def _ask_reason(turn: Turn, number: str, version: int | None) -> None:
     turn.require(Role.MANAGER)
     order = await queries.get_order(turn.session, number=number)
     await turn.ask("cut.reason", number=order.number, version=version)
-    await turn.show("cut.ask_reason", keyboard=[[cancel_key(turn.texts)]], number=number)
+    await turn.say("cut.ask_reason", keyboard=[[cancel_key(turn.texts)]], number=number)
 
 
 async def type_decline(turn: Turn) -> None:

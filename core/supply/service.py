@@ -5,12 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Agreement, Role, ServicePoint, Staff, Supply
 from core.billing.arrears import Arrears
-from core.billing.models import Bill, BillState, DunningStep, StepKind
+from core.billing.models import (
+    Bill,
+    BillState,
+    DunningStep,
+    Payment,
+    PaymentState,
+    StepKind,
+)
 from core.billing.settlement import lock_agreements
 from core.errors import DomainError
 from core.monitoring.models import Meter
@@ -93,7 +100,7 @@ async def take_up_arrears(session: AsyncSession, *, now: datetime) -> int:
             bill_id=bill_id,
         )
         facts, arrears = await gather(session, case=case, now=now)
-        if agreement_id not in locked or arrears is None or not _is_latest(arrears, step_id):
+        if agreement_id not in locked or arrears is None:
             continue
         if not refusals(facts, stage=Stage.PROPOSING):
             await propose_cut(
@@ -101,11 +108,6 @@ async def take_up_arrears(session: AsyncSession, *, now: datetime) -> int:
             )
             proposed += 1
     return proposed
-
-
-def _is_latest(arrears: Arrears, step_id: int) -> bool:
-    step = arrears.find_step(StepKind.CUT_PROPOSED)
-    return step is not None and step.id == step_id
 
 
 def _candidates(now: datetime) -> Select[int, int, int, int, int]:
@@ -122,6 +124,14 @@ def _candidates(now: datetime) -> Select[int, int, int, int, int]:
         .where(SupplyOrder.service_point_id == ServicePoint.id, SupplyOrder.state.in_(ACTIVE))
         .exists()
     )
+    payments = (
+        select(func.count())
+        .where(
+            Payment.agreement_id == DunningStep.agreement_id,
+            Payment.state == PaymentState.SUCCEEDED,
+        )
+        .scalar_subquery()
+    )
     return (
         select(
             DunningStep.id, DunningStep.agreement_id, DunningStep.bill_id, ServicePoint.id, Meter.id
@@ -132,11 +142,13 @@ def _candidates(now: datetime) -> Select[int, int, int, int, int]:
         .join(Meter, (Meter.service_point_id == ServicePoint.id) & Meter.removed_at.is_(None))
         .where(
             DunningStep.kind == StepKind.CUT_PROPOSED,
+            DunningStep.round == payments,
             Bill.state == BillState.ISSUED,
             Agreement.ends_date.is_(None),
             ServicePoint.protected.is_(None),
             ServicePoint.supply == Supply.CONNECTED,
             Meter.switchable,
+            Meter.gateway_id.is_not(None),
             ~decided,
             ~active,
         )
