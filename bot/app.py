@@ -152,6 +152,7 @@ class Service:
         serving = asyncio.create_task(web.serve(sockets=[listener]))
 
         async def stop() -> None:
+            app.state.is_stopping = True  # so that no gateway waits any longer
             web.should_exit = True
             await serving
 

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from bot.context import Turn
 from bot.handlers.account import cancel_key
-from bot.moments import parse_moment
+from bot.moments import check_moment, parse_moment
 from bot.outgoing import Button, ButtonIsOld, Keyboard, press, read_press
 from bot.texts import Markup, Texts
 from core.outages.models import OutageState
@@ -54,9 +54,11 @@ def read_moment(turn: Turn, *, since: datetime) -> datetime:
     if not turn.said.data:
         return parse_moment(turn.said.text, texts=turn.texts, now=turn.now)
     how, seconds = read_press(turn.said.data, str, int)
-    if how == "in":
-        return since + timedelta(seconds=seconds)
     try:
-        return datetime.fromtimestamp(seconds, tz=turn.texts.zone)
+        if how == "in":
+            pressed = since + timedelta(seconds=seconds)
+        else:
+            pressed = datetime.fromtimestamp(seconds, tz=turn.texts.zone)
     except (OverflowError, OSError, ValueError):
         raise ButtonIsOld from None
+    return check_moment(pressed, now=turn.now)

@@ -16,6 +16,7 @@ from core.billing.payments import BillNotOpen
 from core.billing.queries import BillSummary
 from core.errors import DomainError
 from core.money import Money
+from core.supply import settlement
 
 TITLE_MAX = 32
 DESCRIPTION_MAX = 255
@@ -115,7 +116,7 @@ async def receive_successful_payment(turn: Turn) -> None:
     paid = turn.said.paid
     if paid is None:
         raise ButtonIsOld
-    await payments.take_invoice_payment(
+    await settlement.receive_invoice_payment(
         turn.session,
         provider=TELEGRAM,
         reference=paid.charge_ref,

@@ -24,6 +24,20 @@ class Message:
     dedupe_key: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What became of a message to a person in one channel; only `sent` is proof."""
+
+    person_id: int
+    outcome: Outcome
+    sent_at: datetime | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still be sent."""
+        return self.outcome in {Outcome.DUE, Outcome.SENDING, Outcome.POSTPONED}
+
+
 async def enqueue(
     session: AsyncSession,
     *,
@@ -164,21 +178,30 @@ async def refresh_card(
     )
 
 
-async def is_delivered(
-    session: AsyncSession, *, person_ids: Iterable[int], dedupe_key: str
-) -> bool:
-    """Tell whether at least one of these people provably got the message with this key."""
-    found = await session.scalar(
-        select(Delivery.id)
+async def list_fates(session: AsyncSession, *, dedupe_keys: Iterable[str]) -> dict[str, list[Fate]]:
+    """Return what became of the messages with these keys, person by person."""
+    fates: dict[str, list[Fate]] = {}
+    for key, person_id, outcome, sent_at in await session.execute(
+        select(Delivery.dedupe_key, Contact.person_id, Delivery.outcome, Delivery.sent_at)
         .join(Contact, Contact.id == Delivery.contact_id)
-        .where(
-            Delivery.dedupe_key == dedupe_key,
-            Delivery.outcome == Outcome.SENT,
-            Contact.person_id.in_(list(person_ids)),
+        .where(Delivery.dedupe_key.in_(sorted(set(dedupe_keys))))
+        .order_by(Delivery.id)
+    ):
+        fates.setdefault(key, []).append(
+            Fate(person_id=person_id, outcome=outcome, sent_at=sent_at)
         )
-        .limit(1)
-    )
-    return found is not None
+    return fates
+
+
+def find_delivery(fates: Iterable[Fate], *, person_ids: Iterable[int]) -> datetime | None:
+    """Return when the first of these people provably got a message, if anybody did."""
+    people = set(person_ids)
+    proven = [
+        fate.sent_at
+        for fate in fates
+        if fate.outcome is Outcome.SENT and fate.sent_at is not None and fate.person_id in people
+    ]
+    return min(proven, default=None)
 
 
 async def is_card_shown(session: AsyncSession, *, contact_id: int, card: str) -> bool:
