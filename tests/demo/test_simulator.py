@@ -17,10 +17,11 @@ from bot.demo.models import DemoAccess, DemoMeter
 from bot.demo.signals import EventKind
 from bot.demo.simulator import Simulator
 from bot.settings import Settings
-from core.accounts.models import Area, AreaKind
+from core.accounts.models import Agreement, Area, AreaKind, ServicePoint, Supply
 from core.db import Database
 from core.monitoring.models import Meter
 from core.repairs.intake import take_up_alarms
+from core.supply.models import OrderState, Reason, SupplyOrder
 
 START = datetime(2026, 11, 22, 4, tzinfo=UTC)  # noon in the district
 SEED = 3
@@ -108,7 +109,6 @@ class TestSimulator:
         async with bench.database.transaction() as session:
             await troubles.end_troubles(session, now=bench.clock.now())
         await bench.pass_time(minutes=50)
-        print(bench.simulator.played_until, bench.clock.now(), await bench.ask("select reason,count(*) from shuidian.quarantine group by 1"), await bench.ask("select distinct played_until from shuidian.demo_meters"), await bench.ask("select max(taken_at), count(*) from shuidian.samples"))
         open_alarms = "SELECT count(*) FROM shuidian.alarms WHERE ended_at IS NULL"
         assert await bench.ask(open_alarms) == [(0,)]
 
@@ -150,3 +150,50 @@ class TestSimulator:
         (readings,) = (await bench.ask("SELECT count(*) FROM shuidian.readings"))[0]
         assert 120 * (29 + 24) <= readings <= 120 * (30 + 48)
         assert await bench.alarmed() == set()
+
+    async def test_opens_a_relay_again_when_ordered_and_says_so(self, bench: Bench) -> None:
+        meter_id = await bench.meter("E-10012")
+        async with bench.database.transaction() as session:
+            await session.execute(
+                update(DemoMeter)
+                .where(DemoMeter.meter_id == meter_id)
+                .values(is_open=False, moved_at=START - timedelta(days=1))
+            )
+            meter = await session.get_one(Meter, meter_id)
+            point = await session.get_one(ServicePoint, meter.service_point_id)
+            point.supply = Supply.CUT
+            agreement_id = await session.scalar(
+                select(Agreement.id).where(Agreement.service_point_id == point.id)
+            )
+            session.add(
+                SupplyOrder(
+                    number="S1001",
+                    service_point_id=point.id,
+                    agreement_id=agreement_id,
+                    meter_id=meter_id,
+                    wanted=Supply.CONNECTED,
+                    reason=Reason.PAID,
+                    state=OrderState.APPROVED,
+                    inputs={},
+                    nonce="restore-1",
+                    proposed_at=START,
+                    approved_at=START,
+                )
+            )
+        state = "SELECT state FROM shuidian.supply_orders"
+        supply = f"SELECT supply FROM shuidian.service_points WHERE id = {point.id}"  # noqa: S608 (ours)
+        use = f"SELECT register FROM shuidian.demo_meters WHERE meter_id = {meter_id}"  # noqa: S608 (ours)
+        shown = await bench.ask(use)
+        await bench.pass_time(hours=1)
+        assert await bench.ask(use) == shown
+
+        await bench.simulator.obey(bench.http)
+        assert await bench.ask(state) == [("accepted",)]
+        assert await bench.ask(supply) == [("cut",)]
+
+        bench.clock.shown_at += timedelta(seconds=30)
+        await bench.simulator.obey(bench.http)
+        assert await bench.ask(state) == [("confirmed",)]
+        assert await bench.ask(supply) == [("connected",)]
+        await bench.pass_time(hours=2)
+        assert await bench.ask(use) > shown
