@@ -1,22 +1,24 @@
-"""Databases for tests that build the whole district, which takes seconds."""
+"""A database for tests that build the whole district once, which takes seconds."""
 
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from core.db import Database
-from tests.conftest import _admin, _url
+from sqlalchemy.engine import make_url
+
+from bot.migrate import upgrade
+from tests.databases import connect
 
 
-@asynccontextmanager
-async def fresh_database(server_url: str, template: str) -> AsyncIterator[Database]:
-    """A database like that of the `database` fixture, for as long as the block lasts."""
+@contextmanager
+def fresh_database(server_url: str) -> Iterator[str]:
+    """Yield the address of an empty, migrated database, and drop it afterwards."""
     name = f"test_{uuid.uuid4().hex[:12]}"
-    with _admin(server_url) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        database = Database(_url(server_url, name))
+    url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    with connect(server_url) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
         try:
-            yield database
+            upgrade(url)
+            yield url
         finally:
-            await database.close()
             admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
