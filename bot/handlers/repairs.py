@@ -15,7 +15,7 @@ from core.errors import DomainError
 from core.repairs import queries
 from core.repairs import service as repairs
 from core.repairs.access import RepairNotFound
-from core.repairs.announcements import News
+from core.repairs.journal import News
 from core.repairs.queries import RepairLine, RepairView
 from core.repairs.workflow import UNCLAIMED, Act, Party, State
 
