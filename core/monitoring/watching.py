@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.db import SCHEMA
 from core.monitoring.models import Alarm, Quantity, Side, Watch
 from core.monitoring.ranges import SWITCHED_OFF, MeterFacts, Ranges
-from core.monitoring.rows import Rows, array, is_among
+from core.monitoring.rows import Rows, arrays, is_among
 from core.monitoring.thresholds import Ended, Event, Raised, Range, State, judge
 
 Watched = tuple[int, Quantity]
@@ -114,13 +114,7 @@ async def load_courses(
     abnormal = _find_abnormal(samples, meters=meters, ranges=ranges) - courses.keys()
     if abnormal:
         courses |= {watched: _Course(state=State()) for watched in abnormal}
-        newest = await session.execute(
-            _NEWEST,
-            {
-                "meters": array(meter_id for meter_id, _ in abnormal),
-                "quantities": array(quantity.value for _, quantity in abnormal),
-            },
-        )
+        newest = await session.execute(_NEWEST, arrays("meters quantities", abnormal))
         for meter_id, quantity, taken_at in newest:
             courses[meter_id, Quantity(quantity)].state = State(last_at=taken_at)
     # A meter behind a closed valve or an open relay shows nothing about the supply.
@@ -194,17 +188,13 @@ async def judge_samples(
 
 async def _store_alarms(session: AsyncSession, courses: Courses) -> list[int]:
     rows = [(watched, row) for watched, course in courses.items() for row in course.changed]
-    known = [row for _, row in rows if row.id is not None]
+    known = [
+        (row.id, row.worst, row.ended and row.ended.at, row.ended and row.ended.value)
+        for _, row in rows
+        if row.id is not None
+    ]
     if known:
-        await session.execute(
-            _UPDATE_ALARMS,
-            {
-                "ids": array(row.id for row in known),
-                "worsts": array(row.worst for row in known),
-                "ends": array(row.ended and row.ended.at for row in known),
-                "values": array(row.ended and row.ended.value for row in known),
-            },
-        )
+        await session.execute(_UPDATE_ALARMS, arrays("ids worsts ends values", known))
     new = [(watched, row) for watched, row in rows if row.id is None]
     if new:
         ids = await session.scalars(
@@ -232,30 +222,23 @@ def _alarm_values(watched: Watched, row: _AlarmRow) -> dict[str, object]:
 
 
 async def _store_watches(session: AsyncSession, courses: Courses) -> None:
-    kept = [(*watched, course) for watched, course in courses.items() if not course.state.is_calm]
-    if kept:
-        await session.execute(
-            _KEEP_WATCHES,
-            {
-                "meters": array(meter_id for meter_id, _, _ in kept),
-                "quantities": array(quantity.value for _, quantity, _ in kept),
-                "sides": array(
-                    course.state.side and course.state.side.value for _, _, course in kept
-                ),
-                "sinces": array(course.state.since for _, _, course in kept),
-                "lasts": array(course.state.last_at for _, _, course in kept),
-                "worsts": array(course.state.worst for _, _, course in kept),
-                "alarms": array(course.alarm and course.alarm.id for _, _, course in kept),
-            },
+    kept = [
+        (
+            *watched,
+            course.state.side,
+            course.state.since,
+            course.state.last_at,
+            course.state.worst,
+            course.alarm and course.alarm.id,
         )
+        for watched, course in courses.items()
+        if not course.state.is_calm
+    ]
+    if kept:
+        names = "meters quantities sides sinces lasts worsts alarms"
+        await session.execute(_KEEP_WATCHES, arrays(names, kept))
     calm = [
         watched for watched, course in courses.items() if course.is_kept and course.state.is_calm
     ]
     if calm:
-        await session.execute(
-            _DROP_WATCHES,
-            {
-                "meters": array(meter_id for meter_id, _ in calm),
-                "quantities": array(quantity.value for _, quantity in calm),
-            },
-        )
+        await session.execute(_DROP_WATCHES, arrays("meters quantities", calm))
