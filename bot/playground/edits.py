@@ -6,7 +6,7 @@ from typing import Final
 from bot.playground.account import Account, as_sent
 from bot.playground.keyboards import read_markup
 from bot.playground.media import PREFIXES
-from bot.playground.messages import read_caption, read_input_media, read_text
+from bot.playground.messages import Reader
 from bot.playground.params import Json, Params
 from bot.playground.refusals import Refusal, require
 
@@ -19,44 +19,24 @@ NOT_MODIFIED: Final = (
 TOO_OLD: Final = "query is too old and response timeout expired or query ID is invalid"
 FILES: Final = set(PREFIXES)
 CAPTION: Final = {"caption", "caption_entities"}
+# What an edit replaces, and what the message must hold for it.
+REPLACED: Final[dict[str, tuple[set[str], set[str]]]] = {
+    "text": ({"text", "entities"}, {"text"}),
+    "caption": (CAPTION, FILES),
+    "media": (FILES | CAPTION, FILES),
+    "reply markup": (set(), {"message_id"}),
+}
 
 
-def edit_text(account: Account, params: Params) -> Json:
-    """Answer editMessageText."""
-    content = read_text(account, params)
-    return _edit(account, params, content, instead_of={"text", "entities"}, part="text")
-
-
-def edit_caption(account: Account, params: Params) -> Json:
-    """Answer editMessageCaption."""
-    content = read_caption(account, params)
-    return _edit(account, params, content, instead_of=CAPTION, part="caption")
-
-
-def edit_media(account: Account, params: Params) -> Json:
-    """Answer editMessageMedia."""
-    item = params.document("media", kind="input media") or {}
-    content = read_input_media(account, params, item)
-    return _edit(account, params, content, instead_of=FILES | CAPTION, part="media")
-
-
-def edit_markup(account: Account, params: Params) -> Json:
-    """Answer editMessageReplyMarkup."""
-    return _edit(account, params, {}, instead_of=set())
-
-
-def _edit(
-    account: Account, params: Params, content: Json, *, instead_of: set[str], part: str = ""
-) -> Json:
-    """Replace some fields of the bot's message; without `reply_markup` its keyboard goes."""
-    markup = read_markup(params, inline_only=True)
+def edit(account: Account, params: Params, *, part: str, read: Reader) -> Json:
+    """Answer an edit method: replace a part by what `read` finds; a keyboard not sent goes."""
+    content, markup = read(account, params), read_markup(params, inline_only=True)
     require(not params.text("inline_message_id"), "MESSAGE_ID_INVALID")
     before = _find(account, params, "edit")
     require(not before["out"], "message can't be edited")
-    needed = {"text"} if part == "text" else FILES
-    fits = not part or needed & before.keys()
-    require(fits, f"there is no {part} in the message to edit")
-    dropped = instead_of | {"reply_markup"}
+    replaced, needed = REPLACED[part]
+    require(needed & before.keys(), f"there is no {part} in the message to edit")
+    dropped = replaced | {"reply_markup"}
     after = {name: value for name, value in before.items() if name not in dropped} | content
     if markup is not None:
         after["reply_markup"] = markup

@@ -74,21 +74,6 @@ def read_file(account: Account, params: Params, *, kind: str) -> Json:
     return media.from_params(account, params, kind, source=params.text(kind)) | caption
 
 
-def read_location(_: Account, params: Params) -> Json:
-    """Read a place."""
-    for name in ("latitude", "longitude"):
-        require(params.text(name).strip(), f"{name} is empty")
-    return {"location": {name: float(params.text(name)) for name in ("latitude", "longitude")}}
-
-
-def read_contact(_: Account, params: Params) -> Json:
-    """Read a contact."""
-    contact = {name: params.required(name) for name in ("phone_number", "first_name")}
-    if last_name := params.text("last_name"):
-        contact["last_name"] = last_name
-    return {"contact": contact}
-
-
 def read_forwarded(account: Account, params: Params) -> Json:
     """
     Read a message that is to be forwarded.
@@ -122,11 +107,17 @@ def send_album(account: Account, params: Params) -> list[Json]:
     require(not mixed, "Document can't be mixed with other media types")
     account.writable_person(params.text("chat_id"))
     group = {"media_group_id": str(secrets.randbelow(10**17))}
-    contents = [group | read_input_media(account, params, item) for item in items]
+    contents = [group | _read_input_media(account, params, item) for item in items]
     return [as_sent(_write(account, params, content)) for content in contents]
 
 
-def read_input_media(account: Account, params: Params, item: Json) -> Json:
+def read_media(account: Account, params: Params) -> Json:
+    """Read what shall stand in place of a file."""
+    item = params.document("media", kind="input media") or {}
+    return _read_input_media(account, params, item)
+
+
+def _read_input_media(account: Account, params: Params, item: Json) -> Json:
     """Read one InputMedia into the fields of a message."""
     kind, source = item.get("type"), item.get("media")
     known = kind in ALBUM_KINDS

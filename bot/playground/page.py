@@ -72,22 +72,22 @@ class Page:
     def _endpoint(
         self, answer: Callable[[Request], Awaitable[object]]
     ) -> Callable[[Request], Awaitable[Response]]:
-        """Turn what cannot be done into an error the page can show; keep what was done."""
+        """Turn what cannot be done into an error the page can show."""
 
         async def endpoint(request: Request) -> Response:
             try:
                 result = await answer(request)
             except Refusal as refusal:
-                return _error(refusal.description, status=refusal.code)
+                status, words = refusal.code, refusal.description
             except NotFound as problem:
-                return _error(str(problem), status=404)
+                status, words = 404, str(problem)
             except people.NotPossible as problem:
-                return _error(str(problem), status=409)
+                status, words = 409, str(problem)
             except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
-                return _error(f"the request is not complete: {problem}", status=400)
-            finally:
-                self.account.store.commit()
-            return result if isinstance(result, Response) else JSONResponse(result)
+                status, words = 400, f"the request is not complete: {problem}"
+            else:
+                return result if isinstance(result, Response) else JSONResponse(result)
+            return JSONResponse({"error": words}, status_code=status)
 
         return endpoint
 
@@ -143,7 +143,7 @@ class Page:
 
     async def act(self, request: Request) -> object:
         """Do one of the plain acts of a person."""
-        act = ACTS.get(request.path_params["act"])
+        act = people.ACTS.get(request.path_params["act"])
         if act is None:
             raise NotFound("there is no such act")
         return act(self.account, self._person(request), await request.json())
@@ -235,35 +235,3 @@ class Page:
         panel = await self.panel.describe()
         self.account.events.publish("panel", panel=panel)
         return {"message": "", **answer, "panel": panel}
-
-
-def _error(words: str, *, status: int) -> JSONResponse:
-    return JSONResponse({"error": words}, status_code=status)
-
-
-def _say(account: Account, person: Json, fields: Json) -> object:
-    reply_to = int(fields.get("reply_to") or 0)
-    return {"messages": people.say(account, person, str(fields["text"]), reply_to=reply_to)}
-
-
-def _location(account: Account, person: Json, fields: Json) -> object:
-    place = {name: float(fields[name]) for name in ("latitude", "longitude")}
-    return people.send(account, person, {"location": place})
-
-
-ACTS: Final[dict[str, Callable[[Account, Json, Json], object]]] = {
-    "say": _say,
-    "start": lambda a, person, f: people.start(a, person, str(f.get("payload") or "")),
-    "press": lambda a, person, f: people.press(
-        a, person, *(int(f[name]) for name in ("message_id", "row", "col"))
-    ),
-    "press_data": lambda a, person, f: people.press_data(
-        a, person, int(f["message_id"]), str(f["data"])
-    ),
-    "send_contact": lambda a, person, f: people.send_contact(
-        a, person, f.get("phone_number"), f.get("user_id")
-    ),
-    "send_location": _location,
-    "edit": lambda a, person, f: people.edit(a, person, int(f["message_id"]), str(f["text"])),
-    "block": lambda a, person, f: people.block(a, person, blocked=bool(f["blocked"])),
-}

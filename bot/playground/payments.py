@@ -142,7 +142,6 @@ async def _ask(account: Account, person: Json, message: Json, sheet_id: str) -> 
     query = {"id": query_id, "from": as_user(person), **_order(person, message)}
     show(account, message, sheet_id, state="asked", deadline=time.time() + seconds)
     account.updates.add("pre_checkout_query", query, lane=f"payment:{person['id']}")
-    account.store.commit()
     try:
         words = await asyncio.wait_for(waiting, timeout=seconds)
     except TimeoutError:

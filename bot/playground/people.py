@@ -8,6 +8,7 @@ import asyncio
 import re
 import secrets
 import time
+from collections.abc import Callable
 from typing import Final
 
 from bot.playground import media
@@ -46,15 +47,15 @@ def save_person(account: Account, fields: Json) -> Json:
     return account.save_person({n: value for n, value in person.items() if value is not None})
 
 
-def say(account: Account, person: Json, text: str, *, reply_to: int = 0) -> list[Json]:
+def say(account: Account, person: Json, fields: Json) -> Json:
     """Write a text to the bot; a long one goes as several messages."""
-    text = text.strip()
+    text = str(fields["text"]).strip()
     if not text:
         raise NotPossible("there is nothing to say")
     parts = [text[at : at + TEXT_LENGTH] for at in range(0, len(text), TEXT_LENGTH)]
     contents = [message_text(part) for part in parts if part.strip()]
-    contents[0] |= as_quoted(account.message(person["id"], reply_to))
-    return [send(account, person, content) for content in contents]
+    contents[0] |= as_quoted(account.message(person["id"], int(fields.get("reply_to") or 0)))
+    return {"messages": [send(account, person, content) for content in contents]}
 
 
 def send(account: Account, person: Json, content: Json) -> Json:
@@ -73,16 +74,18 @@ def _check_not_blocked(person: Json) -> None:
         raise NotPossible("the bot is blocked: unblock or restart it first")
 
 
-def start(account: Account, person: Json, payload: str) -> Json:
+def start(account: Account, person: Json, fields: Json) -> Json:
     """Press START, perhaps behind a deep link; a blocked bot is unblocked by it."""
+    payload = str(fields.get("payload") or "")
     if not re.fullmatch(PAYLOAD, payload):
         raise NotPossible("a payload has at most 64 of A-Z a-z 0-9 _ -")
-    person = block(account, person, blocked=False)
-    return say(account, person, f"/start {payload}")[0]
+    person = block(account, person, {"blocked": False})
+    return say(account, person, {"text": f"/start {payload}"})
 
 
-def block(account: Account, person: Json, *, blocked: bool) -> Json:
+def block(account: Account, person: Json, fields: Json) -> Json:
     """Block or unblock the bot; it learns of it if the two ever talked."""
+    blocked = bool(fields["blocked"])
     if blocked == person["blocked"]:
         return person
     person = account.save_person(person | {"blocked": blocked})
@@ -100,15 +103,16 @@ def block(account: Account, person: Json, *, blocked: bool) -> Json:
     return person
 
 
-def press(account: Account, person: Json, message_id: int, row: int, col: int) -> Json:
+def press(account: Account, person: Json, fields: Json) -> Json:
     """Press a button under a message; answer with what follows from it."""
+    message_id, row, col = (int(fields[name]) for name in ("message_id", "row", "col"))
     markup = (account.message(person["id"], message_id) or {}).get("reply_markup", {})
     rows = markup.get("inline_keyboard", [])
     if not (0 <= row < len(rows) and 0 <= col < len(rows[row])):
         raise NotPossible("this button is gone")
     match rows[row][col]:
         case {"callback_data": data}:
-            return press_data(account, person, message_id, str(data))
+            return press_data(account, person, {"message_id": message_id, "data": data})
         case {"pay": _}:
             return {"checkout": new_id()}
         case {"copy_text": {"text": text}}:
@@ -118,8 +122,9 @@ def press(account: Account, person: Json, message_id: int, row: int, col: int) -
     raise NotPossible("this kind of button does nothing here")
 
 
-def press_data(account: Account, person: Json, message_id: int, data: str) -> Json:
+def press_data(account: Account, person: Json, fields: Json) -> Json:
     """Send a press with any data, as a modified client can."""
+    message_id = int(fields["message_id"])
     _check_not_blocked(person)
     message = account.message(person["id"], message_id)
     gone = {"chat": as_chat(person), "message_id": message_id, "date": 0}
@@ -133,7 +138,7 @@ def press_data(account: Account, person: Json, message_id: int, data: str) -> Js
         "from": as_user(person),
         "message": as_sent(message) if message else gone,
         "chat_instance": str(account.profile.id * 1_000_003 + person["id"]),
-        "data": data,
+        "data": str(fields["data"]),
     }
     account.updates.add("callback_query", query, lane=f"press:{person['id']}")
     account.events.publish("spinner", **shown, on=True)
@@ -154,9 +159,16 @@ def send_file(account: Account, person: Json, kind: str, upload: Upload, caption
     return send(account, person, media.take_in(account, kind, upload) | message_caption(caption))
 
 
-def send_contact(account: Account, person: Json, phone: str | None, user_id: int | None) -> Json:
+def send_location(account: Account, person: Json, fields: Json) -> Json:
+    """Send a place."""
+    place = {name: float(fields[name]) for name in ("latitude", "longitude")}
+    return send(account, person, {"location": place})
+
+
+def send_contact(account: Account, person: Json, fields: Json) -> Json:
     """Send a contact: one's own, or a number with or without a Telegram user."""
-    number = phone or person.get("phone")
+    user_id = fields.get("user_id")
+    number = fields.get("phone_number") or person.get("phone")
     if not number:
         raise NotPossible("this person has no phone number")
     contact: Json = {"phone_number": number, "first_name": person["first_name"]}
@@ -165,13 +177,13 @@ def send_contact(account: Account, person: Json, phone: str | None, user_id: int
     return send(account, person, {"contact": contact})
 
 
-def edit(account: Account, person: Json, message_id: int, text: str) -> Json:
+def edit(account: Account, person: Json, fields: Json) -> Json:
     """Change one's own text message."""
-    message = account.message(person["id"], message_id)
+    message = account.message(person["id"], int(fields["message_id"]))
     if message is None or not message["out"] or "text" not in message:
         raise NotPossible("only one's own texts can be edited")
     message.pop("entities", None)
-    message |= message_text(text) | {"edit_date": int(time.time())}
+    message |= message_text(str(fields["text"])) | {"edit_date": int(time.time())}
     edited = as_sent(account.save_message(message))
     account.updates.add("edited_message", edited, lane=f"chat:{person['id']}")
     return edited
@@ -191,3 +203,15 @@ def transcript(account: Account, person: Json) -> str:
         rows = message.get("reply_markup", {}).get("inline_keyboard", [])
         lines += ["    " + " ".join(f"[{button['text']}]" for button in row) for row in rows]
     return "\n".join(lines) + "\n"
+
+
+ACTS: Final[dict[str, Callable[[Account, Json, Json], Json]]] = {
+    "say": say,
+    "start": start,
+    "press": press,
+    "press_data": press_data,
+    "send_contact": send_contact,
+    "send_location": send_location,
+    "edit": edit,
+    "block": block,
+}

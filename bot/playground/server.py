@@ -82,7 +82,6 @@ def create_app(
         yield
         for account in accounts.values():
             await account.webhook.stop()
-        connection.commit()
         connection.close()
 
     def hang_up() -> None:
@@ -145,8 +144,6 @@ async def _answer(account: Account, request: Request) -> Response:
         response = _success(await _carry_out(account, method.lower(), params))
     except Refusal as refusal:
         response = _failure(refusal.code, refusal.description, retry_after=refusal.retry_after)
-    finally:
-        account.store.commit()
     answer, status = json.loads(bytes(response.body)), response.status_code
     lost = account.faults.take("lost", method=method)
     if lost:

@@ -20,8 +20,8 @@ def connect(path: Path | None) -> sqlite3.Connection:
     """Open the file of the playground, or a database in memory when there is none."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path or ":memory:", check_same_thread=False)
-    # A killed process loses nothing that was committed; only a power cut could.
+    # Each change is kept at once: a killed process loses nothing, only a power cut could.
+    connection = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=OFF")
     connection.executescript(SCHEMA)
@@ -29,15 +29,11 @@ def connect(path: Path | None) -> sqlite3.Connection:
 
 
 class Store:
-    """One bot's part of the database; nothing is kept until `commit`."""
+    """One bot's part of the database."""
 
     def __init__(self, connection: sqlite3.Connection, *, bot_id: int) -> None:
         self._db = connection
         self._bot = bot_id
-
-    def commit(self) -> None:
-        """Make all changes since the last commit permanent."""
-        self._db.commit()
 
     def put(self, kind: str, key: int | str, body: Any) -> None:  # noqa: ANN401 - JSON is anything
         """Keep a document under its kind and key, replacing an older one."""

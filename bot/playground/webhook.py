@@ -152,8 +152,7 @@ class Webhook:
             if wait is None:
                 self._updates.confirm(item["update"]["update_id"])
                 failures = 0
-            self._store.commit()
-            if wait is not None:
+            else:
                 await asyncio.sleep(max(wait, self._pause(failures)))
                 failures += 1
 

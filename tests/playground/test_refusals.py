@@ -146,8 +146,6 @@ OTHERS = {
         {"pre_checkout_query_id": "1", "ok": False},
         'parameter "error_message" is required',
     ),
-    "place": ("sendLocation", {"longitude": 1}, "latitude is empty"),
-    "contact": ("sendContact", {}, 'parameter "phone_number" is required'),
     "big album": (
         "sendMediaGroup",
         {"media": [{"type": "photo", "media": "x"}] * 11},
