@@ -50,7 +50,7 @@ def format_text(
         return _finish(text, given)
     require(mode in PARSERS, "unsupported parse_mode")
     draft = PARSERS[mode](text)
-    return _finish("".join(draft.characters), draft.entities)
+    return _finish(draft.text, draft.entities)
 
 
 def message_text(text: str, *, parse_mode: str = "", entities: object = None) -> Json:

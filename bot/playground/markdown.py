@@ -42,18 +42,18 @@ def parse_markdown(source: str) -> Draft:
     draft = Draft(source)
     at = 0
     for match in LEGACY.finditer(source):
-        draft.add(source[at : match.start()])
+        draft.text += source[at : match.start()]
         at = match.end()
         found = match.groupdict()
         if found["escaped"]:
-            draft.add(found["escaped"])
+            draft.text += found["escaped"]
         elif found["open"]:
             raise draft.failure("Can't find end of the entity starting", match.start())
         else:
             draft.open("", match.start())
-            draft.add(found["pre"] or found["words"] or found["link"] or "")
+            draft.text += found["pre"] or found["words"] or found["link"] or ""
             draft.close(*_legacy_kind(match))
-    draft.add(source[at:])
+    draft.text += source[at:]
     return draft
 
 
@@ -75,16 +75,16 @@ def parse_markdown_v2(source: str) -> Draft:
         mark = source[at]
         top = draft.stack[-1].kind if draft.stack else ""
         if escape := re.compile(ESCAPED).match(source, at):
-            draft.add(escape[1])
+            draft.text += escape[1]
             at = escape.end()
         elif mark == "\n" and _in_quote(draft):
             goes_on = source.startswith(">", at + 1)
             if not goes_on:
                 _end_quote(draft, at)
-            draft.add(mark)
+            draft.text += mark
             at += 1 + goes_on
         elif mark not in ("`" if top in {"code", "pre"} else RESERVED):
-            draft.add(mark)
+            draft.text += mark
             at += 1
         elif top in ENDS and _ends(source, at, top):
             at = _end_mark(draft, at)
@@ -108,7 +108,7 @@ def _ends(source: str, at: int, kind: str) -> bool:
 
 def _start_mark(draft: Draft, at: int) -> int:
     source = draft.source
-    if source[at] == ">" and (not draft.characters or draft.characters[-1] == "\n"):
+    if source[at] == ">" and (not draft.text or draft.text.endswith("\n")):
         if not _in_quote(draft):
             draft.open("blockquote", at)
         return at + 1

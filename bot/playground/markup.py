@@ -44,7 +44,7 @@ SURROGATES: Final = range(0xD800, 0xE000)
 
 def units(text: str) -> int:
     """Count UTF-16 code units, Telegram's measure of offsets."""
-    return len(text) + sum(character > "\uffff" for character in text)
+    return len(text.encode("utf-16-le")) // 2
 
 
 @dataclass
@@ -53,7 +53,6 @@ class Opened:
 
     kind: str
     at: int
-    offset: int
     start: int
     argument: str = ""
 
@@ -63,34 +62,28 @@ class Draft:
     """The text so far, its entities, and those still open."""
 
     source: str
-    characters: list[str] = field(default_factory=list)
+    text: str = ""
     entities: list[Json] = field(default_factory=list)
     stack: list[Opened] = field(default_factory=list)
-    offset: int = 0
-
-    def add(self, text: str) -> None:
-        """Put plain text at the end."""
-        self.characters.extend(text)
-        self.offset += units(text)
 
     def open(self, kind: str, at: int, argument: str = "") -> None:
         """Begin an entity whose markup stands at this place of the source."""
-        self.stack.append(Opened(kind, at, self.offset, len(self.characters), argument))
+        self.stack.append(Opened(kind, at, len(self.text), argument))
 
     def close(self, kind: str, argument: str = "") -> None:
         """End the innermost entity; without text, or as a link to nowhere, it leaves no trace."""
-        opened = self.stack.pop()
-        length = self.offset - opened.offset
+        start = self.stack.pop().start
+        offset, length = units(self.text[:start]), units(self.text[start:])
         if length == 0 or (kind == "text_link" and not argument) or kind == "date_time":
             return
-        entity: Json = {"type": kind, "offset": opened.offset, "length": length}
+        entity: Json = {"type": kind, "offset": offset, "length": length}
         if kind in ARGUMENTS and argument:
             entity[ARGUMENTS[kind]] = argument
         self.entities.append(entity)
 
     def inner_text(self) -> str:
         """Read the text of the innermost entity."""
-        return "".join(self.characters[self.stack[-1].start :])
+        return self.text[self.stack[-1].start :]
 
     def failure(self, words: str, at: int, rest: str = "") -> Refusal:
         """Build the refusal that points to a place of the source."""
@@ -103,9 +96,9 @@ def parse_html(source: str) -> Draft:
     draft = Draft(source)
     at = 0
     while (cut := source.find("<", at)) >= 0:
-        draft.add(_decoded(source[at:cut]))
+        draft.text += _decoded(source[at:cut])
         at = _end_tag(draft, cut) if source.startswith("</", cut) else _start_tag(draft, cut)
-    draft.add(_decoded(source[at:]))
+    draft.text += _decoded(source[at:])
     if draft.stack:
         words = "can't parse entities: Can't find end tag corresponding to start tag"
         raise Refusal(f'{words} "{draft.stack[-1].kind}"')
@@ -180,20 +173,20 @@ def _end_tag(draft: Draft, at: int) -> int:
     if kind == "blockquote" and argument:
         kind = "expandable_blockquote"
     if kind == "pre":
-        argument = _language_within(draft, opened)
+        argument = _language_within(draft)
     draft.close(kind, argument)
     if kind == "code" and argument and draft.stack and draft.stack[-1].kind == "pre":
         draft.entities[-1]["language"] = argument
     return match.end()
 
 
-def _language_within(draft: Draft, pre: Opened) -> str:
+def _language_within(draft: Draft) -> str:
     """Take the language from the code that fills a `pre`, and the code's own entity away."""
     code = draft.entities[-1] if draft.entities else {}
     if "language" not in code or code["type"] != "code":
         return ""
     language = str(code.pop("language"))
-    if (code["offset"], code["length"]) != (pre.offset, draft.offset - pre.offset):
+    if code["length"] != units(draft.inner_text()):
         return ""
     draft.entities.pop()
     return language

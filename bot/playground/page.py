@@ -32,10 +32,6 @@ class Panel(Protocol):
         """Carry out an action; answer with a message for the person who asked."""
 
 
-class NotFound(Exception):
-    """Something was asked for that is not there."""
-
-
 @dataclass(frozen=True)
 class Page:
     """The endpoints of the page, for one bot; each answers with JSON or with a response."""
@@ -78,23 +74,18 @@ class Page:
             try:
                 result = await answer(request)
             except Refusal as refusal:
-                status, words = refusal.code, refusal.description
-            except NotFound as problem:
-                status, words = 404, str(problem)
-            except people.NotPossible as problem:
-                status, words = 409, str(problem)
+                return JSONResponse({"error": str(refusal)}, status_code=refusal.code)
             except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
-                status, words = 400, f"the request is not complete: {problem}"
-            else:
-                return result if isinstance(result, Response) else JSONResponse(result)
-            return JSONResponse({"error": words}, status_code=status)
+                words = f"the request is not complete: {problem}"
+                return JSONResponse({"error": words}, status_code=400)
+            return result if isinstance(result, Response) else JSONResponse(result)
 
         return endpoint
 
     def _person(self, request: Request) -> Json:
         person = self.account.person(request.path_params["id"])
         if person is None:
-            raise people.NotPossible("there is no such person")
+            raise Refusal("there is no such person", code=409)
         return person
 
     async def state(self, _: Request) -> object:
@@ -145,7 +136,7 @@ class Page:
         """Do one of the plain acts of a person."""
         act = people.ACTS.get(request.path_params["act"])
         if act is None:
-            raise NotFound("there is no such act")
+            raise Refusal("there is no such act", code=404)
         return act(self.account, self._person(request), await request.json())
 
     async def send_file(self, request: Request) -> object:
@@ -186,7 +177,7 @@ class Page:
         """Answer with the bytes of a file; only harmless kinds are shown in place."""
         found = media.find_file(self.account, request.path_params["unique"])
         if found is None:
-            raise NotFound("the file is gone")
+            raise Refusal("the file is gone", code=404)
         file, content = found
         response = Response(content, media_type=file["mime"])
         response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
@@ -223,13 +214,13 @@ class Page:
     async def show_panel(self, _: Request) -> object:
         """Describe the host's panel."""
         if self.panel is None:
-            raise NotFound("there is no panel")
+            raise Refusal("there is no panel", code=404)
         return await self.panel.describe()
 
     async def use_panel(self, request: Request) -> object:
         """Let the host do something, and show its panel anew."""
         if self.panel is None:
-            raise NotFound("there is no panel")
+            raise Refusal("there is no panel", code=404)
         fields = await request.json()
         answer = await self.panel.act(str(fields.pop("action")), fields)
         panel = await self.panel.describe()

@@ -104,7 +104,7 @@ def find_invoice(account: Account, person: Json, message_id: int) -> Json:
     """Find the invoice that a person wants to pay."""
     message = account.message(person["id"], message_id)
     if message is None or "invoice" not in message:
-        raise people.NotPossible("this message is no invoice")
+        raise Refusal("this message is no invoice", code=409)
     return message
 
 
@@ -112,8 +112,8 @@ async def pay(
     account: Account, person: Json, message: Json, sheet_id: str, *, declined: bool
 ) -> Json:
     """Ask the bot whether the payment may go on, wait, and carry it out."""
-    if sheet_id in account.paying:
-        raise people.NotPossible("the payment is under way")
+    idle = sheet_id not in account.paying
+    require(idle, "the payment is under way", code=409)
     account.paying.add(sheet_id)
     try:
         state, words = await _ask(account, person, message, sheet_id)

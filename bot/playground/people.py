@@ -1,7 +1,7 @@
 """
 What people do in their chats: write, press, send, edit, block; each act reaches the bot.
 
-Every act may raise NotPossible, or the Refusal of what Telegram would not take.
+Every act may be refused: by Telegram's server, or with 409 as by a Telegram app.
 """
 
 import asyncio
@@ -15,16 +15,14 @@ from bot.playground import media
 from bot.playground.account import Account, as_chat, as_quoted, as_sent, as_user
 from bot.playground.entities import TEXT_LENGTH, message_caption, message_text
 from bot.playground.params import Json, Upload
+from bot.playground.refusals import Refusal, require
 
 PAYLOAD: Final = r"[A-Za-z0-9_-]{0,64}"
 CLIENT_PATIENCE: Final = 15  # seconds after which a client stops its spinner by itself
+BLOCKED: Final = "the bot is blocked: unblock or restart it first"
 PERSON_IDS: Final = range(1, 2**52)
 TEXTS: Final = ("first_name", "last_name", "username", "language_code", "phone", "note")
 IN_WORDS: Final = (*media.PREFIXES, "location", "contact", "invoice", "successful_payment")
-
-
-class NotPossible(Exception):
-    """A person tried what their Telegram app would not let them do."""
 
 
 def new_id() -> str:
@@ -35,23 +33,22 @@ def new_id() -> str:
 def save_person(account: Account, fields: Json) -> Json:
     """Let a person into the playground, or change one who is there."""
     number = int(fields.get("id") or account.store.next_number("person", start=700_000_001))
-    if number not in PERSON_IDS or number == account.profile.id:
-        raise NotPossible("nobody can have this id")
+    free = number in PERSON_IDS and number != account.profile.id
+    require(free, "nobody can have this id", code=409)
     person = account.person(number) or {"id": number, "first_name": "", "blocked": False}
     for name in TEXTS:
-        if not isinstance(fields.get(name, ""), str | None):
-            raise NotPossible(f"{name} is not a text")
+        is_text = isinstance(fields.get(name, ""), str | None)
+        require(is_text, f"{name} is not a text", code=409)
     person |= {name: fields[name] for name in (*TEXTS, "deactivated") if name in fields}
-    if not (person["first_name"] or "").strip():
-        raise NotPossible("a person needs a first name")
+    named = (person["first_name"] or "").strip()
+    require(named, "a person needs a first name", code=409)
     return account.save_person({n: value for n, value in person.items() if value is not None})
 
 
 def say(account: Account, person: Json, fields: Json) -> Json:
     """Write a text to the bot; a long one goes as several messages."""
     text = str(fields["text"]).strip()
-    if not text:
-        raise NotPossible("there is nothing to say")
+    require(text, "there is nothing to say", code=409)
     parts = [text[at : at + TEXT_LENGTH] for at in range(0, len(text), TEXT_LENGTH)]
     contents = [message_text(part) for part in parts if part.strip()]
     contents[0] |= as_quoted(account.message(person["id"], int(fields.get("reply_to") or 0)))
@@ -60,7 +57,7 @@ def say(account: Account, person: Json, fields: Json) -> Json:
 
 def send(account: Account, person: Json, content: Json) -> Json:
     """Put a person's message into the chat and hand it to the bot."""
-    _check_not_blocked(person)
+    require(not person["blocked"], BLOCKED, code=409)
     account.change_conversation(person["id"], started=True)
     message = as_sent(account.add_message(person, content, out=True))
     if "force_reply" in (account.conversation(person["id"])["reply_keyboard"] or {}):
@@ -69,16 +66,11 @@ def send(account: Account, person: Json, content: Json) -> Json:
     return message
 
 
-def _check_not_blocked(person: Json) -> None:
-    if person["blocked"]:
-        raise NotPossible("the bot is blocked: unblock or restart it first")
-
-
 def start(account: Account, person: Json, fields: Json) -> Json:
     """Press START, perhaps behind a deep link; a blocked bot is unblocked by it."""
     payload = str(fields.get("payload") or "")
-    if not re.fullmatch(PAYLOAD, payload):
-        raise NotPossible("a payload has at most 64 of A-Z a-z 0-9 _ -")
+    plain = re.fullmatch(PAYLOAD, payload)
+    require(plain, "a payload has at most 64 of A-Z a-z 0-9 _ -", code=409)
     person = block(account, person, {"blocked": False})
     return say(account, person, {"text": f"/start {payload}"})
 
@@ -108,8 +100,8 @@ def press(account: Account, person: Json, fields: Json) -> Json:
     message_id, row, col = (int(fields[name]) for name in ("message_id", "row", "col"))
     markup = (account.message(person["id"], message_id) or {}).get("reply_markup", {})
     rows = markup.get("inline_keyboard", [])
-    if not (0 <= row < len(rows) and 0 <= col < len(rows[row])):
-        raise NotPossible("this button is gone")
+    there = 0 <= row < len(rows) and 0 <= col < len(rows[row])
+    require(there, "this button is gone", code=409)
     match rows[row][col]:
         case {"callback_data": data}:
             return press_data(account, person, {"message_id": message_id, "data": data})
@@ -119,13 +111,13 @@ def press(account: Account, person: Json, fields: Json) -> Json:
             return {"copy_text": text}
         case {"web_app": {"url": url}} | {"login_url": {"url": url}} | {"url": url}:
             return {"url": url}
-    raise NotPossible("this kind of button does nothing here")
+    raise Refusal("this kind of button does nothing here", code=409)
 
 
 def press_data(account: Account, person: Json, fields: Json) -> Json:
     """Send a press with any data, as a modified client can."""
     message_id = int(fields["message_id"])
-    _check_not_blocked(person)
+    require(not person["blocked"], BLOCKED, code=409)
     message = account.message(person["id"], message_id)
     gone = {"chat": as_chat(person), "message_id": message_id, "date": 0}
     query_id = new_id()
@@ -154,8 +146,8 @@ def _stop_spinner(account: Account, query_id: str) -> None:
 
 def send_file(account: Account, person: Json, kind: str, upload: Upload, caption: str) -> Json:
     """Send a photo, document, voice or video to the bot."""
-    if kind not in media.PREFIXES:
-        raise NotPossible(f"files are sent as one of {', '.join(media.PREFIXES)}")
+    known = kind in media.PREFIXES
+    require(known, f"files are sent as one of {', '.join(media.PREFIXES)}", code=409)
     return send(account, person, media.take_in(account, kind, upload) | message_caption(caption))
 
 
@@ -169,8 +161,7 @@ def send_contact(account: Account, person: Json, fields: Json) -> Json:
     """Send a contact: one's own, or a number with or without a Telegram user."""
     user_id = fields.get("user_id")
     number = fields.get("phone_number") or person.get("phone")
-    if not number:
-        raise NotPossible("this person has no phone number")
+    require(number, "this person has no phone number", code=409)
     contact: Json = {"phone_number": number, "first_name": person["first_name"]}
     if user_id is not None or number == person.get("phone"):
         contact["user_id"] = user_id or person["id"]
@@ -181,7 +172,7 @@ def edit(account: Account, person: Json, fields: Json) -> Json:
     """Change one's own text message."""
     message = account.message(person["id"], int(fields["message_id"]))
     if message is None or not message["out"] or "text" not in message:
-        raise NotPossible("only one's own texts can be edited")
+        raise Refusal("only one's own texts can be edited", code=409)
     message.pop("entities", None)
     message |= message_text(str(fields["text"])) | {"edit_date": int(time.time())}
     edited = as_sent(account.save_message(message))

@@ -27,7 +27,6 @@ from bot.playground.page import Page, Panel
 from bot.playground.params import Json, Params, Upload
 from bot.playground.refusals import Refusal, require, too_many_requests
 from bot.playground.store import Store, connect
-from bot.playground.webhook import Described
 
 STATIC: Final = Path(__file__).parent / "static"
 OWN_TOKEN: Final = re.compile(r"\d+:playground[A-Za-z0-9_-]*")
@@ -155,10 +154,11 @@ async def _answer(account: Account, request: Request) -> Response:
 
 
 def _success(result: object) -> JSONResponse:
-    if isinstance(result, Described):
-        described = {"result": result.result, "description": result.description}
-        return JSONResponse({"ok": True, **described})
-    return JSONResponse({"ok": True, "result": result})
+    """Build the answer to a call; a text as its result describes a plain yes."""
+    described = {"result": True, "description": result}
+    return JSONResponse(
+        {"ok": True} | (described if isinstance(result, str) else {"result": result})
+    )
 
 
 async def _meet_fault(account: Account, method: str) -> None:
@@ -185,7 +185,10 @@ async def _read_params(request: Request) -> Params:
     values: dict[str, Any] = dict(request.query_params)
     uploads: dict[str, Upload] = {}
     if request.headers.get("content-type", "").startswith("application/json"):
-        values |= _read_json(await request.body())
+        try:
+            values |= json.loads(await request.body() or b"{}")
+        except (TypeError, ValueError):
+            raise Refusal("can't parse JSON object") from None
     else:
         async with request.form(max_part_size=1024 * 1024) as form:
             for name, value in form.multi_items():
@@ -195,16 +198,6 @@ async def _read_params(request: Request) -> Params:
                 else:
                     values[name] = value
     return Params(values, uploads)
-
-
-def _read_json(body: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(body or b"{}")
-    except ValueError:
-        raise Refusal("can't parse JSON object") from None
-    if not isinstance(values, dict):
-        raise Refusal("can't parse JSON object")
-    return values
 
 
 class _LostResponse(Response):

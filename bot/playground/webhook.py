@@ -6,7 +6,6 @@ import json
 import re
 import secrets
 import time
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -25,14 +24,6 @@ LONGEST_WAIT: Final = 3600
 GONE_FOR: Final = 23 * 3600
 ANSWER_SECONDS: Final = 60
 DOUBLINGS: Final = 8
-
-
-@dataclass(frozen=True)
-class Described:
-    """A result that Telegram sends with a description."""
-
-    result: object
-    description: str
 
 
 def check_address(url: str) -> None:
@@ -76,7 +67,7 @@ class Webhook:
         self._set_at = float("-inf")
         self._gone_since: float | None = None
 
-    def set(self, params: Params) -> Described:
+    def set(self, params: Params) -> str:
         """Answer setWebhook: send the updates to an address from now on; an empty one ends that."""
         url, secret = params.text("url").strip(), params.text("secret_token")
         if not url:
@@ -98,16 +89,16 @@ class Webhook:
         self._updates.end_poll("terminated by setWebhook request")
         self.restart()
         same = before | hook == before
-        return Described(result=True, description=f"Webhook {'is already' if same else 'was'} set")
+        return f"Webhook {'is already' if same else 'was'} set"
 
-    def delete(self, params: Params) -> Described:
+    def delete(self, params: Params) -> str:
         """Answer deleteWebhook: go back to polling."""
         if params.flag("drop_pending_updates"):
             self._updates.forget_all()
         was = "was" if self._store.get("webhook") else "is already"
         self._store.drop("webhook")
         self.restart()
-        return Described(result=True, description=f"Webhook {was} deleted")
+        return f"Webhook {was} deleted"
 
     def describe(self) -> Json:
         """Answer getWebhookInfo."""
