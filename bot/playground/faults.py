@@ -1,7 +1,8 @@
 """Trouble on demand: what the page can make go wrong, and how often."""
 
 import time
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from bot.playground.journal import Events
 from bot.playground.params import Json
@@ -17,9 +18,8 @@ class Faults:
         self._events = events
         self._waiting: list[Json] = []
 
-    def arm(self, fields: Json) -> None:
+    def arm(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Let the next calls (of one method, or of any but getUpdates) meet this fault."""
-        kind = fields["kind"]
         fault: Json = {"kind": kind, "count": int(fields.get("count") or 1)}
         if kind in DEFAULT_SECONDS:
             fault["seconds"] = int(fields.get("seconds") or DEFAULT_SECONDS[kind])

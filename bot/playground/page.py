@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -15,11 +14,13 @@ from bot.playground import media, payments, people
 from bot.playground.about import bot_text, commands_for
 from bot.playground.account import Account, as_shown
 from bot.playground.faults import KINDS
-from bot.playground.params import Json, Upload
-from bot.playground.refusals import Refusal
+from bot.playground.params import Json, Params, read_params
+from bot.playground.refusals import Refusal, require
 
 SHOWN_MESSAGES: Final = 300
 SHOWN_INLINE: Final = ("image/png", "image/jpeg", "image/gif", "image/webp", "audio/", "video/")
+
+Answer = Callable[[Params], Awaitable[object]]
 
 
 class Panel(Protocol):
@@ -42,12 +43,10 @@ class Page:
     def routes(self) -> list[Route]:
         """List the endpoints."""
         person = "people/{id:int}"
-        table: tuple[tuple[str, str, Callable[[Request], Awaitable[object]]], ...] = (
+        table: tuple[tuple[str, str, Answer], ...] = (
             ("GET", "state", self.state),
-            ("GET", "events", self.events),
             ("POST", "people", self.add_person),
             ("PATCH", person, self.change_person),
-            ("POST", f"{person}/send_file", self.send_file),
             ("POST", f"{person}/checkout", self.checkout),
             ("GET", f"{person}/commands", self.commands),
             ("GET", f"{person}/transcript", self.transcript),
@@ -61,34 +60,20 @@ class Page:
             ("POST", "panel", self.use_panel),
         )
         return [
-            Route(f"/play/api/{path}", self._endpoint(answer), methods=[verb])
-            for verb, path, answer in table
+            Route("/play/api/events", self.events),
+            *(
+                Route(f"/play/api/{path}", _endpoint(answer), methods=[verb])
+                for verb, path, answer in table
+            ),
         ]
 
-    def _endpoint(
-        self, answer: Callable[[Request], Awaitable[object]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        """Turn what cannot be done into an error the page can show."""
-
-        async def endpoint(request: Request) -> Response:
-            try:
-                result = await answer(request)
-            except Refusal as refusal:
-                return JSONResponse({"error": str(refusal)}, status_code=refusal.code)
-            except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
-                words = f"the request is not complete: {problem}"
-                return JSONResponse({"error": words}, status_code=400)
-            return result if isinstance(result, Response) else JSONResponse(result)
-
-        return endpoint
-
-    def _person(self, request: Request) -> Json:
-        person = self.account.person(request.path_params["id"])
+    def _person(self, params: Params) -> Json:
+        person = self.account.person(params.number("id"))
         if person is None:
             raise Refusal("there is no such person", code=409)
         return person
 
-    async def state(self, _: Request) -> object:
+    async def state(self, _: Params) -> object:
         """Answer with all that the page shows."""
         account = self.account
         crowd = account.store.latest("person")
@@ -109,7 +94,7 @@ class Page:
             "typing": self.account.is_typing(person_id),
         }
 
-    async def events(self, request: Request) -> object:
+    async def events(self, request: Request) -> Response:
         """Stream events from where the page left off."""
         last = request.headers.get("last-event-id") or request.query_params.get("after", "0")
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -123,39 +108,28 @@ class Page:
             else:
                 yield f"id: {item[0]}\ndata: {json.dumps(item[1], ensure_ascii=False)}\n\n"
 
-    async def add_person(self, request: Request) -> object:
+    async def add_person(self, params: Params) -> object:
         """Let somebody in."""
-        return people.save_person(self.account, await request.json())
+        return people.save_person(self.account, params)
 
-    async def change_person(self, request: Request) -> object:
+    async def change_person(self, params: Params) -> object:
         """Change a person's name, language, phone or note."""
-        number = self._person(request)["id"]
-        return people.save_person(self.account, await request.json() | {"id": number})
+        self._person(params)
+        return people.save_person(self.account, params)
 
-    async def act(self, request: Request) -> object:
+    async def act(self, params: Params) -> object:
         """Do one of the plain acts of a person."""
-        act = people.ACTS.get(request.path_params["act"])
+        act = people.ACTS.get(params.text("act"))
         if act is None:
             raise Refusal("there is no such act", code=404)
-        return act(self.account, self._person(request), await request.json())
+        return act(self.account, self._person(params), params)
 
-    async def send_file(self, request: Request) -> object:
-        """Send a file to the bot."""
-        person = self._person(request)
-        async with request.form(max_files=1) as form:
-            file = form["file"]
-            if not isinstance(file, UploadFile):
-                raise TypeError("file")
-            upload = Upload(file.filename or "", file.content_type or "", await file.read())
-            kind, caption = str(form["kind"]), str(form.get("caption", ""))
-        return people.send_file(self.account, person, kind, upload, caption)
-
-    async def checkout(self, request: Request) -> object:
+    async def checkout(self, params: Params) -> object:
         """Open, use or close a payment sheet."""
-        person, fields = self._person(request), await request.json()
-        invoice = payments.find_invoice(self.account, person, int(fields["message_id"]))
-        sheet = str(fields.get("query_id") or people.new_id())
-        match fields["action"]:
+        person = self._person(params)
+        invoice = payments.find_invoice(self.account, person, params.number("message_id"))
+        sheet = params.text("query_id") or people.new_id()
+        match params.text("action"):
             case "open":
                 return {"query_id": sheet}
             case "close":
@@ -163,66 +137,82 @@ class Page:
             case "pay" | "decline" as action:
                 declined = action == "decline"
                 return await payments.pay(self.account, person, invoice, sheet, declined=declined)
-        raise ValueError("a sheet is opened, paid, declined or closed")
+        raise Refusal("a sheet is opened, paid, declined or closed")
 
-    async def commands(self, request: Request) -> object:
+    async def commands(self, params: Params) -> object:
         """List the commands in a person's menu."""
-        return commands_for(self.account, self._person(request))
+        return commands_for(self.account, self._person(params))
 
-    async def transcript(self, request: Request) -> object:
+    async def transcript(self, params: Params) -> object:
         """Answer with a chat as plain text."""
-        return PlainTextResponse(people.transcript(self.account, self._person(request)))
+        return PlainTextResponse(people.transcript(self.account, self._person(params)))
 
-    async def file(self, request: Request) -> object:
+    async def file(self, params: Params) -> object:
         """Answer with the bytes of a file; only harmless kinds are shown in place."""
-        found = media.find_file(self.account, request.path_params["unique"])
+        found = media.find_file(self.account, params.text("unique"))
         if found is None:
             raise Refusal("the file is gone", code=404)
         file, content = found
         response = Response(content, media_type=file["mime"])
         response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
-        if "name" in request.query_params or not file["mime"].startswith(SHOWN_INLINE):
-            name = quote(request.query_params.get("name", file["name"]))
+        name = params.text("name")
+        if name or not file["mime"].startswith(SHOWN_INLINE):
+            name = quote(name or file["name"])
             response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{name}"
         return response
 
-    async def arm_fault(self, request: Request) -> object:
+    async def arm_fault(self, params: Params) -> object:
         """Let something go wrong."""
-        fields = await request.json()
-        if fields["kind"] not in KINDS:
-            raise ValueError(f"faults are {', '.join(sorted(KINDS))}")
-        if fields["kind"] == "redeliver":
+        kind = params.text("kind")
+        require(kind in KINDS, f"faults are {', '.join(sorted(KINDS))}")
+        if kind == "redeliver":
             self.account.updates.deliver_again()
         else:
-            self.account.faults.arm(fields)
+            self.account.faults.arm(kind, params.values)
         return self.account.faults.waiting()
 
-    async def clear_faults(self, _: Request) -> object:
+    async def clear_faults(self, _: Params) -> object:
         """Let everything go well again."""
         self.account.faults.clear()
         return []
 
-    async def journal(self, request: Request) -> object:
+    async def journal(self, params: Params) -> object:
         """List the bot's calls."""
-        return self.account.journal.after(int(request.query_params.get("after", "0")))
+        return self.account.journal.after(params.number("after"))
 
-    async def reset(self, _: Request) -> object:
+    async def reset(self, _: Params) -> object:
         """Forget all chats."""
         self.account.reset()
         return {}
 
-    async def show_panel(self, _: Request) -> object:
+    async def show_panel(self, _: Params) -> object:
         """Describe the host's panel."""
         if self.panel is None:
             raise Refusal("there is no panel", code=404)
         return await self.panel.describe()
 
-    async def use_panel(self, request: Request) -> object:
+    async def use_panel(self, params: Params) -> object:
         """Let the host do something, and show its panel anew."""
         if self.panel is None:
             raise Refusal("there is no panel", code=404)
-        fields = await request.json()
+        fields = dict(params.values)
         answer = await self.panel.act(str(fields.pop("action")), fields)
         panel = await self.panel.describe()
         self.account.events.publish("panel", panel=panel)
         return {"message": "", **answer, "panel": panel}
+
+
+def _endpoint(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    """Turn what cannot be done into an error the page can show."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            result = await answer(await read_params(request))
+        except Refusal as refusal:
+            return JSONResponse({"error": str(refusal)}, status_code=refusal.code)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
+            words = f"the request is not complete: {problem}"
+            return JSONResponse({"error": words}, status_code=400)
+        return result if isinstance(result, Response) else JSONResponse(result)
+
+    return endpoint

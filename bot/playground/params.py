@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+
 from bot.playground.refusals import Refusal, require
 
 Json = dict[str, Any]
@@ -61,3 +64,23 @@ class Params:
             return json.loads(value) if value.strip() else None
         except ValueError:
             raise Refusal(f"can't parse {kind or name} JSON object") from None
+
+
+async def read_params(request: Request) -> Params:
+    """Read the parameters of a request from its query, its body and its path."""
+    values: Json = dict(request.query_params)
+    uploads: dict[str, Upload] = {}
+    if request.headers.get("content-type", "").startswith("application/json"):
+        try:
+            values |= json.loads(await request.body() or b"{}")
+        except (TypeError, ValueError):
+            raise Refusal("can't parse JSON object") from None
+    else:
+        async with request.form(max_part_size=1024 * 1024) as form:
+            for name, value in form.multi_items():
+                if isinstance(value, UploadFile):
+                    content = await value.read()
+                    uploads[name] = Upload(value.filename or "", value.content_type or "", content)
+                else:
+                    values[name] = value
+    return Params(values | request.path_params, uploads)

@@ -14,7 +14,7 @@ from typing import Final
 from bot.playground import media
 from bot.playground.account import Account, as_chat, as_quoted, as_sent, as_user
 from bot.playground.entities import TEXT_LENGTH, message_caption, message_text
-from bot.playground.params import Json, Upload
+from bot.playground.params import Json, Params
 from bot.playground.refusals import Refusal, require
 
 PAYLOAD: Final = r"[A-Za-z0-9_-]{0,64}"
@@ -30,12 +30,13 @@ def new_id() -> str:
     return str(10**17 + secrets.randbelow(9 * 10**17))
 
 
-def save_person(account: Account, fields: Json) -> Json:
+def save_person(account: Account, params: Params) -> Json:
     """Let a person into the playground, or change one who is there."""
-    number = int(fields.get("id") or account.store.next_number("person", start=700_000_001))
+    fields = params.values
+    number = params.number("id") or account.store.next_number("person", start=700_000_001)
     free = number in PERSON_IDS and number != account.profile.id
     require(free, "nobody can have this id", code=409)
-    person = account.person(number) or {"id": number, "first_name": "", "blocked": False}
+    person: Json = account.person(number) or {"id": number, "first_name": "", "blocked": False}
     for name in TEXTS:
         is_text = isinstance(fields.get(name, ""), str | None)
         require(is_text, f"{name} is not a text", code=409)
@@ -45,13 +46,13 @@ def save_person(account: Account, fields: Json) -> Json:
     return account.save_person({n: value for n, value in person.items() if value is not None})
 
 
-def say(account: Account, person: Json, fields: Json) -> Json:
+def say(account: Account, person: Json, params: Params) -> Json:
     """Write a text to the bot; a long one goes as several messages."""
-    text = str(fields["text"]).strip()
+    text = params.required("text").strip()
     require(text, "there is nothing to say", code=409)
     parts = [text[at : at + TEXT_LENGTH] for at in range(0, len(text), TEXT_LENGTH)]
     contents = [message_text(part) for part in parts if part.strip()]
-    contents[0] |= as_quoted(account.message(person["id"], int(fields.get("reply_to") or 0)))
+    contents[0] |= as_quoted(account.message(person["id"], params.number("reply_to")))
     return {"messages": [send(account, person, content) for content in contents]}
 
 
@@ -66,18 +67,18 @@ def send(account: Account, person: Json, content: Json) -> Json:
     return message
 
 
-def start(account: Account, person: Json, fields: Json) -> Json:
+def start(account: Account, person: Json, params: Params) -> Json:
     """Press START, perhaps behind a deep link; a blocked bot is unblocked by it."""
-    payload = str(fields.get("payload") or "")
+    payload = params.text("payload")
     plain = re.fullmatch(PAYLOAD, payload)
     require(plain, "a payload has at most 64 of A-Z a-z 0-9 _ -", code=409)
-    person = block(account, person, {"blocked": False})
-    return say(account, person, {"text": f"/start {payload}"})
+    person = block(account, person, Params({"blocked": False}))
+    return say(account, person, Params({"text": f"/start {payload}"}))
 
 
-def block(account: Account, person: Json, fields: Json) -> Json:
+def block(account: Account, person: Json, params: Params) -> Json:
     """Block or unblock the bot; it learns of it if the two ever talked."""
-    blocked = bool(fields["blocked"])
+    blocked = params.flag("blocked")
     if blocked == person["blocked"]:
         return person
     person = account.save_person(person | {"blocked": blocked})
@@ -95,16 +96,16 @@ def block(account: Account, person: Json, fields: Json) -> Json:
     return person
 
 
-def press(account: Account, person: Json, fields: Json) -> Json:
+def press(account: Account, person: Json, params: Params) -> Json:
     """Press a button under a message; answer with what follows from it."""
-    message_id, row, col = (int(fields[name]) for name in ("message_id", "row", "col"))
+    message_id, row, col = (params.number(name) for name in ("message_id", "row", "col"))
     markup = (account.message(person["id"], message_id) or {}).get("reply_markup", {})
     rows = markup.get("inline_keyboard", [])
     there = 0 <= row < len(rows) and 0 <= col < len(rows[row])
     require(there, "this button is gone", code=409)
     match rows[row][col]:
         case {"callback_data": data}:
-            return press_data(account, person, {"message_id": message_id, "data": data})
+            return press_data(account, person, Params({"message_id": message_id, "data": data}))
         case {"pay": _}:
             return {"checkout": new_id()}
         case {"copy_text": {"text": text}}:
@@ -114,9 +115,9 @@ def press(account: Account, person: Json, fields: Json) -> Json:
     raise Refusal("this kind of button does nothing here", code=409)
 
 
-def press_data(account: Account, person: Json, fields: Json) -> Json:
+def press_data(account: Account, person: Json, params: Params) -> Json:
     """Send a press with any data, as a modified client can."""
-    message_id = int(fields["message_id"])
+    message_id = params.number("message_id")
     require(not person["blocked"], BLOCKED, code=409)
     message = account.message(person["id"], message_id)
     gone = {"chat": as_chat(person), "message_id": message_id, "date": 0}
@@ -130,7 +131,7 @@ def press_data(account: Account, person: Json, fields: Json) -> Json:
         "from": as_user(person),
         "message": as_sent(message) if message else gone,
         "chat_instance": str(account.profile.id * 1_000_003 + person["id"]),
-        "data": str(fields["data"]),
+        "data": params.required("data"),
     }
     account.updates.add("callback_query", query, lane=f"press:{person['id']}")
     account.events.publish("spinner", **shown, on=True)
@@ -144,37 +145,38 @@ def _stop_spinner(account: Account, query_id: str) -> None:
         account.events.publish("spinner", **press["shown"], on=False)
 
 
-def send_file(account: Account, person: Json, kind: str, upload: Upload, caption: str) -> Json:
+def send_file(account: Account, person: Json, params: Params) -> Json:
     """Send a photo, document, voice or video to the bot."""
-    known = kind in media.PREFIXES
-    require(known, f"files are sent as one of {', '.join(media.PREFIXES)}", code=409)
-    return send(account, person, media.take_in(account, kind, upload) | message_caption(caption))
+    kind = params.text("kind")
+    require(kind in media.PREFIXES, f"files are sent as one of {', '.join(media.PREFIXES)}")
+    content = media.take_in(account, kind, params.uploads["file"])
+    return send(account, person, content | message_caption(params.text("caption")))
 
 
-def send_location(account: Account, person: Json, fields: Json) -> Json:
+def send_location(account: Account, person: Json, params: Params) -> Json:
     """Send a place."""
-    place = {name: float(fields[name]) for name in ("latitude", "longitude")}
+    place = {name: float(params.required(name)) for name in ("latitude", "longitude")}
     return send(account, person, {"location": place})
 
 
-def send_contact(account: Account, person: Json, fields: Json) -> Json:
+def send_contact(account: Account, person: Json, params: Params) -> Json:
     """Send a contact: one's own, or a number with or without a Telegram user."""
-    user_id = fields.get("user_id")
-    number = fields.get("phone_number") or person.get("phone")
+    user_id = params.number("user_id")
+    number = params.text("phone_number") or person.get("phone")
     require(number, "this person has no phone number", code=409)
     contact: Json = {"phone_number": number, "first_name": person["first_name"]}
-    if user_id is not None or number == person.get("phone"):
+    if user_id or number == person.get("phone"):
         contact["user_id"] = user_id or person["id"]
     return send(account, person, {"contact": contact})
 
 
-def edit(account: Account, person: Json, fields: Json) -> Json:
+def edit(account: Account, person: Json, params: Params) -> Json:
     """Change one's own text message."""
-    message = account.message(person["id"], int(fields["message_id"]))
+    message = account.message(person["id"], params.number("message_id"))
     if message is None or not message["out"] or "text" not in message:
         raise Refusal("only one's own texts can be edited", code=409)
     message.pop("entities", None)
-    message |= message_text(str(fields["text"])) | {"edit_date": int(time.time())}
+    message |= message_text(params.text("text")) | {"edit_date": int(time.time())}
     edited = as_sent(account.save_message(message))
     account.updates.add("edited_message", edited, lane=f"chat:{person['id']}")
     return edited
@@ -196,13 +198,14 @@ def transcript(account: Account, person: Json) -> str:
     return "\n".join(lines) + "\n"
 
 
-ACTS: Final[dict[str, Callable[[Account, Json, Json], Json]]] = {
+ACTS: Final[dict[str, Callable[[Account, Json, Params], Json]]] = {
     "say": say,
     "start": start,
     "press": press,
     "press_data": press_data,
     "send_contact": send_contact,
     "send_location": send_location,
+    "send_file": send_file,
     "edit": edit,
     "block": block,
 }

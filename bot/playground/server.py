@@ -7,10 +7,9 @@ import re
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from starlette.applications import Starlette
-from starlette.datastructures import UploadFile
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -24,7 +23,7 @@ from bot.playground.media import find_file
 from bot.playground.methods import METHODS
 from bot.playground.options import BotProfile, Options
 from bot.playground.page import Page, Panel
-from bot.playground.params import Json, Params, Upload
+from bot.playground.params import Json, Params, read_params
 from bot.playground.refusals import Refusal, require, too_many_requests
 from bot.playground.store import Store, connect
 
@@ -138,7 +137,7 @@ async def _answer(account: Account, request: Request) -> Response:
     begun = time.monotonic()
     params = Params()
     try:
-        params = await _read_params(request)
+        params = await read_params(request)
         await _meet_fault(account, method)
         response = _success(await _carry_out(account, method.lower(), params))
     except Refusal as refusal:
@@ -179,25 +178,6 @@ async def _carry_out(account: Account, method: str, params: Params) -> object:
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
         # JSON of another shape than asked for fails where it is first used: Telegram says 400 too.
         raise Refusal(f"can't parse the parameters: {problem!r}") from problem
-
-
-async def _read_params(request: Request) -> Params:
-    values: dict[str, Any] = dict(request.query_params)
-    uploads: dict[str, Upload] = {}
-    if request.headers.get("content-type", "").startswith("application/json"):
-        try:
-            values |= json.loads(await request.body() or b"{}")
-        except (TypeError, ValueError):
-            raise Refusal("can't parse JSON object") from None
-    else:
-        async with request.form(max_part_size=1024 * 1024) as form:
-            for name, value in form.multi_items():
-                if isinstance(value, UploadFile):
-                    content = await value.read()
-                    uploads[name] = Upload(value.filename or "", value.content_type or "", content)
-                else:
-                    values[name] = value
-    return Params(values, uploads)
 
 
 class _LostResponse(Response):
