@@ -44,11 +44,6 @@ class Account:
         name = self.store.get("name", "") or profile.first_name
         return {"id": profile.id, "is_bot": True, "first_name": name, "username": profile.username}
 
-    def person(self, person_id: int) -> Json | None:
-        """Find a person, or None."""
-        found: Json | None = self.store.get("person", person_id)
-        return found
-
     def save_person(self, person: Json) -> Json:
         """Keep a person and tell the page."""
         self.store.put("person", person["id"], person)
@@ -76,7 +71,7 @@ class Account:
         require(chat_id, "chat_id is empty")
         require(chat_id != str(self.profile.id), "bot can't send messages to bots", code=403)
         number = int(chat_id) if re.fullmatch(r"\d{1,15}", chat_id, re.ASCII) else 0
-        person = self.person(number)
+        person: Json | None = self.store.get("person", number)
         if person is None or not self.conversation(number)["started"]:
             raise Refusal("chat not found")
         return person

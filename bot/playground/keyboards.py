@@ -25,10 +25,8 @@ REPLY_FIELDS: Final = ("is_persistent", "resize_keyboard", "one_time_keyboard",
 def read_markup(params: Params, *, inline_only: bool = False) -> Json | None:
     """Read `reply_markup` into one clean keyboard, or None."""
     markup = params.document("reply_markup", kind="reply keyboard markup")
-    if markup is None:
-        return None
-    require(isinstance(markup, dict), "Object expected as reply markup")
-    clean = _clean(markup)
+    require(markup is None or isinstance(markup, dict), "Object expected as reply markup")
+    clean = _clean(markup or {})
     inline = clean is None or "inline_keyboard" in clean
     require(inline or not inline_only, "Inline keyboard expected")
     return clean

@@ -1,7 +1,7 @@
 """A text under construction with its entities, and the Bot API's HTML with the errors it gives."""
 
+import html
 import re
-import sys
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,15 +31,13 @@ ATTRIBUTES: Final = {
     "blockquote": ("expandable", ""),
 }
 ARGUMENTS: Final = {"text_link": "url", "pre": "language", "custom_emoji": "custom_emoji_id"}
-NAMED: Final = {"lt": "<", "gt": ">", "amp": "&", "quot": '"'}
-REFERENCE: Final = re.compile(r"&(?:#x([0-9a-fA-F]{1,8})|#([0-9]{1,10})|(lt|gt|amp|quot));")
+REFERENCE: Final = re.compile(r"&(?:#x[0-9a-fA-F]{1,8}|#[0-9]{1,10}|lt|gt|amp|quot);")
 START_TAG: Final = re.compile(r"<([^\s>]*)\s*", re.ASCII)
 END_TAG: Final = re.compile(r"</([^\s>]*)\s*(>?)", re.ASCII)
 ATTRIBUTE_NAME: Final = re.compile(r"([^\s=>/\"']*)\s*(=?)\s*", re.ASCII)
 ATTRIBUTE_VALUE: Final = re.compile(
     r"(?:\"([^\"]*)\"|'([^']*)'|([A-Za-z0-9.-]*)(?=[\s>]|$))\s*", re.ASCII
 )
-SURROGATES: Final = range(0xD800, 0xE000)
 
 
 def units(text: str) -> int:
@@ -107,16 +105,7 @@ def parse_html(source: str) -> Draft:
 
 def _decoded(text: str) -> str:
     """Replace the four names and the numbers that Telegram knows; the rest stays as it is."""
-
-    def character(match: re.Match[str]) -> str:
-        hexadecimal, decimal, name = match.groups()
-        if name:
-            return NAMED[name]
-        code = int(hexadecimal, 16) if hexadecimal else int(decimal)
-        is_character = 0 < code <= sys.maxunicode and code not in SURROGATES
-        return chr(code) if is_character else match[0]
-
-    return REFERENCE.sub(character, text)
+    return REFERENCE.sub(lambda match: html.unescape(match[0]), text)
 
 
 def _start_tag(draft: Draft, at: int) -> int:

@@ -62,7 +62,13 @@ def take_in(account: Account, kind: str, upload: Upload) -> Json:
     require(size <= UPLOAD_BYTES, "Request Entity Too Large", code=413)
     file: Json = {"unique": secrets.token_hex(ID_LENGTH // 2), "kind": kind, "size": size}
     if kind == "photo":
-        file |= _photo_facts(upload.content) | {"name": "photo.jpg"}
+        require(size <= PHOTO_BYTES, f"file of size {size} bytes is too big for a photo")
+        facts = _image_facts(upload.content)
+        require(facts, "IMAGE_PROCESS_FAILED")
+        sides = facts["width"], facts["height"]
+        fits = 0 < max(sides) <= RATIO * min(sides) and sum(sides) <= SIDES
+        require(fits, "PHOTO_INVALID_DIMENSIONS")
+        file |= facts | {"name": "photo.jpg"}
     else:
         told = upload.media_type.partition(";")[0]
         guessed = mimetypes.guess_type(upload.name)[0] or ANY_TYPE
@@ -71,17 +77,6 @@ def take_in(account: Account, kind: str, upload: Upload) -> Json:
     account.store.put("file", file["unique"], file)
     account.store.keep_content(file["unique"], upload.content)
     return _describe(file)
-
-
-def _photo_facts(content: bytes) -> Json:
-    size = len(content)
-    require(size <= PHOTO_BYTES, f"file of size {size} bytes is too big for a photo")
-    facts = _image_facts(content)
-    require(facts, "IMAGE_PROCESS_FAILED")
-    sides = facts["width"], facts["height"]
-    fits = 0 < max(sides) <= RATIO * min(sides) and sum(sides) <= SIDES
-    require(fits, "PHOTO_INVALID_DIMENSIONS")
-    return facts
 
 
 def _describe(file: Json) -> Json:

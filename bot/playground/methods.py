@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from bot.playground import about, edits, media, messages, payments
+from bot.playground import about, media, messages, payments
 from bot.playground.account import Account
 from bot.playground.params import Params
 
@@ -32,12 +32,12 @@ METHODS: Final[dict[str, Callable[[Account, Params], object]]] = {
     "forwardmessage": partial(messages.send, read=messages.read_forwarded),
     "sendmediagroup": messages.send_album,
     "sendchataction": messages.send_chat_action,
-    "editmessagetext": partial(edits.edit, part="text", read=messages.read_text),
-    "editmessagecaption": partial(edits.edit, part="caption", read=messages.read_caption),
-    "editmessagemedia": partial(edits.edit, part="media", read=messages.read_media),
-    "editmessagereplymarkup": partial(edits.edit, part="reply markup", read=lambda *_: {}),
-    "deletemessage": edits.delete_message,
-    "answercallbackquery": edits.answer_press,
+    "editmessagetext": partial(messages.edit, part="text", read=messages.read_text),
+    "editmessagecaption": partial(messages.edit, part="caption", read=messages.read_caption),
+    "editmessagemedia": partial(messages.edit, part="media", read=messages.read_media),
+    "editmessagereplymarkup": partial(messages.edit, part="reply markup", read=lambda *_: {}),
+    "deletemessage": messages.delete_message,
+    "answercallbackquery": messages.answer_press,
     "answerprecheckoutquery": payments.answer_pre_checkout,
     "getfile": media.get_file,
 }

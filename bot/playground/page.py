@@ -68,7 +68,7 @@ class Page:
         ]
 
     def _person(self, params: Params) -> Json:
-        person = self.account.person(params.number("id"))
+        person: Json | None = self.account.store.get("person", params.number("id"))
         if person is None:
             raise Refusal("there is no such person", code=409)
         return person
@@ -207,7 +207,9 @@ def _endpoint(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
 
     async def endpoint(request: Request) -> Response:
         try:
-            result = await answer(await read_params(request))
+            params = await read_params(request)
+            values = {**params.values, **request.path_params}
+            result = await answer(Params(values, params.uploads))
         except Refusal as refusal:
             return JSONResponse({"error": str(refusal)}, status_code=refusal.code)
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:

@@ -67,7 +67,7 @@ class Params:
 
 
 async def read_params(request: Request) -> Params:
-    """Read the parameters of a request from its query, its body and its path."""
+    """Read the parameters of a request from its query and its body."""
     values: Json = dict(request.query_params)
     uploads: dict[str, Upload] = {}
     if request.headers.get("content-type", "").startswith("application/json"):
@@ -83,4 +83,4 @@ async def read_params(request: Request) -> Params:
                     uploads[name] = Upload(value.filename or "", value.content_type or "", content)
                 else:
                     values[name] = value
-    return Params(values | request.path_params, uploads)
+    return Params(values, uploads)

@@ -8,8 +8,8 @@ from typing import Final
 
 from bot.playground import people
 from bot.playground.account import Account, as_user
-from bot.playground.edits import TOO_OLD
 from bot.playground.keyboards import read_markup
+from bot.playground.messages import TOO_OLD
 from bot.playground.params import Json, Params
 from bot.playground.refusals import Refusal, require
 
@@ -112,6 +112,7 @@ async def pay(
     account: Account, person: Json, message: Json, sheet_id: str, *, declined: bool
 ) -> Json:
     """Ask the bot whether the payment may go on, wait, and carry it out."""
+    require(not person["blocked"], people.BLOCKED, code=409)
     idle = sheet_id not in account.paying
     require(idle, "the payment is under way", code=409)
     account.paying.add(sheet_id)

@@ -36,7 +36,8 @@ def save_person(account: Account, params: Params) -> Json:
     number = params.number("id") or account.store.next_number("person", start=700_000_001)
     free = number in PERSON_IDS and number != account.profile.id
     require(free, "nobody can have this id", code=409)
-    person: Json = account.person(number) or {"id": number, "first_name": "", "blocked": False}
+    nobody = {"id": number, "first_name": "", "blocked": False}
+    person: Json = account.store.get("person", number) or nobody
     for name in TEXTS:
         is_text = isinstance(fields.get(name, ""), str | None)
         require(is_text, f"{name} is not a text", code=409)
