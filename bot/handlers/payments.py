@@ -11,6 +11,7 @@ from bot.texts import Markup, Texts
 from core.accounts import service as accounts
 from core.accounts.service import TELEGRAM
 from core.billing import payments, queries
+from core.billing.arrears import find_arrears_of_bill
 from core.billing.models import BillState
 from core.billing.payments import BillNotOpen
 from core.billing.queries import BillSummary
@@ -51,6 +52,15 @@ async def press_pay(turn: Turn) -> None:
     await turn.send("payment.invoice", number=bill.number, amount_minor=bill.left_minor)
 
 
+async def press_pay_overdue(turn: Turn) -> None:
+    """Ask at once for all that is overdue where the pressed bill belongs."""
+    (number,) = read_press(turn.said.data, str)
+    bill = await _open_bill(turn, number)
+    arrears = await find_arrears_of_bill(turn.session, number=number, now=turn.now)
+    minor = bill.left_minor if arrears is None else arrears.overdue_minor
+    await turn.send("payment.invoice", number=bill.number, amount_minor=minor, is_for_all=True)
+
+
 async def _choose(turn: Turn) -> None:
     found = await queries.list_bills(turn.session, person_id=turn.person_id)
     waiting = [bill for bill in found if bill.state is BillState.ISSUED]
@@ -86,7 +96,11 @@ async def render_invoice(
     texts = reader.texts
     view = await queries.get_bill(session, number=params["number"], person_id=reader.person_id)
     bill, amount = view.bill, params["amount_minor"]
-    if bill.left_minor < amount:
+    is_for_all = params.get("is_for_all", False)
+    owing = bill.left_minor
+    if is_for_all:
+        owing = await payments.owed(session, agreement_id=bill.party.agreement_id)
+    if bill.state is not BillState.ISSUED or owing < amount:
         return None
     operator = await accounts.get_operator(session)
     name = texts.plain(f"bill.title_{bill.party.service}", number=bill.number)
@@ -104,7 +118,9 @@ async def render_invoice(
             title=name[:TITLE_MAX],
             description=description[:DESCRIPTION_MAX],
             label=name[:TITLE_MAX],
-            payload=payments.invoice_payload(number=bill.number, amount_minor=amount),
+            payload=payments.invoice_payload(
+                number=bill.number, amount_minor=amount, is_for_all=is_for_all
+            ),
             currency=bill.currency,
             total_minor=amount,
         ),
@@ -129,6 +145,6 @@ async def receive_successful_payment(turn: Turn) -> None:
 
 
 COMMANDS: dict[str, Command] = {"pay": Command(run=pay, customers_only=True)}
-PRESSES: dict[str, Handle] = {"pay": press_pay}
+PRESSES: dict[str, Handle] = {"pay": press_pay, "paydue": press_pay_overdue}
 STEPS: dict[str, Handle] = {"payment.paid": receive_successful_payment}
 RENDERERS: dict[str, Render] = {"payment.invoice": render_invoice}

@@ -44,7 +44,7 @@ async def why(turn: Turn) -> None:
         )
         parts.append(describe_answer(turn.texts, answer, hotline=operator.hotline))
         if answer.arrears is not None:
-            keys.append([_pay(turn, answer.arrears)])
+            keys.append([pay_key(turn.texts, answer.arrears)])
         label = turn.texts.plain(
             "supply.history_key", service=turn.texts.plain(f"service.{place.service}")
         )
@@ -52,15 +52,6 @@ async def why(turn: Turn) -> None:
     report = Button(turn.texts.plain("supply.report"), press("go", "report"))
     again = Button(turn.texts.plain("supply.again"), press("go", "supply"))
     await turn.draw("\n\n".join(parts), keyboard=[*keys, [report, again], [back_home(turn.texts)]])
-
-
-def _pay(turn: Turn, arrears: Arrears) -> Button:
-    return pay_key(
-        turn.texts,
-        bill=arrears.bill_number,
-        minor=arrears.left_minor,
-        currency=arrears.currency,
-    )
 
 
 async def show_history(turn: Turn) -> None:
@@ -138,13 +129,7 @@ async def render_notice(
 
 
 def _with_payment(reader: Reader, arrears: Arrears, words: str) -> Outgoing:
-    key = pay_key(
-        reader.texts,
-        bill=arrears.bill_number,
-        minor=arrears.left_minor,
-        currency=arrears.currency,
-    )
-    return Outgoing(text=words, keyboard=[[key]])
+    return Outgoing(text=words, keyboard=[[pay_key(reader.texts, arrears)]])
 
 
 async def render_unreached(
@@ -185,14 +170,7 @@ async def _news(
     if key in {"supply.cut", "supply.cut_ordered"} and order.bill_number is not None:
         arrears = await find_arrears_of_bill(session, number=order.bill_number, now=reader.now)
         if arrears is not None:
-            keys.append(
-                pay_key(
-                    reader.texts,
-                    bill=arrears.bill_number,
-                    minor=arrears.left_minor,
-                    currency=arrears.currency,
-                )
-            )
+            keys.append(pay_key(reader.texts, arrears))
     keys.append(Button(reader.texts.plain("supply.look"), press("go", "supply")))
     words = reader.texts.get(key, **await _values(session, reader, order))
     return Outgoing(text=words, keyboard=[[each] for each in keys])

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from bot.outgoing import Button, press
 from bot.texts import Markup, Texts
 from core.accounts.models import Supply
+from core.billing.arrears import Arrears
 from core.billing.dunning import UnreachedDebtor
 from core.supply.answers import Answer, Why
 from core.supply.models import OrderState
@@ -60,10 +61,10 @@ def _repair_lines(texts: Texts, answer: Answer) -> Iterable[str]:
         yield texts.get("supply.repair_when", when=texts.moment(repair.promised_at))
 
 
-def pay_key(texts: Texts, *, bill: str, minor: int, currency: str | None) -> Button:
-    """Return the button that pays a bill."""
-    amount = texts.money(minor, currency)
-    return Button(texts.plain("supply.pay", amount=amount), press("pay", bill))
+def pay_key(texts: Texts, arrears: Arrears) -> Button:
+    """Return the button that pays all that is overdue, which is what keeps or brings supply."""
+    amount = texts.money(arrears.overdue_minor, arrears.currency)
+    return Button(texts.plain("supply.pay", amount=amount), press("paydue", arrears.bill_number))
 
 
 def state_words(texts: Texts, order: OrderView) -> str:
