@@ -139,7 +139,8 @@ class Sender:
         for delivery_id, contact_id, lane in await self._claim(lock):
             self._start(delivery_id, contact_id, lane)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), timeout=IDLE_SECONDS)
+            async with asyncio.timeout(IDLE_SECONDS):
+                await self._wake.wait()
 
     def _start(self, delivery_id: int, contact_id: int, lane: Lane) -> None:
         self._busy.add(contact_id)

@@ -147,7 +147,8 @@ class Inbox:
                 log.exception("inbox.failed")
                 await asyncio.sleep(1)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.acquire(), timeout=IDLE_SECONDS)
+                async with asyncio.timeout(IDLE_SECONDS):
+                    await self._woken.acquire()
 
     async def handle_one(self) -> bool:
         """Handle the oldest waiting update that is the first of its chat; tell if there was one."""

@@ -36,6 +36,7 @@ class Account:
         self.webhook = Webhook(self.updates, store=store, faults=self.faults, options=options)
         self.checkouts: dict[str, asyncio.Future[str]] = {}
         self.paying: set[str] = set()
+        self.is_hung_up = False
         self._typing_until: dict[int, float] = {}
 
     def bot_user(self) -> Json:
@@ -127,6 +128,7 @@ class Account:
 
     def hang_up(self) -> None:
         """End what is held open, so that the server can stop."""
+        self.is_hung_up = True
         self.events.close()
         self.updates.end_poll()
 

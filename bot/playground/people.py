@@ -142,6 +142,8 @@ def press_data(account: Account, person: Json, params: Params) -> Json:
 
 def _stop_spinner(account: Account, query_id: str) -> None:
     """Stop a spinner that nobody answered, as clients do."""
+    if account.is_hung_up:
+        return
     if press := account.store.get("press", query_id):
         account.events.publish("spinner", **press["shown"], on=False)
 
