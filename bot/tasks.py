@@ -49,12 +49,13 @@ async def defer(
 
     With `once`, nothing is added while a job of that name still waits.
     """
-    raw = await (await session.connection()).get_raw_connection()
-    deferrer = _QUEUE.configure_task(
-        name, allow_unknown=True, connection=raw.driver_connection, queueing_lock=once
-    )
     try:
         async with session.begin_nested():
+            # The savepoint is made when the session is first asked for its connection.
+            raw = await (await session.connection()).get_raw_connection()
+            deferrer = _QUEUE.configure_task(
+                name, allow_unknown=True, connection=raw.driver_connection, queueing_lock=once
+            )
             await deferrer.defer_async(**params)  # type: ignore[arg-type]  # JSON values
     except AlreadyEnqueued:
         log.debug("task.already_waiting", name=name)
