@@ -4,7 +4,7 @@ import asyncio
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from pydantic import AwareDatetime, BaseModel, Field
 
 from bot.api.auth import Gateway, WaitingGateway
@@ -18,6 +18,7 @@ router = APIRouter(prefix="/api/v1", tags=["gateways"])
 
 WAIT_SECONDS_MAX = 30
 LOOK_SECONDS = 1
+Nonce = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class CommandBody(BaseModel):
@@ -40,7 +41,7 @@ class AcceptedBody(BaseModel):
 class StateIn(BaseModel):
     """What a device says about its switch, by its own clock."""
 
-    meter: Annotated[str, Field(min_length=1, max_length=64)]
+    meter: Annotated[str, Field(pattern=r"^[^\x00-\x1f]{1,64}$")]
     state: Supply
     taken_at: AwareDatetime
 
@@ -78,7 +79,7 @@ async def wait_for_commands(
 
 
 @router.post("/commands/{nonce}/accepted")
-async def accept(session: Session, now: Now, gateway: Gateway, nonce: str) -> AcceptedBody:
+async def accept(session: Session, now: Now, gateway: Gateway, nonce: Nonce) -> AcceptedBody:
     """Take note that a command was passed on to its device; it confirms nothing."""
     state = await commands.accept_command(session, gateway_id=gateway.key_id, nonce=nonce, now=now)
     return AcceptedBody(state=state)

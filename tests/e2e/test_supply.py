@@ -152,3 +152,10 @@ async def test_customers_and_other_gateways_get_nothing(stage: Stage) -> None:
             404,
             "/problems/supply.command_not_found",
         )
+    async with stage.http.post(url.replace("abc", "%00"), headers=headers) as answer:
+        assert answer.status == 422
+    body = {"states": [{**state, "meter": "\x00"}]}
+    async with stage.http.post(
+        f"{stage.web}/api/v1/device-states", json=body, headers=headers
+    ) as answer:
+        assert answer.status == 422
