@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
     from bot.clock import Clock
     from core.billing.runs import Preview, RunState
     from core.db import Database
@@ -37,6 +39,14 @@ def _use(work: "Callable[[Database, Clock], Awaitable[T]]") -> T:
             raise typer.Exit(1) from None
 
 
+def _in_transaction(work: "Callable[[AsyncSession, datetime], Awaitable[T]]") -> T:
+    async def run(database: "Database", clock: "Clock") -> T:
+        async with database.transaction() as session:
+            return await work(session, clock.now())
+
+    return _use(run)
+
+
 @bill_app.command("run")
 def run_bills(
     service: ServiceName,
@@ -56,10 +66,6 @@ def run_bills(
     except ValueError:
         raise typer.BadParameter("give --service water --period 2026-10") from None
 
-    async def preview(database: "Database", clock: "Clock") -> "Preview":
-        async with database.transaction() as session:
-            return await runs.preview_run(session, service=chosen, period=wanted, now=clock.now())
-
     async def issue(database: "Database", clock: "Clock") -> "RunState":
         async with database.transaction() as session:
             run_id = await runs.start_run(session, service=chosen, period=wanted, now=clock.now())
@@ -75,7 +81,13 @@ def run_bills(
             return await runs.finish_run(session, run_id=run_id, now=clock.now())
 
     if dry_run:
-        _print_preview(_use(preview))
+        _print_preview(
+            _in_transaction(
+                lambda session, now: runs.preview_run(
+                    session, service=chosen, period=wanted, now=now
+                )
+            )
+        )
     else:
         _print_run(_use(issue))
 
@@ -83,9 +95,7 @@ def run_bills(
 def _print_preview(found: "Preview") -> None:
     print(f"{'bills':24} {found.bills:>12}\n{'of them held back':24} {found.held:>12}")
     print(f"{'consumption':24} {found.consumption:>12}")
-    _print_totals(found.totals_minor)
-    for reason, count in found.skipped.items():
-        print(f"{'skipped: ' + reason:36} {count}")
+    _print_sums(found.totals_minor, found.skipped)
     if found.strangest:
         print("\nLook at these first:")
     for strange in found.strangest:
@@ -94,19 +104,20 @@ def _print_preview(found: "Preview") -> None:
 
 
 def _print_run(state: "RunState") -> None:
-    print(f"\nrun {state.run_id}: {state.service} {state.period.starts} to {state.period.ends}")
+    run = state.run
+    print(f"\nrun {run.id}: {run.service} {run.starts_date} to {run.ends_date}")
     for name, count in state.bills.items():
         print(f"{name:24} {count:>12}")
-    _print_totals(state.totals_minor)
-    for reason, count in state.skipped.items():
-        print(f"{'skipped: ' + reason:36} {count}")
+    _print_sums(state.totals_minor, state.skipped)
 
 
-def _print_totals(totals_minor: Mapping[str, int]) -> None:
+def _print_sums(totals_minor: Mapping[str, int], skipped: Mapping[str, int]) -> None:
     from core.money import Money
 
     for currency, minor in totals_minor.items():
         print(f"{'total ' + currency:24} {Money(minor, currency).amount:>12}")
+    for reason, count in skipped.items():
+        print(f"{'skipped: ' + reason:36} {count}")
 
 
 @bill_app.command("show")
@@ -115,20 +126,18 @@ def show_bill(number: Annotated[str, typer.Argument(help="Such as W1001.")]) -> 
     from core.billing import queries
     from core.money import Money
 
-    async def find(database: "Database", _: "Clock") -> queries.BillView:
-        async with database.transaction() as session:
-            return await queries.get_bill(session, number=number.upper(), person_id=None)
-
-    view = _use(find)
-    bill = view.bill
-    print(f"{bill.number}  {bill.state}  account {bill.party.account_number}, {bill.party.address}")
-    print(f"{bill.starts} to {bill.ends}, {bill.consumption} used")
+    view = _in_transaction(
+        lambda session, _: queries.get_bill(session, number=number.upper(), person_id=None)
+    )
+    bill, party = view.bill, view.party
+    print(f"{bill.number}  {bill.state}  account {party.account_number}, {party.address}")
+    print(f"{bill.starts_date} to {bill.ends_date}, {bill.consumption} used")
     for span in view.spans:
         print(f"  meter {span.serial}: {span.opening.value} -> {span.closing.value}")
     for line in view.lines:
-        name = line.names.get("en", line.kind)
+        name = view.labels.get(line.component, {}).get("en", line.kind)
         print(f"  {name:30} {line.tier or '':>2} {line.quantity} x {line.price} = {line.amount}")
-    for words, minor in (("total", bill.total_minor), ("left to pay", bill.left_minor)):
+    for words, minor in (("total", bill.total_minor), ("left to pay", view.left_minor)):
         print(f"{words:12} {Money(minor, bill.currency).amount} {bill.currency}")
 
 
@@ -137,8 +146,14 @@ def check_tariffs(
     files: Annotated[list[Path] | None, typer.Argument(help="Empty: those shipped.")] = None,
 ) -> None:
     """Read tariff files and compute their example bills; say what is wrong."""
+    from core.billing.tariff_files import TariffRefused, parse_tariff
+
     for name, content in _contents(files).items():
-        _parse(name, content)
+        try:
+            parse_tariff(content, file=name)
+        except TariffRefused as refusal:
+            print(refusal)
+            raise typer.Exit(1) from None
         print(f"{name}: good")
 
 
@@ -150,14 +165,10 @@ def load_tariffs(
     from core.billing import tariff_store
 
     contents = _contents(files)
-    for name, content in contents.items():
-        _parse(name, content)
-
-    async def load(database: "Database", _: "Clock") -> list[str]:
-        async with database.transaction() as session:
-            return await tariff_store.load_tariffs(session, contents=contents)
-
-    print("\n".join(_use(load)) or "Nothing new.")
+    loaded = _in_transaction(
+        lambda session, _: tariff_store.load_tariffs(session, contents=contents)
+    )
+    print("\n".join(loaded) or "Nothing new.")
 
 
 def _contents(files: list[Path] | None) -> dict[str, bytes]:
@@ -168,25 +179,11 @@ def _contents(files: list[Path] | None) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in files}
 
 
-def _parse(name: str, content: bytes) -> None:
-    from core.billing.tariff_files import TariffRefused, parse_tariff
-
-    try:
-        parse_tariff(content, file=name)
-    except TariffRefused as refusal:
-        print(refusal)
-        raise typer.Exit(1) from None
-
-
 def check() -> None:
     """Audit the books; print nothing when all is well."""
-    from core.billing.audit_checks import Violation, list_violations
+    from core.billing.audit_checks import list_violations
 
-    async def audit(database: "Database", _: "Clock") -> list[Violation]:
-        async with database.transaction() as session:
-            return await list_violations(session)
-
-    found = _use(audit)
+    found = _in_transaction(lambda session, _: list_violations(session))
     for violation in found:
         print(f"broken: {violation.promise}: {violation.subject}")
     if found:

@@ -1,6 +1,7 @@
 """Money over HTTP: the cashier's payments, bills and their documents, billing runs."""
 
 import re
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated
@@ -49,6 +50,11 @@ class MoneyBody(BaseModel):
         """Return minor units as a body."""
         return cls(amount=str(Money(minor, currency).amount), currency=currency)
 
+    @classmethod
+    def of_all(cls, totals_minor: Mapping[str, int]) -> "list[MoneyBody]":
+        """Return the sums in each currency as bodies."""
+        return [cls.of(minor, currency) for currency, minor in totals_minor.items()]
+
 
 class PaymentIn(BaseModel):
     """Money that the desk took, for a bill or for an account's service."""
@@ -91,9 +97,9 @@ class LineBody(BaseModel):
     kind: str
     tier: int | None
     register_name: str | None
-    quantity: str
-    price: str
-    amount: str
+    quantity: Decimal
+    price: Decimal
+    amount: Decimal
 
 
 class BillBody(BaseModel):
@@ -105,7 +111,7 @@ class BillBody(BaseModel):
     state: BillState
     starts: date
     ends: date
-    consumption: str
+    consumption: Decimal
     total: MoneyBody
     left: MoneyBody
     due_date: date | None
@@ -140,7 +146,7 @@ class StrangeBody(BaseModel):
     account: str
     address: str
     reason: str
-    consumption: str | None
+    consumption: Decimal | None
     total_minor: int | None
 
 
@@ -149,7 +155,7 @@ class PreviewBody(BaseModel):
 
     bills: int
     held: int
-    consumption: str
+    consumption: Decimal
     totals: list[MoneyBody]
     skipped: dict[str, int]
     strangest: list[StrangeBody]
@@ -207,24 +213,24 @@ async def get_bill(session: Session, _: Admin, number: str) -> BillBody:
     bill = view.bill
     return BillBody(
         number=bill.number,
-        account=bill.party.account_number,
-        service=bill.party.service,
+        account=view.party.account_number,
+        service=view.party.service,
         state=bill.state,
-        starts=bill.starts,
-        ends=bill.ends,
-        consumption=str(bill.consumption),
+        starts=bill.starts_date,
+        ends=bill.ends_date,
+        consumption=bill.consumption,
         total=MoneyBody.of(bill.total_minor, bill.currency),
-        left=MoneyBody.of(bill.left_minor, bill.currency),
+        left=MoneyBody.of(view.left_minor, bill.currency),
         due_date=bill.due_date,
         lines=[
             LineBody(
-                name=dict(line.names),
+                name=dict(view.labels.get(line.component, {})),
                 kind=line.kind,
                 tier=line.tier,
                 register_name=line.register,
-                quantity=str(line.quantity),
-                price=str(line.price),
-                amount=str(line.amount),
+                quantity=line.quantity,
+                price=line.price,
+                amount=line.amount,
             )
             for line in view.lines
         ],
@@ -260,15 +266,15 @@ async def start_run(session: Session, now: Now, _: Admin, body: RunIn) -> RunBod
     return PreviewBody(
         bills=found.bills,
         held=found.held,
-        consumption=str(found.consumption),
-        totals=[MoneyBody.of(minor, currency) for currency, minor in found.totals_minor.items()],
+        consumption=found.consumption,
+        totals=MoneyBody.of_all(found.totals_minor),
         skipped=dict(found.skipped),
         strangest=[
             StrangeBody(
                 account=strange.account_number,
                 address=strange.address,
                 reason=strange.reason,
-                consumption=None if strange.consumption is None else str(strange.consumption),
+                consumption=strange.consumption,
                 total_minor=strange.total_minor,
             )
             for strange in found.strangest
@@ -284,16 +290,17 @@ async def get_run(session: Session, _: Admin, run_id: int) -> RunBody:
 
 async def _run(session: AsyncSession, run_id: int) -> RunBody:
     state = await runs.get_run(session, run_id=run_id)
+    run = state.run
     return RunBody(
-        id=state.run_id,
-        service=state.service,
-        starts=state.period.starts,
-        ends=state.period.ends,
-        started_at=state.started_at,
-        finished_at=state.finished_at,
+        id=run.id,
+        service=run.service,
+        starts=run.starts_date,
+        ends=run.ends_date,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
         bills=dict(state.bills),
         skipped=dict(state.skipped),
-        totals=[MoneyBody.of(minor, currency) for currency, minor in state.totals_minor.items()],
+        totals=MoneyBody.of_all(state.totals_minor),
     )
 
 

@@ -3,21 +3,36 @@
 from collections.abc import Iterator
 from decimal import Decimal
 
+from bot.outgoing import Button, press
 from bot.texts import Markup, Texts
 from core.accounts.models import Service
+from core.billing.consumption import BilledSpan
 from core.billing.explain import Comparison, Explanation
 from core.billing.ledger import StatementLine
-from core.billing.models import BillState
-from core.billing.queries import BillSummary, BillView, LineView, ReceiptView
-from core.billing.registers import BilledSpan
+from core.billing.models import BillLine, BillState
+from core.billing.queries import BillSummary, BillView, Party, ReceiptView
 from core.money import currency_digits, round_to
 
 AMOUNT_DIGITS = 4  # an exact amount can have more; nobody checks them by eye
 
 
-def title(texts: Texts, bill: BillSummary) -> str:
+def title(texts: Texts, summary: BillSummary) -> str:
     """Return what a bill is called."""
-    return texts.get(f"bill.title_{bill.party.service}", number=bill.number)
+    return texts.get(f"bill.title_{summary.party.service}", number=summary.bill.number)
+
+
+def bill_button(texts: Texts, summary: BillSummary, family: str) -> Button:
+    """Return a bill's line in a list as a button of a family."""
+    bill = summary.bill
+    is_open = bill.state is BillState.ISSUED
+    label = texts.plain(
+        f"bills.{bill.state}",
+        service=texts.plain(f"service.{summary.party.service}"),
+        number=bill.number,
+        amount=texts.money(summary.left_minor if is_open else bill.total_minor, bill.currency),
+        due=texts.day(bill.due_date) if bill.due_date else "",
+    )
+    return Button(label, press(family, bill.number))
 
 
 def exact(texts: Texts, amount: Decimal, currency: str) -> str:
@@ -26,7 +41,12 @@ def exact(texts: Texts, amount: Decimal, currency: str) -> str:
     return texts.price(round_to(amount, digits=shown).normalize(), currency)
 
 
-def tier_words(texts: Texts, line: LineView, service: Service) -> str:
+def line_name(texts: Texts, view: BillView, line: BillLine) -> str:
+    """Return what the tariff calls a line."""
+    return view.labels.get(line.component, {}).get(texts.locale) or texts.plain("bill.minimum")
+
+
+def tier_words(texts: Texts, line: BillLine, service: Service) -> str:
     """Return which tier a line is priced by, empty for none."""
     if line.tier is None or line.tier_from is None:
         return ""
@@ -37,45 +57,44 @@ def tier_words(texts: Texts, line: LineView, service: Service) -> str:
     return texts.plain("bill.tier", tier=line.tier, up_to=up_to)
 
 
-def reading_words(texts: Texts, span: BilledSpan) -> str:
-    """Return both readings of a register with their days."""
-    values = {
-        "serial": span.serial,
-        "opening": texts.number(span.opening.value),
-        "opened": texts.day(span.opening.at),
-        "closing": texts.number(span.closing.value),
-        "closed": texts.day(span.closing.at),
-    }
-    if span.multiplier == 1:
-        return texts.get("bill.reading", **values)
-    return texts.get("bill.reading_times", **values, times=texts.number(span.multiplier))
+def _reading_words(texts: Texts, span: BilledSpan) -> str:
+    return texts.get(
+        "bill.reading" if span.multiplier == 1 else "bill.reading_times",
+        serial=span.serial,
+        opening=texts.number(span.opening.value),
+        opened=texts.day(span.opening.at),
+        closing=texts.number(span.closing.value),
+        closed=texts.day(span.closing.at),
+        times=texts.number(span.multiplier),
+    )
 
 
-def line_words(texts: Texts, line: LineView, bill: BillSummary) -> str:
+def _line_words(texts: Texts, line: BillLine, view: BillView) -> str:
     """Return one line of a bill as a sentence that can be checked by hand."""
-    name = line.names.get(texts.locale) or texts.plain("bill.minimum")
-    amount = exact(texts, line.amount, bill.currency)
+    currency, service = view.bill.currency, view.party.service
+    name, amount = line_name(texts, view, line), exact(texts, line.amount, currency)
     if line.kind == "tax":
         return texts.get("bill.line_tax", name=name, rate=texts.percent(line.price), amount=amount)
     if line.kind != "use":
         return texts.get("bill.line_fixed", name=name, amount=amount)
-    tier = tier_words(texts, line, bill.party.service)
+    tier = tier_words(texts, line, service)
     return texts.get(
         "bill.line_tier" if tier else "bill.line",
         name=name,
         tier=tier,
-        quantity=texts.quantity(line.quantity, bill.party.service),
-        price=texts.price(line.price, bill.currency),
+        quantity=texts.quantity(line.quantity, service),
+        price=texts.price(line.price, currency),
         amount=amount,
     )
 
 
-def state_words(texts: Texts, bill: BillSummary) -> str:
+def _state_words(texts: Texts, summary: BillSummary) -> str:
     """Return what is to pay on a bill, or why nothing is."""
-    left = texts.money(bill.left_minor, bill.currency)
+    bill = summary.bill
+    left = texts.money(summary.left_minor, bill.currency)
     match bill.state:
         case BillState.ISSUED:
-            key = "bill.part_paid" if bill.left_minor < bill.total_minor else "bill.to_pay"
+            key = "bill.part_paid" if summary.left_minor < bill.total_minor else "bill.to_pay"
             due = texts.day(bill.due_date) if bill.due_date else ""
             return texts.get(key, left=left, due=due)
         case BillState.SETTLED:
@@ -87,131 +106,130 @@ def state_words(texts: Texts, bill: BillSummary) -> str:
             return texts.get("bill.held", reason=texts.plain(f"held.{bill.held_reason}"))
 
 
+def _where(texts: Texts, party: Party) -> str:
+    return texts.get("bill.where", address=party.address, account=party.account_number)
+
+
 def describe_bill(texts: Texts, view: BillView) -> str:
     """Return a bill's screen: readings, each line, total, and what is to pay."""
     bill = view.bill
-    several_periods = len({line.starts for line in view.lines}) > 1
+    several_periods = len({line.starts_date for line in view.lines}) > 1
     lines: list[str] = []
-    for index, line in enumerate(view.lines):
-        is_first_of_days = index == 0 or view.lines[index - 1].starts != line.starts
-        if several_periods and is_first_of_days:
-            lines.append(texts.get("bill.days", days=texts.days(line.starts, line.ends)))
-        lines.append(line_words(texts, line, bill))
+    day = None
+    for line in view.lines:
+        if several_periods and line.starts_date != day:
+            days = texts.days(line.starts_date, line.ends_date)
+            lines.append(texts.get("bill.days", days=days))
+        day = line.starts_date
+        lines.append(_line_words(texts, line, view))
     return texts.lines(
         [
-            texts.get("bill.head", title=Markup(title(texts, bill))),
-            texts.get("bill.where", address=bill.party.address, account=bill.party.account_number),
-            texts.days(bill.starts, bill.ends),
+            texts.get("bill.head", title=Markup(title(texts, view))),
+            _where(texts, view.party),
+            texts.days(bill.starts_date, bill.ends_date),
             "",
-            *(reading_words(texts, span) for span in view.spans),
-            texts.get("bill.used", quantity=texts.quantity(bill.consumption, bill.party.service)),
+            *(_reading_words(texts, span) for span in view.spans),
+            texts.get("bill.used", quantity=texts.quantity(bill.consumption, view.party.service)),
             "",
             *lines,
             texts.get("bill.total", total=texts.money(bill.total_minor, bill.currency)),
             "",
-            state_words(texts, bill),
+            _state_words(texts, view),
         ]
     )
 
 
-def caption(texts: Texts, bill: BillSummary) -> str:
+def caption(texts: Texts, summary: BillSummary) -> str:
     """Return a new bill in four lines, below its document."""
+    bill = summary.bill
     return texts.lines(
         [
-            texts.get("bill.head", title=Markup(title(texts, bill))),
-            texts.get("bill.where", address=bill.party.address, account=bill.party.account_number),
+            texts.get("bill.head", title=Markup(title(texts, summary))),
+            _where(texts, summary.party),
             texts.get(
                 "bill.in_short",
-                days=texts.days(bill.starts, bill.ends),
-                quantity=texts.quantity(bill.consumption, bill.party.service),
+                days=texts.days(bill.starts_date, bill.ends_date),
+                quantity=texts.quantity(bill.consumption, summary.party.service),
                 total=texts.money(bill.total_minor, bill.currency),
             ),
-            state_words(texts, bill),
+            _state_words(texts, summary),
         ]
     )
 
 
 def describe_receipt(texts: Texts, receipt: ReceiptView) -> str:
     """Return a receipt: what came in, where it went, what is still open."""
-    currency = receipt.currency
+    payment = receipt.payment
+
+    def money(minor: int) -> str:
+        return texts.money(minor, payment.currency)
+
     parts = [
-        texts.get(
-            "receipt.head",
-            number=receipt.number,
-            amount=texts.money(receipt.amount_minor, currency),
-        ),
-        texts.get(
-            "bill.where", address=receipt.party.address, account=receipt.party.account_number
-        ),
+        texts.get("receipt.head", number=payment.number, amount=money(payment.amount_minor)),
+        _where(texts, receipt.party),
     ]
-    for paid, _, _ in receipt.bills:
-        parts.append(
-            texts.get(
-                "receipt.bill_part" if paid.left_minor else "receipt.bill_whole",
-                number=paid.number,
-                amount=texts.money(paid.amount_minor, currency),
-                left=texts.money(paid.left_minor, currency),
-            )
-        )
+    for paid in receipt.bills:
+        key = "receipt.bill_part" if paid.left_minor else "receipt.bill_whole"
+        amount, left = money(paid.amount_minor), money(paid.left_minor)
+        parts.append(texts.get(key, number=paid.number, amount=amount, left=left))
     if receipt.credit_minor:
-        credit = texts.money(receipt.credit_minor, currency)
-        parts.append(texts.get("receipt.credit", amount=credit))
-    if receipt.owed_minor:
-        parts.append(texts.get("receipt.owed", amount=texts.money(receipt.owed_minor, currency)))
-    else:
-        parts.append(texts.get("receipt.nothing_owed"))
+        parts.append(texts.get("receipt.credit", amount=money(receipt.credit_minor)))
+    owed = "receipt.owed" if receipt.owed_minor else "receipt.nothing_owed"
+    parts.append(texts.get(owed, amount=money(receipt.owed_minor)))
     return texts.lines(parts)
 
 
 def describe_explanation(texts: Texts, found: Explanation) -> str:
     """Return why a bill is what it is, against the one before and a year ago."""
-    bill = found.bill
+    bill = found.summary.bill
     parts = [
         texts.get(
             "why.head",
-            title=Markup(title(texts, bill)),
+            title=Markup(title(texts, found.summary)),
             total=texts.money(bill.total_minor, bill.currency),
-            quantity=texts.quantity(bill.consumption, bill.party.service),
+            quantity=texts.quantity(bill.consumption, found.summary.party.service),
         )
     ]
     if found.before is None:
         parts.append(texts.get("why.first"))
-    for key, comparison in (("why.before", found.before), ("why.year_ago", found.year_ago)):
-        is_shown_above = key == "why.year_ago" and comparison == found.before
-        if comparison is not None and not is_shown_above:
-            parts += ["", *_compared(texts, key, comparison, bill)]
+    else:
+        parts += _compared(texts, "why.before", found.before, found.summary)
+    if found.year_ago is not None and found.year_ago != found.before:
+        parts += _compared(texts, "why.year_ago", found.year_ago, found.summary)
     return texts.lines(parts)
 
 
-def _compared(texts: Texts, key: str, comparison: Comparison, bill: BillSummary) -> Iterator[str]:
-    difference = bill.total_minor - comparison.total_minor
+def _compared(
+    texts: Texts, key: str, comparison: Comparison, summary: BillSummary
+) -> Iterator[str]:
+    earlier, currency = comparison.earlier, summary.bill.currency
+    difference = summary.bill.total_minor - earlier.total_minor
+    yield ""
     yield texts.get(
         key,
-        number=comparison.number,
-        days=texts.days(comparison.starts, comparison.ends),
-        total=texts.money(comparison.total_minor, bill.currency),
-        quantity=texts.quantity(comparison.consumption, bill.party.service),
-        difference=Markup(signed(texts, difference, bill.currency)),
+        number=earlier.number,
+        days=texts.days(earlier.starts_date, earlier.ends_date),
+        total=texts.money(earlier.total_minor, currency),
+        quantity=texts.quantity(earlier.consumption, summary.party.service),
+        difference=Markup(_signed(texts, difference, currency)),
     )
     for part in comparison.parts:
-        amount = Markup(signed(texts, part.minor, bill.currency))
+        amount = Markup(_signed(texts, part.minor, currency))
         yield texts.get(f"why.cause_{part.cause}", amount=amount)
 
 
-def signed(texts: Texts, minor: int, currency: str) -> str:
-    """Return a difference of money with its sign."""
+def _signed(texts: Texts, minor: int, currency: str) -> str:
     key = "why.more" if minor >= 0 else "why.less"
     return texts.get(key, amount=texts.money(abs(minor), currency))
 
 
 def statement_line(texts: Texts, line: StatementLine) -> str:
     """Return one movement of an account in plain words."""
-    number = line.reference.split(":")[-1]
     return texts.get(
         f"statement.{line.kind}",
         day=texts.day(line.at),
-        number=number,
-        amount=Markup(signed(texts, line.amount_minor, line.currency)),
+        number=line.reference.split(":")[-1],
+        amount=Markup(_signed(texts, line.amount_minor, line.currency)),
         balance=balance_words(texts, line.balance_minor, line.currency),
     )
 

@@ -10,6 +10,7 @@ from bot.handlers.account import back_home
 from bot.handlers.bill_pages import bill_page, receipt_page
 from bot.handlers.bill_words import (
     balance_words,
+    bill_button,
     caption,
     describe_bill,
     describe_explanation,
@@ -21,84 +22,64 @@ from bot.outgoing import Button, File, Keyboard, Outgoing, press, read_press
 from bot.texts import Markup, Texts, clean_line
 from core.accounts import service as accounts
 from core.accounts.models import Role
+from core.accounts.service import Speaker
 from core.billing import bills as billing
 from core.billing import ledger, queries
 from core.billing.explain import explain_bill
-from core.billing.models import BillState
-from core.billing.queries import BillSummary, BillView
+from core.billing.models import Bill, BillState
+from core.billing.queries import BillView
 from core.supply import settlement
 
 STATEMENT_LINES = 15
 REASON_LENGTH_MAX = 200
 
 
-def _viewer(person_id: int, roles: frozenset[Role]) -> int | None:
+def _viewer(asking: Speaker | Reader) -> int | None:
     """Return whose bills may be seen: a manager sees all."""
-    return None if Role.MANAGER in roles else person_id
+    return None if Role.MANAGER in asking.roles else asking.person_id
+
+
+def _number(turn: Turn) -> str:
+    """Return the number that was pressed or that follows the command, if there is one."""
+    if turn.said.data:
+        (number,) = read_press(turn.said.data, str)
+        return str(number)
+    return turn.said.arguments[0].upper() if turn.said.arguments else ""
 
 
 async def list_bills(turn: Turn) -> None:
     """Show the open bills first, then the latest others, each with its button."""
     found = await queries.list_bills(turn.session, person_id=turn.person_id)
-    keys: list[list[Button]] = [
-        [Button(_in_list(turn.texts, bill), press("bill", bill.number))] for bill in found
-    ]
-    if Role.MANAGER in turn.speaker.roles:
-        held = await queries.list_held_bills(turn.session)
-        keys += [[Button(_in_list(turn.texts, bill), press("bill", bill.number))] for bill in held]
+    is_manager = Role.MANAGER in turn.speaker.roles
+    held = await queries.list_held_bills(turn.session) if is_manager else []
+    keys = [[bill_button(turn.texts, each, "bill")] for each in (*found, *held)]
     if found:
         keys.append([Button(turn.texts.plain("bills.statement"), press("statement"))])
     keys.append([back_home(turn.texts)])
-    open_count = sum(bill.state is BillState.ISSUED for bill in found)
+    open_count = sum(each.bill.state is BillState.ISSUED for each in found)
     words = turn.texts.count("bills.open", open_count) if open_count else None
     none = turn.texts.get("bills.all_paid" if found else "bills.none")
-    await turn.draw(turn.texts.lines([words or none]), keyboard=keys)
-
-
-def _in_list(texts: Texts, bill: BillSummary) -> str:
-    is_open = bill.state is BillState.ISSUED
-    return texts.plain(
-        f"bills.{bill.state}",
-        service=texts.plain(f"service.{bill.party.service}"),
-        number=bill.number,
-        amount=texts.money(bill.left_minor if is_open else bill.total_minor, bill.currency),
-        due=texts.day(bill.due_date) if bill.due_date else "",
-    )
+    await turn.draw(words or none, keyboard=keys)
 
 
 async def show_bill(turn: Turn) -> None:
-    """Show the bill whose number follows the command; without one, the list."""
-    if turn.said.arguments:
-        await _show(turn, turn.said.arguments[0].upper())
-    else:
-        await list_bills(turn)
-
-
-async def press_bill(turn: Turn) -> None:
-    """Show the bill that was pressed."""
-    (number,) = read_press(turn.said.data, str)
-    await _show(turn, number)
+    """Show the bill that was pressed, or whose number follows the command; else the list."""
+    number = _number(turn)
+    await (_show(turn, number) if number else list_bills(turn))
 
 
 async def _show(turn: Turn, number: str) -> None:
-    viewer = _viewer(turn.person_id, turn.speaker.roles)
-    view = await queries.get_bill(turn.session, number=number, person_id=viewer)
-    await turn.draw(describe_bill(turn.texts, view), keyboard=_bill_keys(turn, view.bill))
+    view = await queries.get_bill(turn.session, number=number, person_id=_viewer(turn.speaker))
+    back = Button(turn.texts.plain("bill.back"), press("go", "bills"))
+    await turn.draw(
+        describe_bill(turn.texts, view), keyboard=[*_keys(turn.texts, view.bill), [back]]
+    )
 
 
-def _bill_keys(turn: Turn, bill: BillSummary) -> Keyboard:
-    keys: list[list[Button]] = []
+def _keys(texts: Texts, bill: Bill) -> list[list[Button]]:
     if bill.state is BillState.HELD:
-        release = Button(turn.texts.plain("bill.release"), press("billfree", bill.number))
-        keys.append(
-            [release, Button(turn.texts.plain("bill.take_back"), press("billvoid", bill.number))]
-        )
-    else:
-        keys += _keys(turn.texts, bill)
-    return [*keys, [Button(turn.texts.plain("bill.back"), press("go", "bills"))]]
-
-
-def _keys(texts: Texts, bill: BillSummary) -> list[list[Button]]:
+        release = Button(texts.plain("bill.release"), press("billfree", bill.number))
+        return [[release, Button(texts.plain("bill.take_back"), press("billvoid", bill.number))]]
     why = Button(texts.plain("bill.why"), press("why", bill.number))
     document = Button(texts.plain("bill.document"), press("billdoc", bill.number))
     if bill.state is BillState.ISSUED:
@@ -108,40 +89,29 @@ def _keys(texts: Texts, bill: BillSummary) -> list[list[Button]]:
 
 
 async def why(turn: Turn) -> None:
-    """Explain the bill whose number follows the command; without one, show the list."""
-    if turn.said.arguments:
-        await _explain(turn, turn.said.arguments[0].upper())
-    else:
+    """Explain the bill that was pressed, or whose number follows the command; else the list."""
+    number = _number(turn)
+    if not number:
         await list_bills(turn)
-
-
-async def press_why(turn: Turn) -> None:
-    """Explain the bill that was pressed."""
-    (number,) = read_press(turn.said.data, str)
-    await _explain(turn, number)
-
-
-async def _explain(turn: Turn, number: str) -> None:
-    viewer = _viewer(turn.person_id, turn.speaker.roles)
-    found = await explain_bill(turn.session, number=number, person_id=viewer)
+        return
+    found = await explain_bill(turn.session, number=number, person_id=_viewer(turn.speaker))
     back = Button(turn.texts.plain("bill.show"), press("bill", number))
     await turn.draw(describe_explanation(turn.texts, found), keyboard=[[back]])
 
 
 async def press_document(turn: Turn) -> None:
     """Send the document of the bill that was pressed."""
-    (number,) = read_press(turn.said.data, str)
-    viewer = _viewer(turn.person_id, turn.speaker.roles)
-    view = await queries.get_bill(turn.session, number=number, person_id=viewer)
-    await turn.send("bill.document", number=view.bill.number)
+    number = _number(turn)
+    await queries.get_summary(turn.session, number=number, person_id=_viewer(turn.speaker))
+    await turn.send("bill.document", number=number)
 
 
 async def show_receipt(turn: Turn) -> None:
     """Send the receipt whose number follows the command; without one, show the statement."""
-    if not turn.said.arguments:
+    number = _number(turn)
+    if not number:
         await show_statement(turn)
         return
-    number = turn.said.arguments[0].upper()
     await queries.get_receipt(turn.session, number=number, person_id=turn.person_id)
     await turn.send("payment.receipt", number=number)
 
@@ -179,9 +149,9 @@ async def take_back(turn: Turn) -> None:
     """Ask a manager why a bill is taken back."""
     turn.require(Role.MANAGER)
     number = _number(turn)
-    view = await queries.get_bill(turn.session, number=number, person_id=None)
-    await turn.ask("bill.void_reason", number=view.bill.number)
-    await turn.say("bill.ask_void_reason", number=view.bill.number)
+    await queries.get_summary(turn.session, number=number, person_id=None)
+    await turn.ask("bill.void_reason", number=number)
+    await turn.say("bill.ask_void_reason", number=number)
 
 
 async def receive_void_reason(turn: Turn) -> None:
@@ -199,27 +169,14 @@ async def receive_void_reason(turn: Turn) -> None:
     await _show(turn, number)
 
 
-def _number(turn: Turn) -> str:
-    if turn.said.data:
-        (number,) = read_press(turn.said.data, str)
-        return str(number)
-    return turn.said.arguments[0].upper() if turn.said.arguments else ""
-
-
-async def _find(session: AsyncSession, reader: Reader, params: dict[str, Any]) -> BillView:
-    viewer = _viewer(reader.person_id, reader.roles)
-    return await queries.get_bill(session, number=params["number"], person_id=viewer)
-
-
 async def _document(
     session: AsyncSession, reader: Reader, view: BillView, keyboard: Keyboard
 ) -> Outgoing:
-    texts, bill = reader.texts, view.bill
-    page = bill_page(texts, await accounts.get_operator(session), view)
+    page = bill_page(reader.texts, await accounts.get_operator(session), view)
     return Outgoing(
-        text=caption(texts, bill),
+        text=caption(reader.texts, view),
         keyboard=keyboard,
-        document=File(name=f"{bill.number}.pdf", make=lambda: bill_pdf(page)),
+        document=File(name=f"{view.bill.number}.pdf", make=lambda: bill_pdf(page)),
     )
 
 
@@ -227,7 +184,7 @@ async def render_issued(
     session: AsyncSession, reader: Reader, params: dict[str, Any]
 ) -> Outgoing | None:
     """Return a new bill with its document, unless it was taken back meanwhile."""
-    view = await _find(session, reader, params)
+    view = await queries.get_bill(session, number=params["number"], person_id=_viewer(reader))
     if view.bill.state is BillState.VOID:
         return None
     mine = Button(reader.texts.plain("bill.mine"), press("go", "bills"))
@@ -238,19 +195,20 @@ async def render_document(
     session: AsyncSession, reader: Reader, params: dict[str, Any]
 ) -> Outgoing | None:
     """Return the document that a person asked for."""
-    return await _document(session, reader, await _find(session, reader, params), ())
+    view = await queries.get_bill(session, number=params["number"], person_id=_viewer(reader))
+    return await _document(session, reader, view, ())
 
 
 async def render_voided(
     session: AsyncSession, reader: Reader, params: dict[str, Any]
 ) -> Outgoing | None:
     """Return that a bill was taken back, and why."""
-    bill = (await _find(session, reader, params)).bill
+    found = await queries.get_summary(session, number=params["number"], person_id=_viewer(reader))
     words = reader.texts.get(
         "bill.voided",
-        title=Markup(title(reader.texts, bill)),
-        days=reader.texts.days(bill.starts, bill.ends),
-        reason=bill.void_reason or "",
+        title=Markup(title(reader.texts, found)),
+        days=reader.texts.days(found.bill.starts_date, found.bill.ends_date),
+        reason=found.bill.void_reason or "",
     )
     return Outgoing(text=words)
 
@@ -266,7 +224,7 @@ async def render_receipt(
     return Outgoing(
         text=describe_receipt(reader.texts, receipt),
         keyboard=[[Button(reader.texts.plain("bill.mine"), press("go", "bills"))]],
-        document=File(name=f"{receipt.number}.pdf", make=lambda: receipt_pdf(page)),
+        document=File(name=f"{receipt.payment.number}.pdf", make=lambda: receipt_pdf(page)),
     )
 
 
@@ -281,8 +239,8 @@ COMMANDS: dict[str, Command] = {
     "void": Command(run=take_back, roles=MANAGERS, in_menu=False),
 }
 PRESSES: dict[str, Handle] = {
-    "bill": press_bill,
-    "why": press_why,
+    "bill": show_bill,
+    "why": why,
     "billdoc": press_document,
     "billfree": release,
     "billvoid": take_back,

@@ -5,9 +5,9 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.context import Command, Handle, Reader, Render, Turn
-from bot.handlers.bill_words import title
-from bot.outgoing import Button, ButtonIsOld, Invoice, Outgoing, press, read_press
-from bot.texts import Markup, Texts
+from bot.handlers.bill_words import bill_button, title
+from bot.outgoing import ButtonIsOld, Invoice, Outgoing, read_press
+from bot.texts import Markup
 from core.accounts import service as accounts
 from core.accounts.service import TELEGRAM
 from core.billing import payments, queries
@@ -35,58 +35,50 @@ async def pay(turn: Turn) -> None:
         await _choose(turn)
         return
     number, *amount = turn.said.arguments
-    bill = await _open_bill(turn, number.upper())
-    minor = bill.left_minor
+    found = await queries.get_summary(turn.session, number=number.upper(), person_id=turn.person_id)
+    minor = found.left_minor
     if amount:
         typed = turn.texts.parse_quantity("".join(amount))
-        minor = Money.exactly(typed, bill.currency).minor
-    if not 0 < minor <= bill.left_minor:
-        raise AmountNotPayable(left=Money(bill.left_minor, bill.currency))
-    await turn.send("payment.invoice", number=bill.number, amount_minor=minor)
+        minor = Money.exactly(typed, found.bill.currency).minor
+    await _ask_for(turn, found, minor)
 
 
 async def press_pay(turn: Turn) -> None:
     """Ask for the payment of the bill that was pressed."""
     (number,) = read_press(turn.said.data, str)
-    bill = await _open_bill(turn, number)
-    await turn.send("payment.invoice", number=bill.number, amount_minor=bill.left_minor)
+    found = await queries.get_summary(turn.session, number=number, person_id=turn.person_id)
+    await _ask_for(turn, found, found.left_minor)
+
+
+async def _ask_for(turn: Turn, found: BillSummary, amount_minor: int) -> None:
+    if found.bill.state is not BillState.ISSUED:
+        raise BillNotOpen(number=found.bill.number)
+    if not 0 < amount_minor <= found.left_minor:
+        raise AmountNotPayable(left=Money(found.left_minor, found.bill.currency))
+    await turn.send("payment.invoice", number=found.bill.number, amount_minor=amount_minor)
 
 
 async def press_pay_overdue(turn: Turn) -> None:
     """Ask at once for all that is overdue where the pressed bill belongs."""
     (number,) = read_press(turn.said.data, str)
-    bill = await _open_bill(turn, number)
+    found = await queries.get_summary(turn.session, number=number, person_id=turn.person_id)
     arrears = await find_arrears_of_bill(turn.session, number=number, now=turn.now)
-    minor = bill.left_minor if arrears is None else arrears.overdue_minor
-    await turn.send("payment.invoice", number=bill.number, amount_minor=minor, is_for_all=True)
+    if arrears is None:
+        await _ask_for(turn, found, found.left_minor)
+        return
+    await turn.send(
+        "payment.invoice", number=number, amount_minor=arrears.overdue_minor, is_for_all=True
+    )
 
 
 async def _choose(turn: Turn) -> None:
     found = await queries.list_bills(turn.session, person_id=turn.person_id)
-    waiting = [bill for bill in found if bill.state is BillState.ISSUED]
+    waiting = [each for each in found if each.bill.state is BillState.ISSUED]
     if len(waiting) == 1:
-        (bill,) = waiting
-        await turn.send("payment.invoice", number=bill.number, amount_minor=bill.left_minor)
+        await _ask_for(turn, waiting[0], waiting[0].left_minor)
         return
-    keys = [[Button(_label(turn.texts, bill), press("pay", bill.number))] for bill in waiting]
+    keys = [[bill_button(turn.texts, each, "pay")] for each in waiting]
     await turn.show("pay.choose" if waiting else "pay.nothing", keyboard=keys)
-
-
-def _label(texts: Texts, bill: BillSummary) -> str:
-    return texts.plain(
-        "bills.issued",
-        service=texts.plain(f"service.{bill.party.service}"),
-        number=bill.number,
-        amount=texts.money(bill.left_minor, bill.currency),
-        due=texts.day(bill.due_date) if bill.due_date else "",
-    )
-
-
-async def _open_bill(turn: Turn, number: str) -> BillSummary:
-    view = await queries.get_bill(turn.session, number=number, person_id=turn.person_id)
-    if view.bill.state is not BillState.ISSUED:
-        raise BillNotOpen(number=number)
-    return view.bill
 
 
 async def render_invoice(
@@ -94,24 +86,25 @@ async def render_invoice(
 ) -> Outgoing | None:
     """Return the invoice; its text says how else to pay, for chats that take no money."""
     texts = reader.texts
-    view = await queries.get_bill(session, number=params["number"], person_id=reader.person_id)
-    bill, amount = view.bill, params["amount_minor"]
+    found = await queries.get_summary(session, number=params["number"], person_id=reader.person_id)
+    bill, party, amount = found.bill, found.party, params["amount_minor"]
     is_for_all = params.get("is_for_all", False)
-    owing = bill.left_minor
+    owing = found.left_minor
     if is_for_all:
-        owing = await payments.owed(session, agreement_id=bill.party.agreement_id)
+        arrears = await find_arrears_of_bill(session, number=bill.number, now=reader.now)
+        owing = arrears.overdue_minor if arrears else 0
     if bill.state is not BillState.ISSUED or owing < amount:
         return None
     operator = await accounts.get_operator(session)
-    name = texts.plain(f"bill.title_{bill.party.service}", number=bill.number)
-    days = texts.days(bill.starts, bill.ends)
-    description = texts.plain("pay.description", days=days, address=bill.party.address)
+    name = texts.plain(f"bill.title_{party.service}", number=bill.number)
+    days = texts.days(bill.starts_date, bill.ends_date)
+    description = texts.plain("pay.description", days=days, address=party.address)
     return Outgoing(
         text=texts.get(
             "pay.elsewhere",
-            title=Markup(title(texts, bill)),
+            title=Markup(title(texts, found)),
             amount=texts.money(amount, bill.currency),
-            account=bill.party.account_number,
+            account=party.account_number,
             hotline=operator.hotline,
         ),
         invoice=Invoice(

@@ -92,7 +92,7 @@ async def _debt(
         return None
     view = await queries.get_bill(session, number=params["bill"], person_id=None)
     operator = await accounts.get_operator(session)
-    texts, party = reader.texts, view.bill.party
+    texts, party = reader.texts, view.party
     return arrears, {
         "service": texts.plain(f"service.{party.service}"),
         "bill": arrears.bill_number,

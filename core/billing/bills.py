@@ -17,8 +17,8 @@ from core.accounts.service import get_operator
 from core.billing import ledger
 from core.billing.calculation import Basis, ComputedBill, compute_bill
 from core.billing.drafts import Draft, Skipped, draft_bills
-from core.billing.inputs import read_basis, used_versions
-from core.billing.ledger import Entry, Posting
+from core.billing.inputs import read_basis, read_ends
+from core.billing.ledger import Posting
 from core.billing.models import (
     Allocation,
     Bill,
@@ -209,9 +209,21 @@ async def _make_due(session: AsyncSession, bill_ids: Sequence[int], now: datetim
             .execution_options(synchronize_session=False)
         )
     ).all()
-    await ledger.post_all(
-        session, postings=[_posting(*row) for row in rows if row.total_minor], at=now
-    )
+    postings = [
+        Posting(
+            kind="bill",
+            reference=f"bill:{row.number}",
+            entries=ledger.owed_against(
+                LedgerAccount.REVENUE,
+                agreement_id=row.agreement_id,
+                amount_minor=row.total_minor,
+                currency=row.currency,
+            ),
+        )
+        for row in rows
+        if row.total_minor
+    ]
+    await ledger.post_all(session, postings=postings, at=now)
     agreements = {row.agreement_id for row in rows}
     await settle(session, agreement_ids=agreements, now=now)
     people = await people_of(session, agreement_ids=agreements)
@@ -227,22 +239,6 @@ async def _make_due(session: AsyncSession, bill_ids: Sequence[int], now: datetim
             for row in rows
         ],
         now=now,
-    )
-
-
-def _posting(number: str, agreement_id: int, total_minor: int, currency: str) -> Posting:
-    return Posting(
-        kind="bill",
-        reference=f"bill:{number}",
-        entries=(
-            Entry(
-                account=LedgerAccount.RECEIVABLE,
-                agreement_id=agreement_id,
-                amount_minor=total_minor,
-                currency=currency,
-            ),
-            Entry(account=LedgerAccount.REVENUE, amount_minor=-total_minor, currency=currency),
-        ),
     )
 
 
@@ -365,9 +361,9 @@ async def recompute(session: AsyncSession, *, number: str) -> ComputedBill:
 
 async def get_basis(session: AsyncSession, *, inputs: Mapping[str, Any]) -> Basis:
     """Return what a stored bill was computed from, priced by the versions it was priced by."""
-    used = {version.id: version for version in used_versions(inputs)}
+    ends = read_ends(inputs)
     rows = await session.scalars(
-        select(TariffVersion).where(TariffVersion.id.in_(used)).order_by(TariffVersion.valid_from)
+        select(TariffVersion).where(TariffVersion.id.in_(ends)).order_by(TariffVersion.valid_from)
     )
-    versions = [replace(read_version(row), valid_to=used[row.id].valid_to) for row in rows]
+    versions = [replace(read_version(row), valid_to=ends[row.id]) for row in rows]
     return read_basis(inputs, versions=versions)

@@ -14,9 +14,10 @@ from core.accounts.models import Service
 from core.accounts.service import get_operator
 from core.billing import registers
 from core.billing.calculation import Basis, ComputedBill, compute_bill, version_on
+from core.billing.consumption import BilledSpan
 from core.billing.holds import find_reason_to_hold
-from core.billing.inputs import UsedVersion, read_spans, write_inputs
-from core.billing.registers import BilledSpan, NoReading, Window
+from core.billing.inputs import read_spans, write_inputs
+from core.billing.registers import NoReading, Window
 from core.billing.tariff_model import TariffNotInForce
 from core.billing.tariff_store import StoredTariff, get_tariffs
 from core.db import SCHEMA
@@ -27,7 +28,7 @@ from core.periods import Period, start_of_day, year_of
 DAILY_DIGITS = 6
 
 _SUBJECTS = f"""
-SELECT a.id, a.account_id, a.service_point_id, a.tariff_code, a.starts_date, a.ends_date,
+SELECT a.id, a.service_point_id, a.tariff_code, a.starts_date, a.ends_date,
        p.customer_class, h.household_size, h.address, c.number,
        b.ends_date AS billed_until, b.state AS last_state, b.inputs AS last_inputs,
        u.usual_per_day
@@ -72,11 +73,9 @@ class Draft:
     """A bill as it would be. Units: `usual_per_day` m³ or kWh a day."""
 
     agreement_id: int
-    account_id: int
     account_number: str
     address: str
     period: Period
-    spans: tuple[BilledSpan, ...]
     computed: ComputedBill
     consumption: Decimal
     usual_per_day: Decimal | None
@@ -220,12 +219,18 @@ def _draft(
     row, period = subject.row, subject.period
     versions = subject.tariff.tariff.versions
     digits = version_on(versions, period.starts).quantity_digits
+    in_force = [
+        (version, stored)
+        for version, stored in zip(versions, subject.tariff.rows, strict=True)
+        if version.valid_from < period.ends
+        and (version.valid_to is None or version.valid_to > period.starts)
+    ]
     quantities: dict[str, Decimal] = {}
     for span in spans:
         taken = span.consumption(kept_digits=digits)
         quantities[span.register] = quantities.get(span.register, Decimal(0)) + taken
     basis = Basis(
-        versions=tuple(v for v in versions if _is_in_force(v.valid_from, v.valid_to, period)),
+        versions=tuple(version for version, _ in in_force),
         period=period,
         quantities=quantities,
         used=used,
@@ -234,14 +239,12 @@ def _draft(
     )
     computed = compute_bill(basis)
     consumption = sum(quantities.values(), Decimal(0))
-    stored = [(version, *subject.tariff.row_of(version)) for version in basis.versions]
+    used_rows = [stored for _, stored in in_force]
     return Draft(
         agreement_id=row.id,
-        account_id=row.account_id,
         account_number=row.number,
         address=row.address,
         period=period,
-        spans=spans,
         computed=computed,
         consumption=consumption,
         usual_per_day=row.usual_per_day,
@@ -252,18 +255,6 @@ def _draft(
             per_day=divide(consumption, period.days, digits=DAILY_DIGITS),
             usual_per_day=row.usual_per_day,
         ),
-        tariff_version_id=stored[-1][1],
-        inputs=write_inputs(
-            basis=basis,
-            computed=computed,
-            spans=spans,
-            versions=[
-                UsedVersion(id=row_id, sha256=sha256, valid_to=version.valid_to)
-                for version, row_id, sha256 in stored
-            ],
-        ),
+        tariff_version_id=used_rows[-1].id,
+        inputs=write_inputs(basis=basis, computed=computed, spans=spans, tariff=used_rows),
     )
-
-
-def _is_in_force(valid_from: date, valid_to: date | None, period: Period) -> bool:
-    return valid_from < period.ends and (valid_to is None or valid_to > period.starts)

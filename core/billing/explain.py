@@ -7,8 +7,7 @@ the year's tiers, prices, use), the bill computed anew each time; each part is o
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
-from decimal import Decimal
+from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.billing.bills import get_basis
 from core.billing.calculation import Basis, compute_bill, version_on
 from core.billing.models import Bill, BillState
-from core.billing.queries import BillSummary, get_bill
+from core.billing.queries import BillSummary, get_summary
 from core.money import divide
 from core.periods import Period
 
@@ -37,11 +36,7 @@ class Part:
 class Comparison:
     """A bill against an earlier one; `parts` add up to the difference of their totals."""
 
-    number: str
-    starts: date
-    ends: date
-    consumption: Decimal
-    total_minor: int
+    earlier: Bill
     parts: Sequence[Part]
 
 
@@ -49,7 +44,7 @@ class Comparison:
 class Explanation:
     """A bill, the one before it and that of the same time a year ago, where there are such."""
 
-    bill: BillSummary
+    summary: BillSummary
     before: Comparison | None
     year_ago: Comparison | None
 
@@ -97,37 +92,29 @@ async def explain_bill(session: AsyncSession, *, number: str, person_id: int | N
     Raises:
         BillNotFound: there is no such bill that this person may see.
     """
-    bill = (await get_bill(session, number=number, person_id=person_id)).bill
-    earlier = list(
-        await session.scalars(
-            select(Bill)
-            .where(
-                Bill.agreement_id == bill.party.agreement_id,
-                Bill.state.in_([BillState.ISSUED, BillState.SETTLED]),
-                Bill.ends_date <= bill.starts,
-                Bill.ends_date >= bill.ends - _YEAR - _SAME_SEASON,
-            )
-            .order_by(Bill.ends_date)
+    summary = await get_summary(session, number=number, person_id=person_id)
+    bill = summary.bill
+    found = await session.scalars(
+        select(Bill)
+        .where(
+            Bill.agreement_id == bill.agreement_id,
+            Bill.state.in_([BillState.ISSUED, BillState.SETTLED]),
+            Bill.ends_date <= bill.starts_date,
+            Bill.ends_date >= bill.ends_date - _YEAR - _SAME_SEASON,
         )
+        .order_by(Bill.ends_date)
     )
-    a_year_ago = bill.ends - _YEAR
+    earlier = found.all()
+    a_year_ago = bill.ends_date - _YEAR
     same_season = [old for old in earlier if abs(old.ends_date - a_year_ago) <= _SAME_SEASON]
-    inputs = await session.scalar(select(Bill.inputs).where(Bill.number == number))
-    later = await get_basis(session, inputs=inputs or {})
+    later = await get_basis(session, inputs=bill.inputs)
 
     async def compared(old: Bill) -> Comparison:
         basis = await get_basis(session, inputs=old.inputs)
-        return Comparison(
-            number=old.number,
-            starts=old.starts_date,
-            ends=old.ends_date,
-            consumption=old.consumption,
-            total_minor=old.total_minor,
-            parts=take_apart(basis, later),
-        )
+        return Comparison(earlier=old, parts=take_apart(basis, later))
 
     return Explanation(
-        bill=bill,
+        summary=summary,
         before=await compared(earlier[-1]) if earlier else None,
         year_ago=await compared(same_season[-1]) if same_season else None,
     )

@@ -6,10 +6,10 @@ zero for what we owe the holder.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import BigInteger, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -48,7 +48,7 @@ class Posting:
     entries: Sequence[Entry]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class StatementLine:
     """One movement on an agreement's receivable and the balance after it. Units: minor units."""
 
@@ -56,8 +56,23 @@ class StatementLine:
     kind: str
     reference: str
     amount_minor: int
-    balance_minor: int
     currency: str
+    balance_minor: int
+
+
+def owed_against(
+    account: LedgerAccount, *, agreement_id: int, amount_minor: int, currency: str
+) -> tuple[Entry, Entry]:
+    """Return the entries by which an agreement owes more, or less, against an account."""
+    return (
+        Entry(
+            account=LedgerAccount.RECEIVABLE,
+            agreement_id=agreement_id,
+            amount_minor=amount_minor,
+            currency=currency,
+        ),
+        Entry(account=account, amount_minor=-amount_minor, currency=currency),
+    )
 
 
 async def post(
@@ -81,26 +96,15 @@ async def post_all(
         [{"at": at, "kind": posting.kind, "reference": posting.reference} for posting in postings],
     )
     ids = {row.reference: row.id for row in added}
-    await _add_entries(
-        session, {ids[p.reference]: p.entries for p in postings if p.reference in ids}
-    )
-    return frozenset(ids)
-
-
-async def _add_entries(session: AsyncSession, by_transaction: dict[int, Sequence[Entry]]) -> None:
-    rows = [
-        {
-            "transaction_id": transaction_id,
-            "account": entry.account,
-            "agreement_id": entry.agreement_id,
-            "currency": entry.currency,
-            "amount_minor": entry.amount_minor,
-        }
-        for transaction_id, entries in by_transaction.items()
-        for entry in entries
+    entries = [
+        {"transaction_id": ids[posting.reference], **asdict(entry)}
+        for posting in postings
+        if posting.reference in ids
+        for entry in posting.entries
     ]
-    if rows:
-        await session.execute(insert(LedgerEntry), rows)
+    if entries:
+        await session.execute(insert(LedgerEntry), entries)
+    return frozenset(ids)
 
 
 async def reverse(session: AsyncSession, *, reference: str, at: datetime) -> None:
@@ -124,19 +128,12 @@ async def reverse(session: AsyncSession, *, reference: str, at: datetime) -> Non
     )
     if reversal is None:
         raise AlreadyReversed(reference=reference)
-    entries = await session.scalars(
-        select(LedgerEntry).where(LedgerEntry.transaction_id == original)
-    )
-    opposite = [
-        Entry(
-            account=entry.account,
-            amount_minor=-entry.amount_minor,
-            currency=entry.currency,
-            agreement_id=entry.agreement_id,
-        )
-        for entry in entries
-    ]
-    await _add_entries(session, {reversal: opposite})
+    entry = LedgerEntry
+    opposite = select(
+        literal(reversal), entry.account, entry.agreement_id, entry.currency, -entry.amount_minor
+    ).where(entry.transaction_id == original)
+    columns = ["transaction_id", "account", "agreement_id", "currency", "amount_minor"]
+    await session.execute(insert(entry).from_select(columns, opposite))
 
 
 async def balance_of(session: AsyncSession, *, agreement_id: int) -> int:
@@ -156,22 +153,10 @@ async def entries_of(session: AsyncSession, *, agreement_id: int) -> list[Statem
             LedgerTransaction.reference,
             LedgerEntry.amount_minor,
             LedgerEntry.currency,
+            cast(func.sum(LedgerEntry.amount_minor).over(order_by=LedgerEntry.id), BigInteger),
         )
         .join(LedgerTransaction, LedgerTransaction.id == LedgerEntry.transaction_id)
         .where(LedgerEntry.agreement_id == agreement_id)
-        .order_by(LedgerEntry.transaction_id, LedgerEntry.id)
+        .order_by(LedgerEntry.id)
     )
-    lines: list[StatementLine] = []
-    for at, kind, reference, amount, currency in rows:
-        balance = amount + (lines[-1].balance_minor if lines else 0)
-        lines.append(
-            StatementLine(
-                at=at,
-                kind=kind,
-                reference=reference,
-                amount_minor=amount,
-                balance_minor=balance,
-                currency=currency,
-            )
-        )
-    return lines
+    return [StatementLine(*row) for row in rows]

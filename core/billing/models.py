@@ -75,7 +75,6 @@ class BillingRun(Base):
     ends_date: Mapped[date]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
-    outcome: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
 
 
 class BillingSkip(Base):

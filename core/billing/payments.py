@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import BigInteger, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from core.accounts.models import Account, Agreement, Service, ServicePoint
 from core.billing import ledger
 from core.billing.bills import BillNotFound, people_of
-from core.billing.ledger import Entry
 from core.billing.models import (
     Allocation,
     Bill,
@@ -20,7 +19,7 @@ from core.billing.models import (
     Payment,
     PaymentState,
 )
-from core.billing.settlement import OpenBill, list_open_bills, lock_agreements, settle
+from core.billing.settlement import list_open_bills, lock_agreements, settle
 from core.db import lock_for_transaction
 from core.errors import DomainError
 from core.money import Money
@@ -67,11 +66,13 @@ class InvoiceNotOurs(DomainError):
     code = "payment.invoice_not_ours"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PaidBill:
     """A bill to which a payment went. Units: minor units."""
 
     number: str
+    starts: date
+    ends: date
     amount_minor: int
     left_minor: int
 
@@ -202,18 +203,11 @@ async def _take_in(session: AsyncSession, payment: Payment, now: datetime) -> No
         session,
         kind="payment",
         reference=f"payment:{payment.number}",
-        entries=(
-            Entry(
-                account=LedgerAccount.CASH,
-                amount_minor=payment.amount_minor,
-                currency=payment.currency,
-            ),
-            Entry(
-                account=LedgerAccount.RECEIVABLE,
-                agreement_id=payment.agreement_id,
-                amount_minor=-payment.amount_minor,
-                currency=payment.currency,
-            ),
+        entries=ledger.owed_against(
+            LedgerAccount.CASH,
+            agreement_id=payment.agreement_id,
+            amount_minor=-payment.amount_minor,
+            currency=payment.currency,
         ),
         at=now,
     )
@@ -243,15 +237,18 @@ async def list_paid_bills(session: AsyncSession, *, payment_id: int) -> list[Pai
         .scalar_subquery()
     )
     rows = await session.execute(
-        select(Bill.number, Allocation.amount_minor, Bill.total_minor - paid)
+        select(
+            Bill.number,
+            Bill.starts_date,
+            Bill.ends_date,
+            Allocation.amount_minor,
+            cast(Bill.total_minor - paid, BigInteger),
+        )
         .join(Bill, Bill.id == Allocation.bill_id)
         .where(Allocation.payment_id == payment_id)
         .order_by(Bill.due_date, Bill.id)
     )
-    return [
-        PaidBill(number=number, amount_minor=amount, left_minor=int(left))
-        for number, amount, left in rows
-    ]
+    return [PaidBill(*row) for row in rows]
 
 
 async def _recorded(session: AsyncSession, payment: Payment, *, is_new: bool) -> RecordedPayment:
@@ -346,18 +343,6 @@ async def take_invoice_payment(
         now=now,
         payer_id=payer_id,
     )
-
-
-async def owed(session: AsyncSession, *, agreement_id: int) -> int:
-    """Return what is open on an agreement's bills, due or not. Units: minor units."""
-    bills = await list_open_bills(session, agreement_ids=[agreement_id])
-    return sum(bill.left_minor for bill in bills)
-
-
-async def oldest_unpaid(session: AsyncSession, *, agreement_id: int) -> OpenBill | None:
-    """Return the open bill that has to be paid first, if there is one."""
-    bills = await list_open_bills(session, agreement_ids=[agreement_id])
-    return bills[0] if bills else None
 
 
 async def has_unknown_payment(session: AsyncSession, *, agreement_id: int) -> bool:

@@ -8,10 +8,9 @@ from decimal import Decimal
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.billing.consumption import RegisterSpan, consumption
+from core.billing.consumption import BilledSpan, Shown
 from core.db import SCHEMA
 from core.errors import DomainError
-from core.monitoring.registers import is_rollover_plausible
 
 # A reading this old no longer tells what the register shows at the end of a period.
 READING_AGE_MAX = timedelta(days=7)
@@ -51,49 +50,6 @@ class NoReading(DomainError):
     """A register has no accepted reading near a bound of the period."""
 
     code = "billing.no_reading"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """What one register of a meter showed."""
-
-    at: datetime
-    value: Decimal
-    source: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BilledSpan:
-    """Two readings of one register between which a bill's use lies."""
-
-    meter_id: int
-    serial: str
-    register: str
-    digits: int
-    multiplier: Decimal
-    opening: Shown
-    closing: Shown
-
-    def consumption(self, *, kept_digits: int) -> Decimal:
-        """
-        Return the use between the readings.
-
-        Readings are accepted with their rollover seen by a person or a rule, so a plausible one
-        counts as confirmed.
-
-        Raises:
-            ReadingGoesBackwards: the closing reading is smaller and no rollover is plausible.
-        """
-        span = RegisterSpan(
-            previous=self.opening.value,
-            current=self.closing.value,
-            digits=self.digits,
-            multiplier=self.multiplier,
-            rollover_confirmed=is_rollover_plausible(
-                previous=self.opening.value, current=self.closing.value, digits=self.digits
-            ),
-        )
-        return consumption(span, kept_digits=kept_digits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

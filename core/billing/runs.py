@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Select, func, or_, select, update
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -60,7 +60,6 @@ class StrangeBill:
     address: str
     reason: str
     consumption: Decimal | None
-    usual_per_day: Decimal | None
     total_minor: int | None
 
 
@@ -80,11 +79,7 @@ class Preview:
 class RunState:
     """A run and what came of it: bills by state, agreements skipped by reason."""
 
-    run_id: int
-    service: Service
-    period: Period
-    started_at: datetime
-    finished_at: datetime | None
+    run: BillingRun
     bills: Mapping[str, int]
     skipped: Mapping[str, int]
     totals_minor: Mapping[str, int]
@@ -112,7 +107,7 @@ async def due_runs(session: AsyncSession, *, now: datetime, zone: ZoneInfo) -> l
         while period.ends <= running.starts:
             periods.append(period)
             period = month_of(period.ends)
-        due += [DueRun(service=service, period=each) for each in sorted(periods)]
+        due += [DueRun(service=service, period=each) for each in periods]
     return sorted(due, key=lambda run: run.period)
 
 
@@ -126,20 +121,10 @@ async def start_run(
         PeriodNotOver: days of the period are still to come.
     """
     await _require_over(session, period, now)
-    await session.execute(
-        insert(BillingRun)
-        .values(service=service, starts_date=period.starts, ends_date=period.ends, started_at=now)
-        .on_conflict_do_nothing()
-    )
-    run_id = await session.scalar(
-        select(BillingRun.id).where(
-            BillingRun.service == service,
-            BillingRun.starts_date == period.starts,
-            BillingRun.ends_date == period.ends,
-        )
-    )
-    assert run_id is not None  # noqa: S101 (it was there or is now)
-    return run_id
+    key = {"service": service, "starts_date": period.starts, "ends_date": period.ends}
+    added = insert(BillingRun).values(**key, started_at=now).on_conflict_do_nothing()
+    await session.execute(added)
+    return (await session.execute(select(BillingRun.id).filter_by(**key))).scalar_one()
 
 
 async def _require_over(session: AsyncSession, period: Period, now: datetime) -> None:
@@ -155,10 +140,15 @@ async def get_scope(session: AsyncSession, *, run_id: int) -> Scope:
     Raises:
         RunNotFound: there is no such run.
     """
+    run = await _get_run(session, run_id)
+    return await _scope(session, run.service, Period(run.starts_date, run.ends_date))
+
+
+async def _get_run(session: AsyncSession, run_id: int) -> BillingRun:
     run = await session.get(BillingRun, run_id)
     if run is None:
         raise RunNotFound(run=run_id)
-    return await _scope(session, run.service, Period(run.starts_date, run.ends_date))
+    return run
 
 
 async def _scope(session: AsyncSession, service: Service, period: Period) -> Scope:
@@ -242,7 +232,7 @@ async def preview_run(
     strange: list[StrangeBill] = []
     for chunk in chunks_of(agreements):
         for found in await draft_bills(session, scope=scope, agreement_ids=chunk):
-            oddity = _oddity(found)
+            oddity = _find_oddity(found)
             if oddity is not None:
                 strange.append(oddity)
             if isinstance(found, Skipped):
@@ -263,14 +253,14 @@ async def preview_run(
     )
 
 
-def _oddity(found: Draft | Skipped) -> StrangeBill | None:
-    consumption, usual, total = None, None, None
+def _find_oddity(found: Draft | Skipped) -> StrangeBill | None:
+    consumption = total = None
     if isinstance(found, Skipped):
         reason: str | None = found.reason
     else:
-        consumption, usual = found.consumption, found.usual_per_day
-        total = found.computed.total_minor
-        reason = found.held_reason or ("zero_after_use" if usual and not consumption else None)
+        consumption, total = found.consumption, found.computed.total_minor
+        is_idle = found.usual_per_day and not consumption
+        reason = found.held_reason or ("zero_after_use" if is_idle else None)
     if reason not in _STRANGE:
         return None
     return StrangeBill(
@@ -278,7 +268,6 @@ def _oddity(found: Draft | Skipped) -> StrangeBill | None:
         address=found.address,
         reason=reason,
         consumption=consumption,
-        usual_per_day=usual,
         total_minor=total,
     )
 
@@ -291,16 +280,9 @@ async def finish_run(session: AsyncSession, *, run_id: int, now: datetime) -> Ru
         RunNotFound: there is no such run.
     """
     state = await get_run(session, run_id=run_id)
-    counts = {"bills": dict(state.bills), "skipped": dict(state.skipped)}
-    await session.execute(
-        update(BillingRun)
-        .where(BillingRun.id == run_id)
-        .values(
-            finished_at=func.coalesce(BillingRun.finished_at, now),
-            outcome={**counts, "totals_minor": dict(state.totals_minor)},
-        )
-    )
-    return replace(state, finished_at=state.finished_at or now)
+    state.run.finished_at = state.run.finished_at or now
+    await session.flush()
+    return state
 
 
 async def get_run(session: AsyncSession, *, run_id: int) -> RunState:
@@ -310,9 +292,7 @@ async def get_run(session: AsyncSession, *, run_id: int) -> RunState:
     Raises:
         RunNotFound: there is no such run.
     """
-    run = await session.get(BillingRun, run_id)
-    if run is None:
-        raise RunNotFound(run=run_id)
+    run = await _get_run(session, run_id)
     bills: Counter[str] = Counter()
     totals: Counter[str] = Counter()
     for state, currency, count, total in await session.execute(
@@ -330,11 +310,7 @@ async def get_run(session: AsyncSession, *, run_id: int) -> RunState:
         .order_by(BillingSkip.reason)
     )
     return RunState(
-        run_id=run.id,
-        service=run.service,
-        period=Period(run.starts_date, run.ends_date),
-        started_at=run.started_at,
-        finished_at=run.finished_at,
+        run=run,
         bills=bills,
         skipped={row.reason: row.agreements for row in skipped},
         totals_minor=totals,

@@ -3,9 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import cast
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import BigInteger, Date, Row, cast, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,7 +12,7 @@ from core.accounts.models import Agreement
 from core.billing.models import Allocation, Bill, BillState, Payment, PaymentState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class OpenBill:
     """A bill that is not settled yet; `left_minor` is what remains to pay."""
 
@@ -43,35 +42,30 @@ async def list_open_bills(session: AsyncSession, *, agreement_ids: Iterable[int]
             Bill.id,
             Bill.agreement_id,
             Bill.number,
-            Bill.due_date,
+            cast(Bill.due_date, Date),  # an issued bill has one, says the database
             Bill.currency,
-            Bill.total_minor - paid,
+            cast(Bill.total_minor - paid, BigInteger),
         )
         .outerjoin(Allocation, Allocation.bill_id == Bill.id)
         .where(Bill.agreement_id.in_(sorted(set(agreement_ids))), Bill.state == BillState.ISSUED)
         .group_by(Bill.id)
         .order_by(Bill.agreement_id, Bill.due_date, Bill.id)
     )
-    return [
-        OpenBill(
-            bill_id=bill_id,
-            agreement_id=agreement_id,
-            number=number,
-            due_date=cast("date", due_date),  # an issued bill has one, says the database
-            currency=currency,
-            left_minor=int(left),
-        )
-        for bill_id, agreement_id, number, due_date, currency, left in rows
-    ]
+    return [OpenBill(*row) for row in rows]
 
 
-async def list_credits(
-    session: AsyncSession, *, agreement_ids: Iterable[int]
+async def _list_credits(
+    session: AsyncSession, agreement_ids: Iterable[int]
 ) -> Sequence[Row[int, int, int | None, int]]:
     """Return payments not used up: id, agreement, the bill that was meant, what is left."""
     used = func.coalesce(func.sum(Allocation.amount_minor), 0)
     rows = await session.execute(
-        select(Payment.id, Payment.agreement_id, Payment.bill_id, Payment.amount_minor - used)
+        select(
+            Payment.id,
+            Payment.agreement_id,
+            Payment.bill_id,
+            cast(Payment.amount_minor - used, BigInteger),
+        )
         .outerjoin(Allocation, Allocation.payment_id == Payment.id)
         .where(
             Payment.agreement_id.in_(sorted(set(agreement_ids))),
@@ -97,15 +91,15 @@ async def settle(
     bills = await list_open_bills(session, agreement_ids=agreements)
     left = {bill.bill_id: bill.left_minor for bill in bills}
     allocations = []
-    for payment_id, agreement_id, meant, credit in await list_credits(
-        session, agreement_ids=agreements
-    ):
-        rest = int(credit)
+    for payment_id, agreement_id, meant, credit in await _list_credits(session, agreements):
+        rest = credit
         ours = [bill.bill_id for bill in bills if bill.agreement_id == agreement_id]
         for bill_id in sorted(ours, key=lambda bill_id: bill_id != meant):
             amount = min(rest, left[bill_id])
             if amount > 0:
-                allocations.append((payment_id, bill_id, amount))
+                allocations.append(
+                    {"payment_id": payment_id, "bill_id": bill_id, "amount_minor": amount}
+                )
                 left[bill_id] -= amount
                 rest -= amount
     if allocations:
@@ -115,10 +109,7 @@ async def settle(
                 index_elements=["payment_id", "bill_id"],
                 set_={"amount_minor": Allocation.amount_minor + added.excluded.amount_minor},
             ),
-            [
-                {"payment_id": payment_id, "bill_id": bill_id, "amount_minor": amount}
-                for payment_id, bill_id, amount in allocations
-            ],
+            allocations,
         )
     settled = frozenset(bill_id for bill_id, amount in left.items() if amount <= 0)
     if settled:

@@ -27,13 +27,7 @@ class StoredTariff:
     """A tariff with the rows of its versions, in the same order, the earliest first."""
 
     tariff: Tariff
-    row_ids: tuple[int, ...]
-    sha256s: tuple[str, ...]
-
-    def row_of(self, version: TariffVersion) -> tuple[int, str]:
-        """Return the row id and the content's hash of a version."""
-        at = [each.valid_from for each in self.tariff.versions].index(version.valid_from)
-        return self.row_ids[at], self.sha256s[at]
+    rows: Sequence[models.TariffVersion]
 
 
 def shipped_contents() -> dict[str, bytes]:
@@ -137,8 +131,7 @@ async def get_tariffs(session: AsyncSession, *, codes: Sequence[str]) -> dict[st
                 _parse(found[-1].sha256, found[-1].content),
                 versions=tuple(read_version(row) for row in found),
             ),
-            row_ids=tuple(row.id for row in found),
-            sha256s=tuple(row.sha256 for row in found),
+            rows=found,
         )
         for code, found in by_code.items()
     }

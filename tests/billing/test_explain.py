@@ -106,7 +106,7 @@ class TestExplainBill:
 
         assert found.year_ago is None
         assert found.before is not None
-        assert found.before.number == "E1001"
+        assert found.before.earlier.number == "E1001"
         assert found.before.parts == [
             Part(cause="days", minor=-565),
             Part(cause="use", minor=5653),

@@ -22,6 +22,7 @@ from core.billing.payments import (
     RecordedPayment,
     Target,
 )
+from core.billing.settlement import list_open_bills
 from core.db import Database
 from core.monitoring.models import Reading
 from core.periods import Period, month_of, start_of_day
@@ -175,7 +176,7 @@ class TestRecordPayment:
         async with database.transaction() as session:
             agreement = target.agreement_id
             assert await ledger.balance_of(session, agreement_id=agreement) == -347
-            assert await payments.owed(session, agreement_id=agreement) == 0
+            assert await list_open_bills(session, agreement_ids=[agreement]) == []
         await require_sound_books(database)
 
     async def test_of_unknown_fate_is_kept_and_moves_nothing(
@@ -186,10 +187,9 @@ class TestRecordPayment:
         async with database.transaction() as session:
             agreement = target.agreement_id
             assert await payments.has_unknown_payment(session, agreement_id=agreement)
-            assert await payments.owed(session, agreement_id=agreement) == 6 * 5653
-            oldest = await payments.oldest_unpaid(session, agreement_id=agreement)
-        assert oldest is not None
-        assert (oldest.number, oldest.left_minor) == ("E1001", 5653)
+            waiting = await list_open_bills(session, agreement_ids=[agreement])
+        assert sum(bill.left_minor for bill in waiting) == 6 * 5653
+        assert (waiting[0].number, waiting[0].left_minor) == ("E1001", 5653)
         assert ("payment.receipt", "payment:P1001") not in await ask(database, DELIVERED)
 
         await pay(database, target, 5653, "a")
