@@ -76,7 +76,7 @@ async def create(
     now: datetime,
 ) -> ScheduleView:
     """
-    Schedule a push message.
+    Schedule a push message; a repeated one that began in the past goes on from now.
 
     Raises:
         AreaNotFound: there is no such area.
@@ -97,6 +97,8 @@ async def create(
     )
     session.add(schedule)
     await session.flush()
+    if at < now:
+        await _skip_to_future(session, schedule, now=now)
     return await _view(session, schedule)
 
 
