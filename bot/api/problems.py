@@ -64,10 +64,6 @@ def install(app: FastAPI, *, timezone: str, currency: str, locale: str) -> None:
         answer.headers.update(error.headers or {})
         return answer
 
-    async def crashed(_request: Request, _error: Exception) -> JSONResponse:
-        return problem(500, "http.500", "Something went wrong here; nothing was changed.")
-
-    app.add_exception_handler(Exception, crashed)
     app.add_exception_handler(DomainError, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, failed)

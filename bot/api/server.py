@@ -1,5 +1,8 @@
 """The HTTP side as one application: health, the gateways' API, the admin API, the back office."""
 
+import http
+
+import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy import text
@@ -13,6 +16,8 @@ from bot.clock import Clock
 from bot.settings import Settings
 from bot.tasks import defer
 from core.db import Database
+
+log = structlog.get_logger()
 
 BODY_BYTES_MAX = 5_000_000
 _SECURITY_HEADERS = {
@@ -50,7 +55,13 @@ def build(database: Database, clock: Clock, *, settings: Settings) -> FastAPI:
 
     @app.middleware("http")
     async def secure(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        response = await call_next(request)
+        try:
+            response = await call_next(request)
+        except Exception:
+            log.exception("api.failed", path=request.url.path)
+            response = problems.problem(500, "http.500", "Something went wrong; nothing changed.")
+        if response.status_code == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            response = problems.problem(413, "http.413", "The body is too large.")
         for name, value in _SECURITY_HEADERS.items():
             response.headers.setdefault(name, value)
         return response
