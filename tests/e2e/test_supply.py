@@ -44,16 +44,16 @@ async def gateway(stage: Stage) -> Gateway:
     customer = stage.phone(1001)
     await customer.expect("E1001")
     move_clock(stage, at(REMINDED))
-    await customer.expect("温馨提醒")
+    await customer.expect("温馨提醒", seconds=60)
     move_clock(stage, at(NOTICED))
-    notice = await customer.expect("停供通知")
+    notice = await customer.expect("停供通知", seconds=60)
     assert any("56.53" in label for label in buttons_of(notice))
     move_clock(stage, at(MONDAY))
     return gateway
 
 
 async def approve(stage: Stage, manager: Phone) -> Message:
-    card = await manager.expect("Waiting for a manager")
+    card = await manager.expect("Waiting for a manager", seconds=60)
     for fact in ("S1001", "10001", "56.53", "41 days", "E-10001", "delivered 18 Dec"):
         assert fact in text_of(card)
     await manager.press(card, "Approve")
@@ -92,7 +92,7 @@ async def test_cut_is_approved_told_paid_and_undone(stage: Stage, gateway: Gatew
     (command,) = await gateway.get("/api/v1/commands?wait=10")
     assert (command["wanted"], command["valid_until"]) == ("connected", None)
     await say_state(stage, gateway, "connected")
-    await customer.expect("恢复供电")
+    await customer.expect("如果您家仍然没有")
 
     why = await customer.say("/supply")
     assert "供应正常" in text_of(why)
@@ -119,7 +119,7 @@ async def test_wrongful_cut_is_undone_with_one_press(stage: Stage, gateway: Gate
 @pytest.mark.parametrize("typed", ["0002", "", "\u202e", "🙂", "<b>&", "9" * 4000])
 async def test_approval_needs_the_meters_serial(stage: Stage, gateway: Gateway, typed: str) -> None:
     manager = stage.phone(3001)
-    card = await manager.expect("Waiting for a manager")
+    card = await manager.expect("Waiting for a manager", seconds=60)
     await manager.press(card, "Approve")
     await manager.expect("last 4 characters")
     if typed:
