@@ -19,7 +19,7 @@ demo:  ## start the whole service with a demo district; Ctrl-C ends it
 	@exec $(PYTHON) -m bot.cli demo $(ARGS)
 
 test: setup  ## run all tests; ARGS="-k name" for some
-	@exec $(PYTHON) -m pytest $(ARGS)
+	@exec $(PYTHON) -m pytest -n auto $(ARGS)
 
 lint: setup  ## check style, types and the direction of imports
 	$(PYTHON) -m ruff check

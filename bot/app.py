@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import signal
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
@@ -13,10 +12,13 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from sqlalchemy.engine import make_url
-from telegram import Bot, PreCheckoutQuery
+from telegram import Bot
 
 from bot import routes, works
 from bot.api import server
+from bot.backoffice import pages
+from bot.backoffice.sessions import link_renderer
+from bot.checkout import Checkout
 from bot.clock import Clock
 from bot.delivery import LIMITS, Limits, Sender
 from bot.inbox import Inbox
@@ -26,19 +28,11 @@ from bot.settings import Settings
 from bot.tasks import Tasks
 from bot.telegram import Transport
 from bot.timetable import Timetable
+from bot.web import WebServer, bind
 from core.db import Database
 from core.notices import service as notices
 
 log = structlog.get_logger()
-
-
-class WebServer(uvicorn.Server):
-    """uvicorn, which leaves the signals to us."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Capture nothing."""
-        yield
 
 
 def build_bot(settings: Settings, *, transport: Transport, polling: Transport) -> Bot:
@@ -65,13 +59,13 @@ class Service:
         self.tasks = Tasks(self.database, clock, works=works.WORKS)
         self.timetable = Timetable(self.database, clock, jobs=works.JOBS, seconds=ring_seconds)
         self.bot: Bot | None = None
+        self.port = settings.port
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Run until the block ends; what takes work in stops first, what sends it out last."""
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self.database.close)
-            await stack.enter_async_context(self.tasks.app.open_async())
             roles = self.settings.roles
             intake = None
             if self.settings.telegram_token.get_secret_value() and "chat" in roles:
@@ -107,7 +101,11 @@ class Service:
             self.database,
             self.clock,
             self.bot,
-            renderers={**routes.RENDERERS, "menu.commands": render_commands},
+            renderers={
+                **routes.RENDERERS,
+                "menu.commands": render_commands,
+                "office.link": link_renderer(lambda: self.base_url),
+            },
             provider_token=provider_token,
             limits=self.limits,
         )
@@ -122,7 +120,7 @@ class Service:
             self.database,
             self.clock,
             self.bot,
-            checkout=self._checkout,
+            checkout=Checkout(self.database, self.clock, default_locale=settings.locale).answer,
             wake=updates.wake,
         )
 
@@ -139,9 +137,6 @@ class Service:
             await asyncio.Event().wait()
         await asyncio.gather(introduce(self.bot), intake.poll())
 
-    async def _checkout(self, query: PreCheckoutQuery) -> None:
-        await query.answer(ok=False, error_message="not yet")
-
     def _webhook_secret(self) -> str:
         given = self.settings.telegram_webhook_secret.get_secret_value()
         return given or secret_for(self.settings.telegram_token.get_secret_value())
@@ -157,6 +152,7 @@ class Service:
         serving = asyncio.create_task(web.serve(sockets=[listener]))
 
         async def stop() -> None:
+            app.state.is_stopping = True  # so that no gateway waits any longer
             web.should_exit = True
             await serving
 
@@ -168,7 +164,14 @@ class Service:
 
     def web_app(self) -> FastAPI:
         """Return the HTTP side: the admin API, the gateways' API and the back office."""
-        return server.build(self.database, self.clock, tasks=self.tasks, settings=self.settings)
+        app = server.build(self.database, self.clock, settings=self.settings)
+        app.include_router(pages.router)
+        return app
+
+    @property
+    def base_url(self) -> str:
+        """Where people reach the web pages of this service."""
+        return self.settings.public_url or f"http://{self.settings.host}:{self.port}"
 
     async def _listen(self, wake: Callable[[], None]) -> None:
         """Wake the sender when any process has committed something to be sent."""
@@ -196,19 +199,10 @@ async def keep_running(work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(1)
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket; a port of 0 takes any free one."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
-    listener.listen(100)
-    return listener
-
-
 async def until_stopped() -> None:
-    """Wait for Ctrl-C or a request to end."""
+    """Wait for Ctrl-C, a request to end, or the terminal's end."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stopped.set)
     await stopped.wait()

@@ -2,19 +2,31 @@
 
 import asyncio
 import contextlib
+import os
+import signal
+import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from bot.billing_commands import bill_app, check, tariffs_app
 from bot.settings import Settings
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from bot.clock import Clock
+    from core.db import Database
+
 # Imports stand inside the commands, so that `--help` does not wait for all of the service.
 # ruff: noqa: PLC0415
+
+PATIENCE_SECONDS = 10
 
 T = TypeVar("T")
 Act = Callable[["AsyncSession", datetime], Awaitable[T]]
@@ -25,8 +37,21 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(bill_app, name="bill")
+app.add_typer(tariffs_app, name="tariffs")
+app.command()(check)
 jobs_app = typer.Typer(help="Timed jobs: which there are, and running one by hand.")
 app.add_typer(jobs_app, name="jobs")
+
+
+def _on_signals(handler: "signal.Handlers | Callable[[int, FrameType | None], None]") -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)
+
+
+def _leave(number: int, _: FrameType | None) -> None:
+    """End by the way of an exception, so that everything is closed."""
+    raise SystemExit(128 + number)
 
 
 @contextlib.contextmanager
@@ -40,7 +65,9 @@ def prepared() -> Iterator[Settings]:
         if not settings.database_url:
             from bot.postgres import embedded
 
+            _on_signals(_leave)
             server = stack.enter_context(embedded(settings.state_dir))
+            stack.callback(_on_signals, signal.SIG_IGN)  # once it stops, it stops to the end
             settings = settings.model_copy(update={"database_url": server.url})
         migrate.upgrade(settings.database_url)
         yield settings
@@ -48,31 +75,73 @@ def prepared() -> Iterator[Settings]:
 
 def act(work: Act[T]) -> T:
     """Do one thing in one transaction and return its result."""
-    from bot.clock import Clock, SystemClock
+
+    async def run(database: "Database", clock: "Clock") -> T:
+        async with database.transaction() as session:
+            return await work(session, clock.now())
+
+    with prepared() as settings:
+        return asyncio.run(use(settings, run))
+
+
+async def use(settings: Settings, work: "Callable[[Database, Clock], Awaitable[T]]") -> T:
+    """Do something with a database and the clock that the settings say, and return its result."""
+    from bot.clock import SystemClock
     from bot.demo.clock import FollowedClock
     from core.db import Database
 
-    async def run(settings: Settings) -> T:
-        database = Database(settings.database_url, pool_size=2)
-        try:
-            clock: Clock = SystemClock()
-            if settings.demo_clock:
-                clock = followed = FollowedClock.at_start()
-                await followed.read(database)
-            async with database.transaction() as session:
-                return await work(session, clock.now())
-        finally:
-            await database.close()
-
-    with prepared() as settings:
-        return asyncio.run(run(settings))
+    database = Database(settings.database_url, pool_size=2)
+    try:
+        clock: Clock = SystemClock()
+        if settings.demo_clock:
+            clock = followed = FollowedClock.at_start()
+            await followed.read(database)
+        return await work(database, clock)
+    finally:
+        await database.close()
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    *, until_stdin_ends: Annotated[bool, typer.Option("--until-stdin-ends", hidden=True)] = False
+) -> None:
     """Run the service: web, chat and worker, or those of them named by SHUIDIAN_ROLES."""
+    if until_stdin_ends:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     with prepared() as settings:
         asyncio.run(_serve(settings))
+
+
+def _end_with_parent() -> None:
+    """Ask this process to end once nobody holds the other end of its input any more."""
+    while os.read(0, 1):  # nothing is ever said there
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)  # something hangs, and there is nobody to see it
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(help="Where the page with the phones is, if free.")] = 8080,
+    state: Annotated[Path, typer.Option(help="Where the demo keeps its files.")] = Path(
+        ".state/demo"
+    ),
+) -> None:
+    """Run the whole service with a district of its own, and phones to try it on."""
+    from bot.demo import stage
+    from bot.demo.place import AlreadyRunning
+    from bot.playground.server import RealToken
+
+    def upgrade(url: str) -> None:
+        from bot import migrate
+
+        migrate.upgrade(url)
+
+    try:
+        asyncio.run(stage.run(state=state.resolve(), port=port, say=typer.echo, upgrade=upgrade))
+    except (AlreadyRunning, RealToken) as refusal:
+        raise SystemExit(str(refusal)) from refusal
 
 
 async def _serve(settings: Settings) -> None:

@@ -10,8 +10,12 @@ from core.errors import DomainError
 AHEAD_MAX = timedelta(days=90)
 TOLERATED = timedelta(minutes=5)
 WORDS_MAX = 4
+NOON = 12
 
-_CLOCK = re.compile(r"(?<!\d)(\d{1,2})(?:[:.h点點時时](\d{2})?)\s*[分]?(?!\d)", re.IGNORECASE)
+_CLOCK = re.compile(
+    r"(?P<half>上午|早上|下午|晚上)?\s*(?<!\d)(?P<hour>\d{1,2})"
+    r"(?:[:.h点點時时](?P<minute>\d{2}|半)?\s*分?)(?!\d)\s*(?P<meridiem>am|pm)?"
+)
 _ISO_DAY = re.compile(r"(?<!\d)(?:(\d{4})[-/年])?(\d{1,2})[-/月](\d{1,2})[日号號]?(?!\d)")
 _DOTTED_DAY = re.compile(r"(?<!\d)(\d{1,2})\.(\d{1,2})(?:\.(\d{4}))?(?=\s|$)")
 _IN = re.compile(r"\+?\s*(\d{1,3})\s*(\D+)")
@@ -72,26 +76,16 @@ def split_moment(
     """
     Return the moment with which the words of a command begin, and the words after it.
 
-    The moment takes words as long as each of them changes it: `25.11`, `25.11 14:00`.
-
     Raises:
         NotAMoment, MomentInThePast, MomentTooFar: see `parse_moment`.
     """
-    best: tuple[datetime, tuple[str, ...]] | None = None
-    refusal: DomainError = NotAMoment(typed=" ".join(words)[:40])
-    for count in range(1, min(WORDS_MAX, len(words)) + 1):
+    for count in range(min(WORDS_MAX, len(words)), 0, -1):
         try:
             moment = parse_moment(" ".join(words[:count]), texts=texts, now=now)
         except NotAMoment:
             continue
-        except (MomentInThePast, MomentTooFar) as found:
-            best, refusal = None, found
-            continue
-        if best is None or moment != best[0]:
-            best = moment, words[count:]
-    if best is None:
-        raise refusal
-    return best
+        return moment, words[count:]
+    raise NotAMoment(typed=" ".join(words)[:40])
 
 
 def _relative(words: str, *, texts: Texts, now: datetime) -> datetime | None:
@@ -114,14 +108,30 @@ def _absolute(words: str, *, texts: Texts, now: datetime) -> datetime | None:
     clock = _CLOCK.search(rest)
     if clock is None:
         return None
-    try:
-        at = time(int(clock[1]), int(clock[2] or 0))
-    except ValueError:
+    left = rest[: clock.start()] + " " + rest[clock.end() :]
+    if set(left.replace(",", " ").split()) - set(_words(texts, "word.at")):
+        return None  # words it does not know may mean another day
+    at = _read_clock(clock)
+    if at is None:
         return None
     moment = datetime.combine(day or local.date(), at, tzinfo=texts.zone)
     if day is None and moment < now - TOLERATED:
         moment = datetime.combine(local.date() + timedelta(days=1), at, tzinfo=texts.zone)
     return moment
+
+
+def _read_clock(clock: re.Match[str]) -> time | None:
+    minute = 30 if clock["minute"] == "半" else int(clock["minute"] or 0)
+    hour = int(clock["hour"])
+    is_afternoon = clock["half"] in {"下午", "晚上"} or clock["meridiem"] == "pm"
+    if is_afternoon and hour < NOON:
+        hour += NOON
+    elif clock["meridiem"] == "am" and hour == NOON:
+        hour = 0
+    try:
+        return time(hour, minute)
+    except ValueError:
+        return None
 
 
 def _read_day(words: str, *, texts: Texts, today: date) -> tuple[date | None, str]:

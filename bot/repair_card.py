@@ -34,20 +34,19 @@ def draw(view: RepairView, texts: Texts, *, parties: frozenset[Party] | None = N
 
 def card_text(view: RepairView, texts: Texts, parties: frozenset[Party]) -> str:
     """Return all that a card says, as HTML."""
+    question = _question(view, texts, parties)
     return texts.lines(
         [
             title(view, texts),
-            cause(view, texts),
-            *_people(view, texts, parties),
+            *facts(view, texts, parties),
             "",
-            *_steps(view, texts),
-            "",
-            *_promise(view, texts),
-            *_evidence(view, texts),
-            *_words(view, texts),
-            _question(view, texts, parties),
+            *(
+                texts.get(f"repair.step_{when}", step=texts.get(f"repair.state_{state}"))
+                for when, state in steps(view)
+            ),
+            *(["", question] if question is not None else []),
         ]
-    ).strip()
+    )
 
 
 def title(line: RepairLine, texts: Texts) -> str:
@@ -100,20 +99,27 @@ def _people(view: RepairView, texts: Texts, parties: frozenset[Party]) -> Iterab
         yield texts.get("repair.nobody")
 
 
-def _steps(view: RepairView, texts: Texts) -> Iterable[str]:
-    """Yield the steps since it was filed or opened again: those done, the present, those ahead."""
+def steps(view: RepairView) -> Iterable[tuple[str, State]]:
+    """Yield the steps since it was filed or opened again: done, now, and those ahead."""
     reached = [row.state for row in view.history if row.state is not None]
     begins = max(index for index, state in enumerate(reached) if state in UNCLAIMED)
-    done = list(dict.fromkeys(reached[begins:]))
-    done.remove(view.state)
-    for state in done:
-        yield texts.get("repair.step_done", step=texts.get(f"repair.state_{state}"))
-    yield texts.get("repair.step_now", step=texts.get(f"repair.state_{view.state}"))
+    for state in dict.fromkeys(reached[begins:]):
+        if state is not view.state:
+            yield "done", state
+    yield "now", view.state
     if view.state not in ENDED:
         last = State.WORKING if view.state is State.WAITING else view.state
-        ahead = STEPS[STEPS.index(last) + 1 :] if last in STEPS else STEPS
-        for state in ahead:
-            yield texts.get("repair.step_ahead", step=texts.get(f"repair.state_{state}"))
+        for state in STEPS[STEPS.index(last) + 1 :] if last in STEPS else STEPS:
+            yield "ahead", state
+
+
+def facts(view: RepairView, texts: Texts, parties: frozenset[Party]) -> Iterable[str]:
+    """Yield what is known of a repair, each line as HTML."""
+    yield cause(view, texts)
+    yield from _people(view, texts, parties)
+    yield from _promise(view, texts)
+    yield from _evidence(view, texts)
+    yield from _words(view, texts)
 
 
 def _promise(view: RepairView, texts: Texts) -> Iterable[str]:
@@ -150,10 +156,9 @@ def _evidence(view: RepairView, texts: Texts) -> Iterable[str]:
             moment=texts.moment(view.normal_at),
             value=texts.quantity(measured.end_value, measured.quantity),
         )
-    elif measured is not None and measured.is_abnormal and view.state not in ENDED:
-        value = measured.worst if measured.latest is None else measured.latest
-        key = "repair.disagrees" if view.state is State.FIXED else "repair.still"
-        yield texts.get(key, value=texts.quantity(value, measured.quantity))
+    elif measured is not None and measured.is_abnormal and measured.latest is not None:
+        key = "repair.disagrees" if view.state in {*ENDED, State.FIXED} else "repair.still"
+        yield texts.get(key, value=texts.quantity(measured.latest, measured.quantity))
     if view.reopened_count:
         yield texts.count("repair.reopened", view.reopened_count)
 
@@ -173,7 +178,7 @@ def _question(view: RepairView, texts: Texts, parties: frozenset[Party]) -> str 
         return None
     if view.state is State.FIXED:
         return texts.get("repair.ask_fixed")
-    if view.state in UNCLAIMED and view.normal_at is not None:
+    if view.state is State.NEW and view.normal_at is not None:
         return texts.get("repair.ask_normal")
     return None
 
@@ -190,7 +195,7 @@ def reason(row: Happening, texts: Texts) -> str:
 
 def keys(view: RepairView, texts: Texts, parties: frozenset[Party]) -> Keyboard:
     """Return the buttons of what these parties can do to the repair now."""
-    rows = [[_act_key(view, texts, act) for act in row if _may(view, act, parties)] for row in ROWS]
+    rows = [[act_key(view, texts, act) for act in row if _may(view, act, parties)] for row in ROWS]
     if parties & {Party.ASSIGNED, Party.MANAGER} and view.state in UNDERWAY:
         rows.append([_key(texts, "promise", "rpromise", view.id, view.version)])
     rows.append(
@@ -205,12 +210,13 @@ def _may(view: RepairView, act: Act, parties: frozenset[Party]) -> bool:
     return may(act, state=view.state, parties=parties)
 
 
-def _act_key(view: RepairView, texts: Texts, act: Act) -> Button:
+def act_key(line: RepairLine, texts: Texts, act: Act) -> Button:
+    """Return the button that does an act to a repair, or asks what it needs."""
     family = FAMILY.get(act)
     if family is not None:
-        return _key(texts, act, family, view.id, view.version)
-    label = "well" if act is Act.CONFIRM and view.state is not State.FIXED else act.value
-    return _key(texts, label, "ract", act.value, view.id, view.version)
+        return _key(texts, act, family, line.id, line.version)
+    label = "well" if act is Act.CONFIRM and line.state is not State.FIXED else act.value
+    return _key(texts, label, "ract", act.value, line.id, line.version)
 
 
 def _key(texts: Texts, label: str, family: str, *parts: object) -> Button:

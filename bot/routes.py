@@ -10,7 +10,19 @@ from telegram import Bot, Update
 
 from bot import dialogues, telegram
 from bot.context import Command, Fallback, Handle, NotAllowed, Render, Turn
-from bot.handlers import account, managers, outages, repairs, reports, technician, usage
+from bot.handlers import (
+    account,
+    bills,
+    cuts,
+    managers,
+    outages,
+    payments,
+    repairs,
+    reports,
+    supply,
+    technician,
+    usage,
+)
 from bot.inbox import Handled
 from bot.outgoing import ButtonIsOld, press, read_press
 from bot.texts import Texts, locale_for
@@ -18,7 +30,19 @@ from core.accounts import service as accounts
 from core.accounts.service import TELEGRAM, Speaker
 from core.errors import DomainError
 
-MODULES: Sequence[ModuleType] = (account, usage, outages, repairs, reports, technician, managers)
+MODULES: Sequence[ModuleType] = (
+    account,
+    bills,
+    payments,
+    supply,
+    usage,
+    outages,
+    repairs,
+    reports,
+    technician,
+    managers,
+    cuts,
+)
 
 
 def _merged(name: str) -> dict[str, Any]:

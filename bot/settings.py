@@ -1,5 +1,6 @@
 """The settings: the only reader of the environment."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +55,21 @@ class Settings(BaseSettings):
     demo_clock: bool = Field(
         default=False, description="Follow the demo's movable clock; refused with a real token."
     )
+
+    def as_environment(self) -> dict[str, str]:
+        """Return this process's environment with exactly these settings, for a child of it."""
+        prefix = "SHUIDIAN_"
+        own = {name: value for name, value in os.environ.items() if not name.startswith(prefix)}
+        return own | {
+            f"{prefix}{name.upper()}": _written(getattr(self, name))
+            for name in type(self).model_fields
+        }
+
+
+def _written(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return ",".join(sorted(value)) if isinstance(value, frozenset) else str(value)
 
 
 def example() -> str:

@@ -37,6 +37,30 @@ class Retry(procrastinate.BaseRetryStrategy):
         return RetryDecision(retry_in={"seconds": min(RETRY_SECONDS_MAX, 2 ** (job.attempts + 1))})
 
 
+# Only words the queue's statements; the connection is the caller's.
+_QUEUE = procrastinate.App(connector=procrastinate.PsycopgConnector())
+
+
+async def defer(
+    session: AsyncSession, name: str, *, once: str | None = None, **params: object
+) -> None:
+    """
+    Queue work in the caller's transaction; it starts when that commits, never before.
+
+    With `once`, nothing is added while a job of that name still waits.
+    """
+    try:
+        async with session.begin_nested():
+            # The savepoint is made when the session is first asked for its connection.
+            raw = await (await session.connection()).get_raw_connection()
+            deferrer = _QUEUE.configure_task(
+                name, allow_unknown=True, connection=raw.driver_connection, queueing_lock=once
+            )
+            await deferrer.defer_async(**params)  # type: ignore[arg-type]  # JSON values
+    except AlreadyEnqueued:
+        log.debug("task.already_waiting", name=name)
+
+
 class Tasks:
     """The queue: which work there is, how it is queued, and the worker that does it."""
 
@@ -66,25 +90,6 @@ class Tasks:
                 await work(session, now=self._clock.now(), **params)
 
         self.app.task(name=name, retry=Retry(), pass_context=True)(run)
-
-    async def defer(
-        self, session: AsyncSession, name: str, *, once: str | None = None, **params: object
-    ) -> None:
-        """
-        Queue work in the caller's transaction; it starts when that commits, never before.
-
-        With `once`, nothing is added while a job of that name still waits.
-        """
-        try:
-            async with session.begin_nested():
-                # The savepoint is set when the connection is asked for, so that comes inside.
-                raw = await (await session.connection()).get_raw_connection()
-                deferrer = self.app.configure_task(
-                    name, connection=raw.driver_connection, queueing_lock=once
-                )
-                await deferrer.defer_async(**params)  # type: ignore[arg-type]  # JSON values
-        except AlreadyEnqueued:
-            log.debug("task.already_waiting", name=name)
 
     async def run(self) -> None:
         """Do queued work until cancelled, or until the worker is lost (then it is started anew)."""

@@ -198,6 +198,8 @@ async def send(
     A message that can no longer be edited is sent anew; one that already says the same counts
     as sent.
     """
+    if outgoing.invoice is not None and not provider_token:
+        outgoing = replace(outgoing, invoice=None)  # its text says how else to pay
     if outgoing.commands is not None:
         await bot.set_my_commands(outgoing.commands, scope=BotCommandScopeChat(chat_id))
         return None

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from functools import cache
 from html import escape
@@ -12,12 +12,13 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_date, format_datetime, format_time
+from babel.dates import format_date, format_datetime, format_interval, format_time
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import (
     format_currency,
     format_decimal,
+    format_percent,
     get_decimal_symbol,
     get_group_symbol,
 )
@@ -189,6 +190,10 @@ class Texts:
             )
         )
 
+    def percent(self, share: Decimal) -> str:
+        """Return a share as a percentage with all its decimals."""
+        return str(format_percent(share, locale=self._babel, decimal_quantization=False))
+
     def unit(self, unit: str) -> str:
         """Return the sign of a unit, named as for `quantity`."""
         return self.quantity(Decimal(0), unit).removeprefix("0").strip()
@@ -209,6 +214,11 @@ class Texts:
         if isinstance(value, datetime):
             value = value.astimezone(self.zone).date()
         return str(format_date(value, format="medium", locale=self._babel))
+
+    def days(self, starts: date, ends: date) -> str:
+        """Return the days from `starts` until before `ends`."""
+        last = ends - timedelta(days=1)
+        return str(format_interval(starts, last, skeleton="yMMMd", locale=self._babel))
 
     def month(self, day: date) -> str:
         """Return the short name of a month."""

@@ -37,6 +37,12 @@ class MixedCurrencies(DomainError):
     code = "money.mixed_currencies"
 
 
+class AmountTooFine(DomainError):
+    """Nobody can pay a part of the smallest coin."""
+
+    code = "money.too_fine"
+
+
 class RoundingMode(StrEnum):
     """What becomes of the part below the last digit kept; `half_up` goes away from zero."""
 
@@ -105,6 +111,25 @@ class Money:
 
     minor: int
     currency: str
+
+    @classmethod
+    def exactly(cls, amount: Decimal, currency: str) -> "Money":
+        """
+        Return an amount of currency units that needs no rounding.
+
+        Raises:
+            AmountTooFine: it has more digits than the currency.
+        """
+        minor = round_minor(amount, currency=currency)
+        money = cls(minor, currency)
+        if money.amount != amount:
+            raise AmountTooFine(amount=amount)
+        return money
+
+    @property
+    def amount(self) -> Decimal:
+        """The amount in currency units, with all digits that the currency has."""
+        return Decimal(self.minor).scaleb(-currency_digits(self.currency), context=_WIDE)
 
     def __add__(self, other: "Money") -> "Money":
         if self.currency != other.currency:

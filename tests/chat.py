@@ -55,6 +55,16 @@ class Phone:
         await self.post("say", text=text)
         return await self.next()
 
+    async def show(self, picture: bytes, caption: str = "") -> Message:
+        """Send a photo and return the next message that comes."""
+        await self.mark()
+        form = aiohttp.FormData({"kind": "photo", "caption": caption})
+        form.add_field("file", picture, filename="photo.png", content_type="image/png")
+        url = f"{self.base}/play/api/people/{self.person}/send_file"
+        async with self.http.post(url, data=form) as answer:
+            assert answer.status == 200, await answer.text()
+        return await self.next()
+
     async def mark(self) -> None:
         self.seen = len(await self.messages())
 

@@ -32,9 +32,7 @@ PEOPLE = {
 }
 # Nobody at the playground minds a fast bot; what the limits do has tests of its own.
 FAST = Limits(overall_seconds=0.001, bulk_seconds=0.001, broadcast_seconds=0.001, burst=1000)
-QUICK = Options(
-    repeat_poll_seconds=0.2, conflict_seconds=0.2, retry_seconds=0.1, set_webhook_seconds=0
-)
+QUICK = Options(conflict_seconds=0.2, retry_seconds=0.1, set_webhook_seconds=0)
 
 logs.configure(as_json=False)
 

@@ -2,12 +2,12 @@
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import Depends, HTTPException
+from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -58,8 +58,18 @@ async def _find_caller(
 AnyCaller = Annotated[Caller, Depends(_find_caller, scope="function")]
 
 
-def _caller_with(scope: str) -> Callable[[Caller], Caller]:
-    def check(caller: AnyCaller) -> Caller:
+async def _find_caller_briefly(
+    request: Request,
+    now: Now,
+    credentials: Annotated[HTTPAuthorizationCredentials, Depends(bearer)],
+) -> Caller:
+    """Find the caller in a transaction of its own: the request waits without holding one."""
+    async with request.app.state.database.transaction() as session:
+        return await _find_caller(session, now, credentials)
+
+
+def _caller_with(scope: str, found: Callable[..., Awaitable[Caller]]) -> Callable[[Caller], Caller]:
+    def check(caller: Annotated[Caller, Depends(found, scope="function")]) -> Caller:
         if caller.scope != scope:
             raise HTTPException(403)
         return caller
@@ -67,8 +77,9 @@ def _caller_with(scope: str) -> Callable[[Caller], Caller]:
     return check
 
 
-Admin = Annotated[Caller, Depends(_caller_with("admin"))]
-Gateway = Annotated[Caller, Depends(_caller_with("gateway"))]
+Admin = Annotated[Caller, Depends(_caller_with("admin", _find_caller))]
+Gateway = Annotated[Caller, Depends(_caller_with("gateway", _find_caller))]
+WaitingGateway = Annotated[Caller, Depends(_caller_with("gateway", _find_caller_briefly))]
 
 
 def _hashed(token: str) -> str:

@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.middleware.base import RequestResponseEndpoint
 
 from bot import works
-from bot.api import outages, problems, readings, schedules
+from bot.api import billing, commands, outages, problems, readings, schedules
 from bot.clock import Clock
 from bot.settings import Settings
-from bot.tasks import Tasks
+from bot.tasks import defer
 from core.db import Database
 
 log = structlog.get_logger()
@@ -26,7 +26,7 @@ _SECURITY_HEADERS = {
 }
 
 
-def build(database: Database, clock: Clock, *, tasks: Tasks, settings: Settings) -> FastAPI:
+def build(database: Database, clock: Clock, *, settings: Settings) -> FastAPI:
     """Return the application; every answer to a mistake is a problem, never a page of Python."""
     app = FastAPI(
         title="Shuidian",
@@ -39,12 +39,13 @@ def build(database: Database, clock: Clock, *, tasks: Tasks, settings: Settings)
     )
     app.state.database = database
     app.state.clock = clock
+    app.state.is_stopping = False
 
     async def take_up_alarms(session: AsyncSession, _alarm_ids: list[int]) -> None:
-        await tasks.defer(session, works.TAKE_UP_ALARMS, once=works.TAKE_UP_ALARMS)
+        await defer(session, works.TAKE_UP_ALARMS, once=works.TAKE_UP_ALARMS)
 
     app.state.after_alarms = take_up_alarms
-    for module in (outages, readings, schedules):
+    for module in (billing, commands, outages, readings, schedules):
         app.include_router(module.router)
     problems.install(
         app, timezone=settings.timezone, currency=settings.currency, locale=settings.locale

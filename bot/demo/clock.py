@@ -1,7 +1,13 @@
-"""The demo's clock: a row that every process follows, so that time can be stopped, sped, moved."""
+"""
+The demo's clock: a row that every process follows, so that time can be stopped, sped, moved.
+
+Whoever owns the clock winds it: it writes the row anew every second. When nobody does (the demo
+has ended, or the machine sleeps), time stands still a few seconds later.
+"""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Self
 
 from sqlalchemy import CheckConstraint
 from sqlalchemy.dialects.postgresql import insert
@@ -12,6 +18,8 @@ from bot.clock import ScaledClock, SystemClock
 from core.db import Base, Database
 
 FOLLOW_SECONDS = 0.25
+WIND_SECONDS = 1
+UNWOUND_AFTER = timedelta(seconds=5)
 
 
 class DemoClock(Base):
@@ -30,10 +38,15 @@ class FollowedClock(ScaledClock):
     """A clock kept in step with the row."""
 
     @classmethod
-    def at_start(cls) -> "FollowedClock":
+    def at_start(cls) -> Self:
         """Return a clock that shows the machine's time until it has read the row."""
         now = SystemClock().now()
         return cls(set_at=now, shown_at=now)
+
+    def now(self) -> datetime:
+        """Return the moment that this clock shows."""
+        elapsed = min(SystemClock().now() - self.set_at, UNWOUND_AFTER)
+        return self.shown_at + elapsed * self.rate
 
     async def read(self, database: Database) -> None:
         """Take over what the row says."""
@@ -49,6 +62,35 @@ class FollowedClock(ScaledClock):
         while True:
             await self.read(database)
             await asyncio.sleep(FOLLOW_SECONDS)
+
+
+class WoundClock(FollowedClock):
+    """The clock in the process that owns it."""
+
+    def __init__(self, *, set_at: datetime, shown_at: datetime, rate: int = 1) -> None:
+        super().__init__(set_at=set_at, shown_at=shown_at, rate=rate)
+        self._setting = asyncio.Lock()
+
+    async def resume(self, database: Database) -> None:
+        """Go on, at the usual speed, from where the row stood when the demo ended."""
+        await self.read(database)
+        await self.turn(database, shown_at=self.now(), rate=1)
+
+    async def turn(
+        self, database: Database, *, shown_at: datetime | None = None, rate: int | None = None
+    ) -> None:
+        """Set the clock to a moment, a speed or both; what is not given stays."""
+        async with self._setting, database.transaction() as session:
+            shown_at = shown_at or self.now()
+            rate = self.rate if rate is None else rate
+            await set_clock(session, shown_at=shown_at, rate=rate)
+            self.set_at, self.shown_at, self.rate = SystemClock().now(), shown_at, rate
+
+    async def wind(self, database: Database) -> None:
+        """Keep the clock going, until cancelled."""
+        while True:
+            await asyncio.sleep(WIND_SECONDS)
+            await self.turn(database)
 
 
 async def set_clock(session: AsyncSession, *, shown_at: datetime, rate: int) -> None:

@@ -35,18 +35,14 @@ def describe(texts: Texts, outage: OutageView) -> str:
     return "\n".join(parts)
 
 
-def end_keys(turn: Turn, *, since: datetime) -> Keyboard:
+def end_keys(turn: Turn, family: str, *, since: datetime) -> Keyboard:
     """Return buttons for likely end times."""
-    return [
-        [
-            Button(
-                turn.texts.moment(since + timedelta(hours=hours)),
-                press("outend_at", "at", int((since + timedelta(hours=hours)).timestamp())),
-            )
-            for hours in (2, 4, 8)
-        ],
-        [cancel_key(turn.texts)],
+    moments = [since + timedelta(hours=hours) for hours in (2, 4, 8)]
+    keys = [
+        Button(turn.texts.moment(moment), press(family, "at", int(moment.timestamp())))
+        for moment in moments
     ]
+    return [keys, [cancel_key(turn.texts)]]
 
 
 def read_moment(turn: Turn, *, since: datetime) -> datetime:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import (
@@ -177,57 +177,32 @@ async def list_staff(session: AsyncSession, *, role: Role, on_duty_only: bool = 
     return list(await session.scalars(query))
 
 
-def _places() -> Select[ServicePoint, Premise, Account, Agreement]:
-    return (
-        select(ServicePoint, Premise, Account, Agreement)
+async def list_places(session: AsyncSession, *, person_id: int) -> list[Place]:
+    """Return the supplied places that a person has a right on, by account and service."""
+    rows = await session.execute(
+        select(
+            ServicePoint.id.label("service_point_id"),
+            ServicePoint.service,
+            ServicePoint.premise_id,
+            Premise.address,
+            ServicePoint.area_id,
+            Agreement.account_id,
+            Account.number.label("account_number"),
+            Agreement.id.label("agreement_id"),
+            Account.holder_name,
+            ServicePoint.supply,
+        )
         .join(Premise, Premise.id == ServicePoint.premise_id)
         .join(
             Agreement,
             (Agreement.service_point_id == ServicePoint.id) & Agreement.ends_date.is_(None),
         )
         .join(Account, Account.id == Agreement.account_id)
-    )
-
-
-def _place(point: ServicePoint, premise: Premise, account: Account, agreement: Agreement) -> Place:
-    return Place(
-        service_point_id=point.id,
-        service=point.service,
-        premise_id=premise.id,
-        address=premise.address,
-        area_id=point.area_id,
-        account_id=account.id,
-        account_number=account.number,
-        agreement_id=agreement.id,
-        holder_name=account.holder_name,
-        supply=point.supply,
-    )
-
-
-async def list_places(session: AsyncSession, *, person_id: int) -> list[Place]:
-    """Return the supplied places that a person has a right on, by account and service."""
-    rows = await session.execute(
-        _places()
         .join(AccountRight, AccountRight.account_id == Account.id)
         .where(AccountRight.person_id == person_id)
         .order_by(Account.number, ServicePoint.service.desc())
     )
-    return [_place(*row) for row in rows]
-
-
-async def get_place(session: AsyncSession, *, service_point_id: int) -> Place:
-    """
-    Return a supplied place.
-
-    Raises:
-        AccountNotFound: nobody has an agreement there.
-    """
-    row = (
-        await session.execute(_places().where(ServicePoint.id == service_point_id))
-    ).one_or_none()
-    if row is None:
-        raise AccountNotFound
-    return _place(*row)
+    return [Place(**row._asdict()) for row in rows]
 
 
 async def get_place_of(session: AsyncSession, *, person_id: int, service_point_id: int) -> Place:

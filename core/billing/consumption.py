@@ -1,12 +1,13 @@
-"""From registers to consumption: one meter, a meter that was replaced, shares by days. Pure."""
+"""From registers to consumption: what went through a meter, and its shares by days. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 
 from core.errors import DomainError
 from core.money import RoundingMode, divide, round_to
-from core.monitoring.registers import is_rollover_plausible
+from core.monitoring.registers import advance
 from core.periods import Period
 
 
@@ -23,69 +24,59 @@ class ReadingOutOfRange(DomainError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegisterSpan:
+class Shown:
+    """What one register of a meter showed."""
+
+    at: datetime
+    value: Decimal
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BilledSpan:
     """
-    Two readings of one register of one meter.
+    Two readings of one register between which a bill's use lies.
 
     Units:
-        `previous`, `current`: what the register shows.
         `digits`: digits before the point; the register runs over at 10 to that power.
         `multiplier`: what one step of the register stands for (current transformers).
     """
 
-    previous: Decimal
-    current: Decimal
+    meter_id: int
+    serial: str
+    register: str
     digits: int
-    multiplier: Decimal = Decimal(1)
-    rollover_confirmed: bool = False
+    multiplier: Decimal
+    opening: Shown
+    closing: Shown
 
+    def consumption(self, *, kept_digits: int) -> Decimal:
+        """
+        Return what went through the meter between the readings.
 
-def consumption(span: RegisterSpan, *, kept_digits: int | None = None) -> Decimal:
-    """
-    Return what went through the meter between two readings.
+        Each reading is cut, not the difference, after `kept_digits` behind the point: a fraction
+        which is not billed this time is billed the next. A smaller reading is a register that
+        ran over, if that is plausible; the readings were accepted before.
 
-    `kept_digits` cuts each reading, not the difference, after that many digits behind the point:
-    a fraction which is not billed this time is billed the next. A smaller reading is accepted as
-    a register that ran over only if that is plausible and a person has confirmed it.
+        Units:
+            Returns the unit of the register times the multiplier.
 
-    Units:
-        Returns the unit of the register times the multiplier.
-
-    Raises:
-        ReadingOutOfRange: a reading is negative or has more digits than the register.
-        ReadingGoesBackwards: the current reading is smaller and no confirmed rollover.
-    """
-    capacity = Decimal(10) ** span.digits
-    for reading in (span.previous, span.current):
-        if not 0 <= reading < capacity:
-            raise ReadingOutOfRange(reading=reading, digits=span.digits)
-    previous, current = span.previous, span.current
-    if kept_digits is not None:
-        previous = round_to(previous, digits=kept_digits, mode=RoundingMode.DOWN)
-        current = round_to(current, digits=kept_digits, mode=RoundingMode.DOWN)
-    if span.current >= span.previous:
-        return (current - previous) * span.multiplier
-    plausible = is_rollover_plausible(
-        previous=span.previous, current=span.current, digits=span.digits
-    )
-    if not (span.rollover_confirmed and plausible):
-        raise ReadingGoesBackwards(
-            previous=span.previous, current=span.current, rollover_plausible=plausible
+        Raises:
+            ReadingOutOfRange: a reading is negative or has more digits than the register.
+            ReadingGoesBackwards: the closing reading is smaller and no rollover is plausible.
+        """
+        capacity = Decimal(10) ** self.digits
+        previous, current = self.opening.value, self.closing.value
+        if not (0 <= previous < capacity and 0 <= current < capacity):
+            raise ReadingOutOfRange(previous=previous, current=current, digits=self.digits)
+        if advance(previous, current, digits=self.digits) is None:
+            raise ReadingGoesBackwards(previous=previous, current=current)
+        before, after = (
+            round_to(value, digits=kept_digits, mode=RoundingMode.DOWN)
+            for value in (previous, current)
         )
-    return (capacity - previous + current) * span.multiplier
-
-
-def consumption_across(spans: Iterable[RegisterSpan], *, kept_digits: int | None = None) -> Decimal:
-    """
-    Return the use of one service over meters that followed each other in one place.
-
-    The old meter's span ends with its final reading, the new meter's starts with its initial one.
-
-    Raises:
-        ReadingOutOfRange: see `consumption`.
-        ReadingGoesBackwards: see `consumption`.
-    """
-    return sum((consumption(span, kept_digits=kept_digits) for span in spans), Decimal(0))
+        ran_over = capacity if current < previous else 0
+        return (after - before + ran_over) * self.multiplier
 
 
 def share_by_days(

@@ -48,7 +48,7 @@ class StepKind(StrEnum):
 
 
 class TariffVersion(Base):
-    """A tariff as its dated file said it, kept so that every bill can be computed again."""
+    """A tariff as its dated file said it, kept whole so that every bill can be computed again."""
 
     __tablename__ = "tariff_versions"
     __table_args__ = (UniqueConstraint("code", "valid_from"),)
@@ -60,12 +60,14 @@ class TariffVersion(Base):
     valid_to: Mapped[date | None]
     sha256: Mapped[str]
     source: Mapped[str]
+    content: Mapped[str]
 
 
 class BillingRun(Base):
     """One run over a service and a period; running it again issues only what is missing."""
 
     __tablename__ = "billing_runs"
+    __table_args__ = (UniqueConstraint("service", "starts_date", "ends_date"),)
 
     id: Mapped[Id]
     service: Mapped[Service]
@@ -73,7 +75,17 @@ class BillingRun(Base):
     ends_date: Mapped[date]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
-    outcome: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+
+
+class BillingSkip(Base):
+    """An agreement that a run could not bill, and why; the row goes when it is billed."""
+
+    __tablename__ = "billing_skips"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("billing_runs.id"), primary_key=True)
+    agreement_id: Mapped[int] = mapped_column(ForeignKey("agreements.id"), primary_key=True)
+    reason: Mapped[str]
+    at: Mapped[datetime]
 
 
 class Bill(Base):
@@ -86,6 +98,10 @@ class Bill(Base):
 
     __tablename__ = "bills"
     __table_args__ = (
+        CheckConstraint(
+            "state IN ('held', 'void') OR issued_at IS NOT NULL AND due_date IS NOT NULL",
+            name="dated",
+        ),
         Index(
             "ix_bills_open", "agreement_id", "due_date", postgresql_where=text("state = 'issued'")
         ),
@@ -103,6 +119,7 @@ class Bill(Base):
     total_minor: Mapped[int]
     state: Mapped[BillState]
     held_reason: Mapped[str | None]
+    void_reason: Mapped[str | None]
     issued_at: Mapped[datetime | None]
     due_date: Mapped[date | None]
     settled_at: Mapped[datetime | None]
@@ -110,14 +127,23 @@ class Bill(Base):
 
 
 class BillLine(Base):
-    """One priced line. Units: `price` currency units per unit of quantity, `amount` exact."""
+    """
+    One priced line for the days from `starts_date` until before `ends_date`.
+
+    Units: `price` currency units per unit of quantity, `amount` currency units, exact.
+    """
 
     __tablename__ = "bill_lines"
 
     bill_id: Mapped[int] = mapped_column(ForeignKey("bills.id"), primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
     component: Mapped[str]
+    starts_date: Mapped[date]
+    ends_date: Mapped[date]
     tier: Mapped[int | None]
+    tier_from: Mapped[Decimal | None]
+    tier_to: Mapped[Decimal | None]
     register: Mapped[str | None]
     quantity: Mapped[Decimal]
     price: Mapped[Decimal]
@@ -157,7 +183,11 @@ class LedgerEntry(Base):
 
 
 class Payment(Base):
-    """Money that came in for an agreement, once per provider and reference, for ever."""
+    """
+    Money that came in for an agreement, once per provider and reference, for ever.
+
+    `bill_id` is the bill that the payer chose, if any.
+    """
 
     __tablename__ = "payments"
     __table_args__ = (
@@ -168,6 +198,7 @@ class Payment(Base):
     id: Mapped[Id]
     number: Mapped[str] = mapped_column(unique=True)
     agreement_id: Mapped[int] = mapped_column(ForeignKey("agreements.id"), index=True)
+    bill_id: Mapped[int | None] = mapped_column(ForeignKey("bills.id"))
     payer_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
     provider: Mapped[str]
     reference: Mapped[str]
@@ -189,15 +220,32 @@ class Allocation(Base):
 
 
 class DunningStep(Base):
-    """A step of the ladder for the oldest unpaid bill; it counts once it is known as delivered."""
+    """
+    A step of the ladder for the oldest unpaid bill; it counts from when it was delivered.
+
+    `round` is how many payments the agreement had made: a payment makes the notice start anew,
+    while the reminder (always round 0) is not repeated. `dedupe_key` names the latest try;
+    `unreached_at` is when a try was first seen to have reached nobody.
+    """
 
     __tablename__ = "dunning_steps"
-    __table_args__ = (UniqueConstraint("bill_id", "kind"),)
+    __table_args__ = (UniqueConstraint("bill_id", "kind", "round"),)
 
     id: Mapped[Id]
     agreement_id: Mapped[int] = mapped_column(ForeignKey("agreements.id"), index=True)
     bill_id: Mapped[int] = mapped_column(ForeignKey("bills.id"))
     kind: Mapped[StepKind]
+    round: Mapped[int]
     at: Mapped[datetime]
     owed_minor: Mapped[int]
     dedupe_key: Mapped[str]
+    unreached_at: Mapped[datetime | None]
+
+
+class DunningLook(Base):
+    """The local day on which an agreement in arrears was last looked at; once a day is enough."""
+
+    __tablename__ = "dunning_looks"
+
+    agreement_id: Mapped[int] = mapped_column(ForeignKey("agreements.id"), primary_key=True)
+    day: Mapped[date]

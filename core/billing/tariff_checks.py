@@ -16,6 +16,7 @@ from core.periods import Period
 LANGUAGES: Final = {"zh_CN", "zh_TW", "en", "ru"}
 _UNITS: Final = {"water": {"m3", "kl", "ccf"}, "electricity": {"kWh"}}
 _MONTHS: Final = 12
+_CYCLES: Final = (1, 2, 3, 4, 6, 12)  # so that a bill never crosses the end of a year
 _MOST_DIGITS: Final = 6  # finer than any meter
 _MOST_PEOPLE: Final = 40  # household rules are tried for households up to this size
 _A_MONTH: Final = Period(date(2001, 4, 1), date(2001, 5, 1))  # limits move alike in any period
@@ -36,11 +37,7 @@ def require_sound(tariff: Tariff) -> None:
     Raises:
         Wrong: the first thing found, with the first bill that would come of it.
     """
-    if tariff.service not in _UNITS:
-        raise Wrong("service", f"must be one of {', '.join(_UNITS)}")
-    for field, words in {"place": tariff.place, **_dotted("labels", tariff.labels)}.items():
-        if words.keys() != LANGUAGES:
-            raise Wrong(field, f"must have the languages {', '.join(sorted(LANGUAGES))}")
+    _require_head(tariff)
     if not tariff.versions:
         raise Wrong("versions", "must be at least one")
     for number, version in enumerate(tariff.versions, 1):
@@ -54,6 +51,16 @@ def require_sound(tariff: Tariff) -> None:
         if earlier.valid_to is None or later.valid_from < earlier.valid_to:
             bill = _bill(later, 1, later.examples[0])
             raise Wrong(f"versions[{number}].valid_from", "is before the version above ends", bill)
+
+
+def _require_head(tariff: Tariff) -> None:
+    if tariff.service not in _UNITS:
+        raise Wrong("service", f"must be one of {', '.join(_UNITS)}")
+    if tariff.bill_every_months not in _CYCLES:
+        raise Wrong("bill_every_months", f"must be one of {', '.join(map(str, _CYCLES))}")
+    for field, words in {"place": tariff.place, **_dotted("labels", tariff.labels)}.items():
+        if words.keys() != LANGUAGES:
+            raise Wrong(field, f"must have the languages {', '.join(sorted(LANGUAGES))}")
 
 
 def _dotted(field: str, tables: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[str, str]]:

@@ -132,10 +132,16 @@ class TariffVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tariff:
-    """All dated versions of one tariff, with the names of its place and its lines by language."""
+    """
+    All dated versions of one tariff, with the names of its place and its lines by language.
+
+    Units:
+        `bill_every_months`: calendar months that a bill covers, counted from January.
+    """
 
     code: str
     service: str
+    bill_every_months: int = 1
     place: Mapping[str, str]
     labels: Mapping[str, Mapping[str, str]]
     versions: tuple[TariffVersion, ...]

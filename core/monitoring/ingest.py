@@ -8,20 +8,20 @@ from enum import StrEnum
 from reprlib import Repr
 from typing import Literal, NamedTuple
 
-from sqlalchemy import ARRAY, Text, any_, insert, literal
+from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.db import lock_for_transaction
 from core.monitoring.models import SERVICE_OF, Meter, Quantity, Quarantined, Source
 from core.monitoring.partitions import ensure_months, months_of
 from core.monitoring.ranges import MeterFacts, find_meters, load_ranges
-from core.monitoring.rows import Key, Rows, add_readings, add_samples
+from core.monitoring.rows import Key, Rows, add_readings, add_samples, is_among
 from core.monitoring.settling import settle
 from core.monitoring.watching import judge_samples, load_courses
 
 AHEAD_MAX = timedelta(minutes=5)
 AGE_MAX = timedelta(days=3 * 366)
-DECIMALS_MAX = 6
+LAST_PLACE = Decimal("0.000001")
 SAMPLE_DIGITS_MAX = 6
 PAYLOAD_LENGTH_MAX = 500
 
@@ -62,6 +62,11 @@ class NewReading(NamedTuple):
     taken_at: datetime
     value: Decimal
 
+    @property
+    def name(self) -> str:
+        """The register."""
+        return self.register
+
 
 class NewSample(NamedTuple):
     """What a gateway says it measured; `position` is its place in the batch."""
@@ -71,6 +76,11 @@ class NewSample(NamedTuple):
     quantity: Quantity
     taken_at: datetime
     value: Decimal
+
+    @property
+    def name(self) -> str:
+        """The quantity."""
+        return self.quantity.value
 
 
 class Rejected(NamedTuple):
@@ -151,26 +161,18 @@ async def store_batch(
     await lock_for_transaction(session, f"gateway:{gateway_id}")
     serials = {item.serial for item in readings} | {item.serial for item in samples}
     serials = {serial for serial in serials if serial.isprintable()}
-    meters = await find_meters(session, Meter.serial == any_(literal(list(serials), ARRAY(Text))))
+    meters = await find_meters(session, is_among(Meter.serial, serials))
     by_serial = {meter.serial: meter for meter in meters}
     registers, measured = _Batch("readings"), _Batch("samples")
-    check = _Check(gateway_id=gateway_id, now=now)
-    for reading in readings:
-        meter = by_serial.get(reading.serial)
-        if meter is None:
-            registers.reject(reading, Reason.UNKNOWN_METER)
-        elif reason := check.of_reading(meter, reading):
-            registers.reject(reading, reason)
-        else:
-            registers.add(Key(meter.id, reading.register, reading.taken_at), reading)
-    for sample in samples:
-        meter = by_serial.get(sample.serial)
-        if meter is None:
-            measured.reject(sample, Reason.UNKNOWN_METER)
-        elif reason := check.of_sample(meter, sample):
-            measured.reject(sample, reason)
-        else:
-            measured.add(Key(meter.id, sample.quantity.value, sample.taken_at), sample)
+    for batch, items in ((registers, readings), (measured, samples)):
+        for item in items:
+            meter = by_serial.get(item.serial)
+            if meter is None:
+                batch.reject(item, Reason.UNKNOWN_METER)
+            elif reason := _find_reason(meter, item, gateway_id=gateway_id, now=now):
+                batch.reject(item, reason)
+            else:
+                batch.add(Key(meter.id, item.name, item.taken_at), item)
     keys = (*registers.rows, *measured.rows)
     await ensure_months(session, months_of(key.taken_at for key in keys))
     held = await _store_readings(session, registers, meters, now=now)
@@ -186,43 +188,34 @@ async def store_batch(
     )
 
 
-class _Check:
-    """The rules that an item must pass before it is stored."""
-
-    def __init__(self, *, gateway_id: int, now: datetime) -> None:
-        self._gateway_id = gateway_id
-        self._latest = now + AHEAD_MAX
-        self._earliest = now - AGE_MAX
-
-    def of_reading(self, meter: MeterFacts, item: NewReading) -> Reason | None:
-        return self._of(meter, item) or _too_long(item.value, digits=meter.digits)
-
-    def of_sample(self, meter: MeterFacts, item: NewSample) -> Reason | None:
-        if meter.service is not SERVICE_OF[item.quantity]:
-            return Reason.WRONG_SERVICE
-        return self._of(meter, item) or _too_long(item.value, digits=SAMPLE_DIGITS_MAX)
-
-    def _of(self, meter: MeterFacts, item: NewReading | NewSample) -> Reason | None:
-        reason = None
-        if meter.gateway_id != self._gateway_id:
-            reason = Reason.NOT_YOUR_METER
-        elif item.taken_at > self._latest:
-            reason = Reason.IN_THE_FUTURE
-        elif item.taken_at < self._earliest:
-            reason = Reason.TOO_OLD
-        elif item.taken_at < meter.installed_at:
-            reason = Reason.NOT_INSTALLED
-        elif meter.removed_at is not None and item.taken_at > meter.removed_at:
-            reason = Reason.REMOVED
-        return reason
+def _find_reason(
+    meter: MeterFacts, item: NewReading | NewSample, *, gateway_id: int, now: datetime
+) -> Reason | None:
+    """Return why an item cannot be stored, if there is a reason."""
+    if isinstance(item, NewSample) and meter.service is not SERVICE_OF[item.quantity]:
+        reason = Reason.WRONG_SERVICE
+    elif meter.gateway_id != gateway_id:
+        reason = Reason.NOT_YOUR_METER
+    elif item.taken_at > now + AHEAD_MAX:
+        reason = Reason.IN_THE_FUTURE
+    elif item.taken_at < now - AGE_MAX:
+        reason = Reason.TOO_OLD
+    elif item.taken_at < meter.installed_at:
+        reason = Reason.NOT_INSTALLED
+    elif meter.removed_at is not None and item.taken_at > meter.removed_at:
+        reason = Reason.REMOVED
+    else:
+        is_sample = isinstance(item, NewSample)
+        return _too_long(item.value, digits=SAMPLE_DIGITS_MAX if is_sample else meter.digits)
+    return reason
 
 
 def _too_long(value: Decimal, *, digits: int) -> Reason | None:
     if value < 0:
         return Reason.NEGATIVE
-    exponent = value.as_tuple().exponent
-    is_short = isinstance(exponent, int) and exponent >= -DECIMALS_MAX
-    return None if is_short and value.adjusted() < digits else Reason.TOO_MANY_DIGITS
+    if value.adjusted() >= digits or value % LAST_PLACE:
+        return Reason.TOO_MANY_DIGITS
+    return None
 
 
 async def _store_readings(

@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import NamedTuple
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, any_, literal, or_, select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Area, Service, ServicePoint, Supply
 from core.monitoring.models import Limit, Meter, Quantity
+from core.monitoring.rows import is_among
 from core.monitoring.thresholds import Range
 
 BOUNDLESS = Range()
@@ -35,7 +36,8 @@ class MeterFacts(NamedTuple):
 
 async def find_meters(session: AsyncSession, which: ColumnElement[bool]) -> list[MeterFacts]:
     """Return the meters that meet a condition."""
-    rows = await session.execute(
+    connection = await session.connection()  # plain rows: a batch may need ten thousand
+    rows = await connection.execute(
         select(
             Meter.id,
             Meter.serial,
@@ -99,7 +101,7 @@ async def load_ranges(session: AsyncSession, *, meter_ids: Collection[int]) -> R
             select(Limit).where(
                 or_(
                     Limit.meter_id.is_(None),
-                    Limit.meter_id == any_(literal(list(meter_ids), ARRAY(BigInteger))),
+                    is_among(Limit.meter_id, meter_ids),
                 )
             )
         )

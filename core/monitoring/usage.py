@@ -14,6 +14,7 @@ from core.db import SCHEMA
 from core.monitoring.models import Source
 from core.monitoring.ranges import MeterFacts
 from core.monitoring.registers import advance
+from core.monitoring.rows import array
 from core.monitoring.service import TOTAL, RegisterValue
 from core.periods import month_of, start_of_day
 
@@ -65,15 +66,9 @@ async def list_registers(
     session: AsyncSession, *, meter_ids: Collection[int], at: datetime
 ) -> list[RegisterValue]:
     """Return, for each register of these meters, the latest accepted reading at a moment."""
-    rows = await session.execute(_AT, {"meters": list(meter_ids), "moments": [at]})
+    rows = await session.execute(_AT, {"meters": array(meter_ids), "moments": array([at])})
     return [
-        RegisterValue(
-            meter_id=row.meter_id,
-            register=row.register,
-            taken_at=row.taken_at,
-            value=row.value,
-            source=Source(row.source),
-        )
+        RegisterValue(row.meter_id, row.register, row.taken_at, row.value, Source(row.source))
         for row in rows
     ]
 
@@ -100,7 +95,7 @@ async def _usage(
     session: AsyncSession, *, meter: MeterFacts, starts: Sequence[date], zone: ZoneInfo
 ) -> list[Use]:
     moments = [start_of_day(day, zone=zone) for day in starts]
-    rows = await session.execute(_AT, {"meters": [meter.id], "moments": moments})
+    rows = await session.execute(_AT, {"meters": array([meter.id]), "moments": array(moments)})
     shown: dict[str, dict[datetime, tuple[datetime, Decimal]]] = {}
     for row in rows:
         shown.setdefault(row.register, {})[row.at] = (row.taken_at, row.value)

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.app import keep_running
 from bot.clock import SystemClock
-from bot.tasks import Tasks, Work
+from bot.tasks import Tasks, Work, defer
 from core import audit
 from core.audit import AuditEntry
 from core.db import Database
@@ -30,7 +30,7 @@ PROJECT = Path(__file__).parents[2]
 VICTIM = """
 import asyncio, sys
 from bot.clock import SystemClock
-from bot.tasks import Tasks
+from bot.tasks import defer, Tasks
 from core.db import Database
 
 async def note(session, *, now, what):
@@ -93,10 +93,10 @@ class TestDefer:
         tasks = tasks_for(database, {"note": note})
         with contextlib.suppress(ZeroDivisionError):
             async with database.transaction() as session:
-                await tasks.defer(session, "note", what="never")
+                await defer(session, "note", what="never")
                 raise ZeroDivisionError
         async with database.transaction() as session:
-            await tasks.defer(session, "note", what="done")
+            await defer(session, "note", what="done")
         async with working(tasks):
             assert await done(database, 1) == ["done"]
 
@@ -104,7 +104,7 @@ class TestDefer:
         tasks = tasks_for(database, {"note": note})
         async with working(tasks):
             async with database.transaction() as session:
-                await tasks.defer(session, "note", what="done")
+                await defer(session, "note", what="done")
                 await asyncio.sleep(1.5)
                 seen = Database(database.url)
                 async with seen.transaction() as other:
@@ -116,14 +116,14 @@ class TestDefer:
         tasks = tasks_for(database, {"note": note})
         for what in ("first", "second"):
             async with database.transaction() as session:
-                await tasks.defer(session, "note", once="note", what=what)
+                await defer(session, "note", once="note", what=what)
                 audit.record(
                     session, at=SystemClock().now(), actor_id=None, action="cause", subject=what
                 )
         async with working(tasks):
             assert sorted(await done(database, 3)) == ["cause", "cause", "first"]
             async with database.transaction() as session:
-                await tasks.defer(session, "note", once="note", what="third")
+                await defer(session, "note", once="note", what="third")
             assert "third" in await done(database, 4)
 
 
@@ -133,7 +133,7 @@ class TestRun:
     ) -> None:
         tasks = tasks_for(database, {"note": Unlucky(failures=2)})
         async with database.transaction() as session:
-            await tasks.defer(session, "note", what="at last")
+            await defer(session, "note", what="at last")
         async with working(tasks):
             assert await done(database, 1) == ["at last"]
 
@@ -142,7 +142,7 @@ class TestRun:
         async with working(tasks):
             for number in range(3):
                 async with other.transaction() as session:
-                    await tasks.defer(session, "note", what=f"{number}")
+                    await defer(session, "note", what=f"{number}")
                 assert len(await done(other, number + 1)) == number + 1
                 await lose_connections(other)
         await other.close()
@@ -152,7 +152,7 @@ class TestRun:
         async with asyncio.timeout(5), working(tasks):
             await asyncio.sleep(0.5)
         async with database.transaction() as session:
-            await tasks.defer(session, "note", what="waits")
+            await defer(session, "note", what="waits")
         async with working(tasks_for(database, {"note": note})):
             assert await done(database, 1) == ["waits"]
 
@@ -160,7 +160,7 @@ class TestRun:
     async def test_finds_what_a_killed_worker_left(self, database: Database) -> None:
         tasks = tasks_for(database, {"note": note}, stalled_seconds=2)
         async with database.transaction() as session:
-            await tasks.defer(session, "note", what="done by another")
+            await defer(session, "note", what="done by another")
         victim = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", VICTIM, database.url),
             stdout=asyncio.subprocess.PIPE,
@@ -188,7 +188,7 @@ async def test_works_on_after_the_server_was_started_again(tmp_path: Path) -> No
         async with working(tasks):
             for number in range(2):
                 async with database.transaction() as session:
-                    await tasks.defer(session, "note", what=f"{number}")
+                    await defer(session, "note", what=f"{number}")
                 assert len(await done(database, number + 1, seconds=60)) == number + 1
                 if number == 0:
                     await asyncio.to_thread(crash, server.url)

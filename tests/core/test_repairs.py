@@ -551,6 +551,26 @@ class TestMoving:
                     now=NOON,
                 )
 
+    async def test_a_promise_needs_work_under_way_and_is_counted_once(self, database, world):
+        repair_id = await filed(database, world)
+
+        async def promise(hours):
+            async with database.transaction() as session:
+                return await repairs.promise(
+                    session,
+                    person_id=world.manager,
+                    repair=repair_id,
+                    reason=Reason.WEATHER,
+                    promised_at=NOON + hours * HOUR,
+                    now=NOON,
+                )
+
+        with pytest.raises(StepNotPossible):
+            await promise(30)
+        await act(database, Act.CLAIM, world.technician, repair_id)
+        assert [(await promise(30)).changed for _ in range(2)] == [True, False]
+        assert (await view(database, world.manager, repair_id)).promise_moves == 1
+
     async def test_handed_back_it_is_offered_again_with_its_promise(self, database, world):
         repair_id = await self.claimed(database, world)
         second = await another_technician(database)

@@ -1,0 +1,225 @@
+"""The managers' web pages: all open repairs, each with its whole history. They only show."""
+
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot import repair_card
+from bot.api.context import Now, Session
+from bot.backoffice import sessions
+from bot.backoffice.sessions import SESSION_LIFE, Visitor
+from bot.texts import Texts
+from core.accounts import service as accounts
+from core.repairs import queries
+from core.repairs.access import RepairNotFound
+from core.repairs.queries import RepairLine
+
+HERE = Path(__file__).parent
+COOKIE = "office"
+SHOWN_MAX = 500
+TOKEN_LENGTH_MAX = 64
+NUMBER = re.compile(r"R[0-9]{1,12}")
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    ),
+    # With `no-referrer` a browser would not name the origin of our own forms either.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-store",
+}
+router = APIRouter(prefix="/office", include_in_schema=False)
+_templates = Environment(
+    loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined
+)
+
+
+@router.get("")
+async def show_start() -> Response:
+    """Lead to the list."""
+    return RedirectResponse("/office/repairs", 303)
+
+
+@router.get("/office.css")
+async def get_style() -> Response:
+    """Return the one stylesheet."""
+    return FileResponse(HERE / "office.css", media_type="text/css")
+
+
+@router.get("/enter")
+async def show_link(session: Session, now: Now, token: str = "") -> Response:
+    """
+    Ask whoever follows a link to press a button.
+
+    Programs that look at links before people do would use it up otherwise.
+    """
+    if len(token) <= TOKEN_LENGTH_MAX:
+        invited = await sessions.find_invited(session, token=token, now=now)
+        if invited is not None:
+            texts = await _texts_for(session, invited)
+            return _page("enter.html", texts, name=invited.name, token=token)
+    return await _message(session, "link_over", 410)
+
+
+@router.post("/enter")
+async def enter(
+    request: Request,
+    session: Session,
+    now: Now,
+    token: Annotated[str, Form(max_length=TOKEN_LENGTH_MAX)],
+) -> Response:
+    """Use up the link and open a session."""
+    if not _is_own_page(request):
+        return await _message(session, "foreign", 403)
+    secret = await sessions.open_session(session, token=token, now=now)
+    if secret is None:
+        return await _message(session, "link_over", 410)
+    response = RedirectResponse("/office/repairs", 303, headers=HEADERS)
+    response.set_cookie(
+        COOKIE,
+        secret,
+        max_age=int(SESSION_LIFE.total_seconds()),
+        path="/office",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+    return response
+
+
+@router.post("/leave")
+async def leave(request: Request, session: Session, now: Now) -> Response:
+    """End the session."""
+    if not _is_own_page(request):
+        return await _message(session, "foreign", 403)
+    await sessions.end_session(session, secret=request.cookies.get(COOKIE, ""), now=now)
+    response = await _message(session, "signed_out", 200)
+    response.delete_cookie(COOKIE, path="/office")
+    return response
+
+
+@router.get("/repairs")
+async def show_repairs(request: Request, session: Session, now: Now) -> Response:
+    """Show all open repairs, the late ones first."""
+    visitor = await _find_visitor(request, session, now)
+    if visitor is None:
+        return await _message(session, "signed_out", 401)
+    texts = await _texts_for(session, visitor)
+    lines, total = await queries.list_open(session, now=now, limit=SHOWN_MAX)
+    late = sum(line.is_late for line in lines)
+    return _page(
+        "repairs.html",
+        texts,
+        visitor=visitor.name,
+        as_of=texts.plain("office.as_of", moment=texts.moment(now)),
+        open_count=texts.count("office.open_count", total),
+        late_count=texts.count("office.late_count", late) if late else "",
+        repairs=[_row(line, texts, now) for line in lines],
+    )
+
+
+@router.get("/repairs/{number}")
+async def show_repair(number: str, request: Request, session: Session, now: Now) -> Response:
+    """Show one repair with its whole history."""
+    visitor = await _find_visitor(request, session, now)
+    if visitor is None:
+        return await _message(session, "signed_out", 401)
+    texts = await _texts_for(session, visitor)
+    number = number.upper() if NUMBER.fullmatch(number.upper()) else ""
+    try:
+        view = await queries.get_repair_for(
+            session, person_id=visitor.person_id, repair=number, now=now
+        )
+    except RepairNotFound:
+        return _page("message.html", texts, 404, message=texts.plain("repair.not_found"))
+    parties = view.parties & repair_card.MANAGER
+    return _page(
+        "repair.html",
+        texts,
+        visitor=visitor.name,
+        repair=_row(view, texts, now),
+        facts=[Markup(line) for line in repair_card.facts(view, texts, parties)],  # noqa: S704 (escaped by texts)
+        steps=[
+            {"when": when, "name": texts.plain(f"repair.state_{state}")}
+            for when, state in repair_card.steps(view)
+        ],
+        history=[
+            {
+                "moment": texts.moment(row.at),
+                "what": Markup(repair_card.happening(row, texts)),  # noqa: S704 (escaped by texts)
+                "kind": row.kind,
+            }
+            for row in reversed(view.history)
+        ],
+    )
+
+
+def _row(line: RepairLine, texts: Texts, now: datetime) -> dict[str, Any]:
+    """Return a repair as the templates show it: words and marks, nothing to compute."""
+    promised = "" if line.promised_at is None else texts.moment(line.promised_at)
+    moves = line.promise_moves
+    return {
+        "number": line.number,
+        "service": texts.plain(f"service.{line.service}"),
+        "service_kind": line.service.value,
+        "address": line.address,
+        "state": texts.plain(f"repair.state_{line.state}"),
+        "state_kind": line.state.value,
+        "technician": line.technician_name or texts.plain("office.nobody"),
+        "promised": promised,
+        "moved": texts.count("office.moved", moves) if moves else "",
+        "age": _age(now - line.filed_at, texts),
+        "is_late": line.is_late,
+    }
+
+
+def _age(age: timedelta, texts: Texts) -> str:
+    hours, minutes = divmod(int(age.total_seconds()) // 60, 60)
+    if age < timedelta(days=1):
+        return texts.plain("office.age_hours", hours=hours, minutes=minutes)
+    days, hours = divmod(hours, 24)
+    return texts.plain("office.age_days", days=days, hours=hours)
+
+
+def _is_own_page(request: Request) -> bool:
+    """Tell whether a form was sent by a page of ours; a browser always names the origin."""
+    origin = request.headers.get("origin", "")
+    return bool(origin) and urlsplit(origin).netloc == request.headers.get("host")
+
+
+async def _find_visitor(request: Request, session: AsyncSession, now: datetime) -> Visitor | None:
+    secret = request.cookies.get(COOKIE, "")
+    if not secret:
+        return None
+    return await sessions.find_visitor(session, secret=secret, now=now)
+
+
+async def _texts_for(session: AsyncSession, visitor: Visitor | None) -> Texts:
+    operator = await accounts.get_operator(session)
+    locale = operator.locale if visitor is None else visitor.locale
+    return Texts(locale, timezone=operator.timezone, currency=operator.currency)
+
+
+async def _message(session: AsyncSession, name: str, status: int) -> Response:
+    """Return a page that says one thing to somebody who is not signed in."""
+    texts = await _texts_for(session, None)
+    return _page("message.html", texts, status, message=texts.plain(f"office.{name}"))
+
+
+def _page(template: str, texts: Texts, status: int = 200, **values: object) -> Response:
+    html = _templates.get_template(template).render(
+        words=lambda key, /, **values: texts.plain(f"office.{key}", **values),
+        lang=texts.locale.replace("_", "-"),
+        **values,
+    )
+    return HTMLResponse(html, status, headers=HEADERS)

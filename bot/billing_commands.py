@@ -1,0 +1,190 @@
+"""`shuidian bill`, `shuidian tariffs`, `shuidian check`: billing for those who run the service."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from bot.clock import Clock
+    from core.billing.runs import Preview, RunState
+    from core.db import Database
+
+# Imports stand inside the commands, so that `--help` does not wait for all of the service.
+# ruff: noqa: PLC0415, T201
+
+T = TypeVar("T")
+
+bill_app = typer.Typer(help="Bills: run a month, look at one.", no_args_is_help=True)
+tariffs_app = typer.Typer(help="Tariff files: check and load.", no_args_is_help=True)
+
+Month = Annotated[str, typer.Option(help="The month to bill, such as 2026-10.")]
+ServiceName = Annotated[str, typer.Option(help="water or electricity.")]
+
+
+def _use(work: "Callable[[Database, Clock], Awaitable[T]]") -> T:
+    from bot.cli import prepared, use
+    from core.errors import DomainError
+
+    with prepared() as settings:
+        try:
+            return asyncio.run(use(settings, work))
+        except DomainError as refusal:
+            print(refusal)
+            raise typer.Exit(1) from None
+
+
+def _in_transaction(work: "Callable[[AsyncSession, datetime], Awaitable[T]]") -> T:
+    async def run(database: "Database", clock: "Clock") -> T:
+        async with database.transaction() as session:
+            return await work(session, clock.now())
+
+    return _use(run)
+
+
+@bill_app.command("run")
+def run_bills(
+    service: ServiceName,
+    period: Month,
+    dry_run: Annotated[  # noqa: FBT002 (an option of the command line)
+        bool, typer.Option("--dry-run", help="Show what would be issued; write nothing.")
+    ] = False,
+) -> None:
+    """Issue the bills of a month; running it again issues only what is missing."""
+    from core.accounts.models import Service
+    from core.billing import bills, runs
+    from core.periods import month_of
+
+    try:
+        year, month = map(int, period.split("-"))
+        wanted, chosen = month_of(date(year, month, 1)), Service(service)
+    except ValueError:
+        raise typer.BadParameter("give --service water --period 2026-10") from None
+
+    async def issue(database: "Database", clock: "Clock") -> "RunState":
+        async with database.transaction() as session:
+            run_id = await runs.start_run(session, service=chosen, period=wanted, now=clock.now())
+            scope = await runs.get_scope(session, run_id=run_id)
+            agreements = await runs.list_unbilled(session, scope=scope)
+        for chunk in runs.chunks_of(agreements):
+            async with database.transaction() as session:
+                await bills.issue_bills(
+                    session, run_id=run_id, agreement_ids=chunk, now=clock.now()
+                )
+            print(".", end="", flush=True)
+        async with database.transaction() as session:
+            return await runs.finish_run(session, run_id=run_id, now=clock.now())
+
+    if dry_run:
+        _print_preview(
+            _in_transaction(
+                lambda session, now: runs.preview_run(
+                    session, service=chosen, period=wanted, now=now
+                )
+            )
+        )
+    else:
+        _print_run(_use(issue))
+
+
+def _print_preview(found: "Preview") -> None:
+    print(f"{'bills':24} {found.bills:>12}\n{'of them held back':24} {found.held:>12}")
+    print(f"{'consumption':24} {found.consumption:>12}")
+    _print_sums(found.totals_minor, found.skipped)
+    if found.strangest:
+        print("\nLook at these first:")
+    for strange in found.strangest:
+        use = "" if strange.consumption is None else strange.consumption
+        print(f"  {strange.account_number:12} {strange.address:30} {strange.reason:32} {use}")
+
+
+def _print_run(state: "RunState") -> None:
+    run = state.run
+    print(f"\nrun {run.id}: {run.service} {run.starts_date} to {run.ends_date}")
+    for name, count in state.bills.items():
+        print(f"{name:24} {count:>12}")
+    _print_sums(state.totals_minor, state.skipped)
+
+
+def _print_sums(totals_minor: Mapping[str, int], skipped: Mapping[str, int]) -> None:
+    from core.money import Money
+
+    for currency, minor in totals_minor.items():
+        print(f"{'total ' + currency:24} {Money(minor, currency).amount:>12}")
+    for reason, count in skipped.items():
+        print(f"{'skipped: ' + reason:36} {count}")
+
+
+@bill_app.command("show")
+def show_bill(number: Annotated[str, typer.Argument(help="Such as W1001.")]) -> None:
+    """Print a bill with its lines."""
+    from core.billing import queries
+    from core.money import Money
+
+    view = _in_transaction(
+        lambda session, _: queries.get_bill(session, number=number.upper(), person_id=None)
+    )
+    bill, party = view.bill, view.party
+    print(f"{bill.number}  {bill.state}  account {party.account_number}, {party.address}")
+    print(f"{bill.starts_date} to {bill.ends_date}, {bill.consumption} used")
+    for span in view.spans:
+        print(f"  meter {span.serial}: {span.opening.value} -> {span.closing.value}")
+    for line in view.lines:
+        name = view.labels.get(line.component, {}).get("en", line.kind)
+        print(f"  {name:30} {line.tier or '':>2} {line.quantity} x {line.price} = {line.amount}")
+    for words, minor in (("total", bill.total_minor), ("left to pay", view.left_minor)):
+        print(f"{words:12} {Money(minor, bill.currency).amount} {bill.currency}")
+
+
+@tariffs_app.command("check")
+def check_tariffs(
+    files: Annotated[list[Path] | None, typer.Argument(help="Empty: those shipped.")] = None,
+) -> None:
+    """Read tariff files and compute their example bills; say what is wrong."""
+    from core.billing.tariff_files import TariffRefused, parse_tariff
+
+    for name, content in _contents(files).items():
+        try:
+            parse_tariff(content, file=name)
+        except TariffRefused as refusal:
+            print(refusal)
+            raise typer.Exit(1) from None
+        print(f"{name}: good")
+
+
+@tariffs_app.command("load")
+def load_tariffs(
+    files: Annotated[list[Path] | None, typer.Argument(help="Empty: those shipped.")] = None,
+) -> None:
+    """Store tariff files; what priced a bill never changes."""
+    from core.billing import tariff_store
+
+    contents = _contents(files)
+    loaded = _in_transaction(
+        lambda session, _: tariff_store.load_tariffs(session, contents=contents)
+    )
+    print("\n".join(loaded) or "Nothing new.")
+
+
+def _contents(files: list[Path] | None) -> dict[str, bytes]:
+    from core.billing.tariff_store import shipped_contents
+
+    if not files:
+        return shipped_contents()
+    return {file.name: file.read_bytes() for file in files}
+
+
+def check() -> None:
+    """Audit the books; print nothing when all is well."""
+    from core.billing.audit_checks import list_violations
+
+    found = _in_transaction(lambda session, _: list_violations(session))
+    for violation in found:
+        print(f"broken: {violation.promise}: {violation.subject}")
+    if found:
+        raise typer.Exit(1)

@@ -1,0 +1,210 @@
+"""Bills and receipts as documents: every field filled in the person's language."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from bot.documents.charts import Bar
+from bot.documents.charts import Service as Drawn
+from bot.documents.documents import (
+    BillDocument,
+    ChargeRow,
+    CoveredBill,
+    Field,
+    ReadingRow,
+    ReceiptDocument,
+)
+from bot.handlers.bill_words import exact, line_name, tier_words
+from bot.texts import Texts
+from core.accounts.models import Operator, Service
+from core.billing.consumption import BilledSpan
+from core.billing.models import Bill, BillLine
+from core.billing.queries import BillView, Party, ReceiptView
+from core.money import Money
+from core.periods import local_day
+
+_DRAWN: dict[Service, Drawn] = {Service.WATER: "water", Service.ELECTRICITY: "electricity"}
+_PROVIDERS = ("telegram", "cashier")
+
+
+def bill_page(texts: Texts, operator: Operator, view: BillView) -> BillDocument:
+    """Return a bill as a page."""
+    bill, plain = view.bill, texts.plain
+    service = view.party.service
+    assert bill.issued_at is not None and bill.due_date is not None  # noqa: S101 (it was issued)
+
+    def money(minor: int) -> str:
+        return texts.money(minor, bill.currency)
+
+    return BillDocument(
+        language=texts.locale,
+        service=_DRAWN[service],
+        service_name=plain(f"service.{service}"),
+        operator=operator.name,
+        contacts=(plain("page.hotline", hotline=operator.hotline),),
+        title=plain(f"page.title_{service}"),
+        number=Field(label=plain("page.number"), value=bill.number),
+        issued=Field(label=plain("page.issued"), value=texts.day(bill.issued_at)),
+        issued_on=local_day(bill.issued_at, zone=ZoneInfo(operator.timezone)),
+        parties=_parties(texts, view.party),
+        notes=(plain("page.note_tariff"), plain("page.note_question", hotline=operator.hotline)),
+        amount_due=Field(label=plain("page.amount_due"), value=money(view.left_minor)),
+        due_date=Field(label=plain("page.due_date"), value=texts.day(bill.due_date)),
+        supply=(
+            Field(label=plain("page.meter"), value=", ".join({s.serial: s for s in view.spans})),
+            Field(label=plain("page.period"), value=texts.days(bill.starts_date, bill.ends_date)),
+        ),
+        readings_title=plain("page.readings"),
+        readings=tuple(row for span in view.spans for row in _readings(texts, span)),
+        consumption=Field(
+            label=plain("page.used"), value=texts.quantity(bill.consumption, service)
+        ),
+        charges_title=plain("page.charges"),
+        charge_headings=ChargeRow(
+            component=plain("page.charge"),
+            tier=plain("page.tier"),
+            quantity=plain("page.quantity"),
+            price=plain("page.price"),
+            amount=plain("page.amount"),
+        ),
+        charges=tuple(_charge(texts, line, view) for line in view.lines),
+        sums=(
+            Field(label=plain("page.sum"), value=money(bill.total_minor)),
+            Field(label=plain("page.paid"), value=money(view.left_minor - bill.total_minor)),
+            Field(label=plain("page.amount_due"), value=money(view.left_minor)),
+        ),
+        payment_title=plain("page.how_to_pay"),
+        payment_steps=(
+            plain("page.pay_chat"),
+            plain("page.pay_desk", account=view.party.account_number, number=bill.number),
+        ),
+        qr_content=_scanned(view),
+        qr_caption=plain("page.scan"),
+        usage_title=plain("page.usage"),
+        usage=_bars(texts, view.usage),
+        usage_sentence=_usage_sentence(texts, view),
+    )
+
+
+def _parties(texts: Texts, party: Party) -> tuple[Field, ...]:
+    return (
+        Field(label=texts.plain("page.holder"), value=party.holder_name),
+        Field(label=texts.plain("page.account"), value=party.account_number),
+        Field(label=texts.plain("page.address"), value=party.address),
+    )
+
+
+def _readings(texts: Texts, span: BilledSpan) -> tuple[ReadingRow, ...]:
+    both = (("page.previous", span.opening), ("page.present", span.closing))
+    return tuple(
+        ReadingRow(
+            label=texts.plain(key),
+            read_on=texts.day(shown.at),
+            source=texts.plain(f"page.source_{shown.source}"),
+            value=texts.number(shown.value),
+        )
+        for key, shown in both
+    )
+
+
+def _charge(texts: Texts, line: BillLine, view: BillView) -> ChargeRow:
+    currency, service = view.bill.currency, view.party.service
+    is_use = line.kind == "use"
+    parts = [tier_words(texts, line, service)]
+    if line.kind == "tax":
+        parts.append(texts.percent(line.price))
+    if len({each.starts_date for each in view.lines}) > 1:
+        parts.append(texts.days(line.starts_date, line.ends_date))
+    return ChargeRow(
+        component=line_name(texts, view, line),
+        tier=", ".join(filter(None, parts)),
+        quantity=texts.quantity(line.quantity, service) if is_use else "",
+        price=texts.price(line.price, currency) if is_use else "",
+        amount=exact(texts, line.amount, currency),
+    )
+
+
+def _scanned(view: BillView) -> str:
+    """Return what the cashier's scanner reads: bill, account, what is left, currency."""
+    amount = Money(view.left_minor, view.bill.currency).amount
+    return f"{view.bill.number};{view.party.account_number};{amount};{view.bill.currency}"
+
+
+def _bars(texts: Texts, usage: Sequence[Bill]) -> tuple[Bar, ...]:
+    bars = []
+    year = None
+    for used in usage:
+        last_day = used.ends_date - timedelta(days=1)
+        bars.append(
+            Bar(
+                label=texts.month(last_day),
+                value=used.consumption,
+                text=texts.number(used.consumption, places_max=1),
+                group=str(last_day.year) if last_day.year != year else "",
+            )
+        )
+        year = last_day.year
+    return tuple(bars)
+
+
+def _usage_sentence(texts: Texts, view: BillView) -> str:
+    service = view.party.service
+    most = max((used.consumption for used in view.usage), default=view.bill.consumption)
+    used = texts.quantity(view.bill.consumption, service)
+    return texts.plain("page.usage_sentence", used=used, most=texts.quantity(most, service))
+
+
+def receipt_page(texts: Texts, operator: Operator, receipt: ReceiptView) -> ReceiptDocument:
+    """Return a receipt as a page."""
+    plain, service, payment = texts.plain, receipt.party.service, receipt.payment
+    is_settled = receipt.owed_minor == 0
+
+    def money(minor: int) -> str:
+        return texts.money(minor, payment.currency)
+
+    method = payment.provider
+    if method in _PROVIDERS:
+        method = plain(f"page.method_{method}")
+    status = "page.status_settled" if is_settled else "page.status_part"
+    return ReceiptDocument(
+        language=texts.locale,
+        service=_DRAWN[service],
+        service_name=plain(f"service.{service}"),
+        operator=operator.name,
+        contacts=(plain("page.hotline", hotline=operator.hotline),),
+        title=plain("page.receipt"),
+        number=Field(label=plain("page.receipt_number"), value=payment.number),
+        issued=Field(label=plain("page.received"), value=texts.day(payment.received_at)),
+        issued_on=local_day(payment.received_at, zone=ZoneInfo(operator.timezone)),
+        parties=_parties(texts, receipt.party),
+        notes=(plain("page.note_receipt"),),
+        amount_paid=Field(label=plain("page.amount_paid"), value=money(payment.amount_minor)),
+        status=plain(status, left=money(receipt.owed_minor)),
+        is_settled=is_settled,
+        payment=(
+            Field(label=plain("page.method"), value=method),
+            Field(label=plain("page.received"), value=texts.moment(payment.received_at)),
+            Field(label=plain("page.reference"), value=payment.reference),
+        ),
+        covers_title=plain("page.covers"),
+        cover_headings=CoveredBill(
+            number=plain("page.number"),
+            period=plain("page.period"),
+            paid=plain("page.covered"),
+            remaining=plain("page.remaining"),
+        ),
+        covers=tuple(
+            CoveredBill(
+                number=paid.number,
+                period=texts.days(paid.starts, paid.ends),
+                paid=money(paid.amount_minor),
+                remaining=money(paid.left_minor),
+            )
+            for paid in receipt.bills
+        ),
+        sums=(
+            Field(label=plain("page.amount_paid"), value=money(payment.amount_minor)),
+            Field(label=plain("page.credit"), value=money(receipt.credit_minor)),
+            Field(label=plain("page.still_open"), value=money(receipt.owed_minor)),
+        ),
+    )

@@ -1,0 +1,240 @@
+"""Bills, receipts and their differences in words, for the chat."""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from bot.outgoing import Button, press
+from bot.texts import Markup, Texts
+from core.accounts.models import Service
+from core.billing.consumption import BilledSpan
+from core.billing.explain import Comparison, Explanation
+from core.billing.ledger import StatementLine
+from core.billing.models import BillLine, BillState
+from core.billing.queries import BillSummary, BillView, Party, ReceiptView
+from core.money import currency_digits, round_to
+
+AMOUNT_DIGITS = 4  # an exact amount can have more; nobody checks them by eye
+
+
+def title(texts: Texts, summary: BillSummary) -> str:
+    """Return what a bill is called."""
+    return texts.get(f"bill.title_{summary.party.service}", number=summary.bill.number)
+
+
+def bill_button(texts: Texts, summary: BillSummary, family: str) -> Button:
+    """Return a bill's line in a list as a button of a family."""
+    bill = summary.bill
+    is_open = bill.state is BillState.ISSUED
+    label = texts.plain(
+        f"bills.{bill.state}",
+        service=texts.plain(f"service.{summary.party.service}"),
+        number=bill.number,
+        amount=texts.money(summary.left_minor if is_open else bill.total_minor, bill.currency),
+        due=texts.day(bill.due_date) if bill.due_date else "",
+    )
+    return Button(label, press(family, bill.number))
+
+
+def exact(texts: Texts, amount: Decimal, currency: str) -> str:
+    """Return an unrounded amount of a line."""
+    shown = max(AMOUNT_DIGITS, currency_digits(currency))
+    return texts.price(round_to(amount, digits=shown).normalize(), currency)
+
+
+def line_name(texts: Texts, view: BillView, line: BillLine) -> str:
+    """Return what the tariff calls a line."""
+    return view.labels.get(line.component, {}).get(texts.locale) or texts.plain("bill.minimum")
+
+
+def tier_words(texts: Texts, line: BillLine, service: Service) -> str:
+    """Return which tier a line is priced by, empty for none."""
+    if line.tier is None or line.tier_from is None:
+        return ""
+    if line.tier_to is None:
+        reached = texts.quantity(line.tier_from, service)
+        return texts.plain("bill.tier_last", tier=line.tier, above=reached)
+    up_to = texts.quantity(line.tier_to, service)
+    return texts.plain("bill.tier", tier=line.tier, up_to=up_to)
+
+
+def _reading_words(texts: Texts, span: BilledSpan) -> str:
+    return texts.get(
+        "bill.reading" if span.multiplier == 1 else "bill.reading_times",
+        serial=span.serial,
+        opening=texts.number(span.opening.value),
+        opened=texts.day(span.opening.at),
+        closing=texts.number(span.closing.value),
+        closed=texts.day(span.closing.at),
+        times=texts.number(span.multiplier),
+    )
+
+
+def _line_words(texts: Texts, line: BillLine, view: BillView) -> str:
+    """Return one line of a bill as a sentence that can be checked by hand."""
+    currency, service = view.bill.currency, view.party.service
+    name, amount = line_name(texts, view, line), exact(texts, line.amount, currency)
+    if line.kind == "tax":
+        return texts.get("bill.line_tax", name=name, rate=texts.percent(line.price), amount=amount)
+    if line.kind != "use":
+        return texts.get("bill.line_fixed", name=name, amount=amount)
+    tier = tier_words(texts, line, service)
+    return texts.get(
+        "bill.line_tier" if tier else "bill.line",
+        name=name,
+        tier=tier,
+        quantity=texts.quantity(line.quantity, service),
+        price=texts.price(line.price, currency),
+        amount=amount,
+    )
+
+
+def _state_words(texts: Texts, summary: BillSummary) -> str:
+    """Return what is to pay on a bill, or why nothing is."""
+    bill = summary.bill
+    left = texts.money(summary.left_minor, bill.currency)
+    match bill.state:
+        case BillState.ISSUED:
+            key = "bill.part_paid" if summary.left_minor < bill.total_minor else "bill.to_pay"
+            due = texts.day(bill.due_date) if bill.due_date else ""
+            return texts.get(key, left=left, due=due)
+        case BillState.SETTLED:
+            settled = texts.day(bill.settled_at) if bill.settled_at else ""
+            return texts.get("bill.settled", day=settled)
+        case BillState.VOID:
+            return texts.get("bill.void", reason=bill.void_reason or "")
+        case BillState.HELD:
+            return texts.get("bill.held", reason=texts.plain(f"held.{bill.held_reason}"))
+
+
+def _where(texts: Texts, party: Party) -> str:
+    return texts.get("bill.where", address=party.address, account=party.account_number)
+
+
+def describe_bill(texts: Texts, view: BillView) -> str:
+    """Return a bill's screen: readings, each line, total, and what is to pay."""
+    bill = view.bill
+    several_periods = len({line.starts_date for line in view.lines}) > 1
+    lines: list[str] = []
+    day = None
+    for line in view.lines:
+        if several_periods and line.starts_date != day:
+            days = texts.days(line.starts_date, line.ends_date)
+            lines.append(texts.get("bill.days", days=days))
+        day = line.starts_date
+        lines.append(_line_words(texts, line, view))
+    return texts.lines(
+        [
+            texts.get("bill.head", title=Markup(title(texts, view))),
+            _where(texts, view.party),
+            texts.days(bill.starts_date, bill.ends_date),
+            "",
+            *(_reading_words(texts, span) for span in view.spans),
+            texts.get("bill.used", quantity=texts.quantity(bill.consumption, view.party.service)),
+            "",
+            *lines,
+            texts.get("bill.total", total=texts.money(bill.total_minor, bill.currency)),
+            "",
+            _state_words(texts, view),
+        ]
+    )
+
+
+def caption(texts: Texts, summary: BillSummary) -> str:
+    """Return a new bill in four lines, below its document."""
+    bill = summary.bill
+    return texts.lines(
+        [
+            texts.get("bill.head", title=Markup(title(texts, summary))),
+            _where(texts, summary.party),
+            texts.get(
+                "bill.in_short",
+                days=texts.days(bill.starts_date, bill.ends_date),
+                quantity=texts.quantity(bill.consumption, summary.party.service),
+                total=texts.money(bill.total_minor, bill.currency),
+            ),
+            _state_words(texts, summary),
+        ]
+    )
+
+
+def describe_receipt(texts: Texts, receipt: ReceiptView) -> str:
+    """Return a receipt: what came in, where it went, what is still open."""
+    payment = receipt.payment
+
+    def money(minor: int) -> str:
+        return texts.money(minor, payment.currency)
+
+    parts = [
+        texts.get("receipt.head", number=payment.number, amount=money(payment.amount_minor)),
+        _where(texts, receipt.party),
+    ]
+    for paid in receipt.bills:
+        key = "receipt.bill_part" if paid.left_minor else "receipt.bill_whole"
+        amount, left = money(paid.amount_minor), money(paid.left_minor)
+        parts.append(texts.get(key, number=paid.number, amount=amount, left=left))
+    if receipt.credit_minor:
+        parts.append(texts.get("receipt.credit", amount=money(receipt.credit_minor)))
+    owed = "receipt.owed" if receipt.owed_minor else "receipt.nothing_owed"
+    parts.append(texts.get(owed, amount=money(receipt.owed_minor)))
+    return texts.lines(parts)
+
+
+def describe_explanation(texts: Texts, found: Explanation) -> str:
+    """Return why a bill is what it is, against the one before and a year ago."""
+    bill = found.summary.bill
+    parts = [
+        texts.get(
+            "why.head",
+            title=Markup(title(texts, found.summary)),
+            total=texts.money(bill.total_minor, bill.currency),
+            quantity=texts.quantity(bill.consumption, found.summary.party.service),
+        )
+    ]
+    if found.before is None:
+        parts.append(texts.get("why.first"))
+    else:
+        parts += _compared(texts, "why.before", found.before, found.summary)
+    if found.year_ago is not None and found.year_ago != found.before:
+        parts += _compared(texts, "why.year_ago", found.year_ago, found.summary)
+    return texts.lines(parts)
+
+
+def _compared(
+    texts: Texts, key: str, comparison: Comparison, summary: BillSummary
+) -> Iterator[str]:
+    earlier, currency = comparison.earlier, summary.bill.currency
+    difference = summary.bill.total_minor - earlier.total_minor
+    yield ""
+    yield texts.get(
+        key,
+        number=earlier.number,
+        days=texts.days(earlier.starts_date, earlier.ends_date),
+        total=texts.money(earlier.total_minor, currency),
+        quantity=texts.quantity(earlier.consumption, summary.party.service),
+        difference=Markup(_signed(texts, difference, currency)),
+    )
+    for part in comparison.parts:
+        amount = Markup(_signed(texts, part.minor, currency))
+        yield texts.get(f"why.cause_{part.cause}", amount=amount)
+
+
+def _signed(texts: Texts, minor: int, currency: str) -> str:
+    key = "why.more" if minor >= 0 else "why.less"
+    return texts.get(key, amount=texts.money(abs(minor), currency))
+
+
+def statement_line(texts: Texts, line: StatementLine) -> str:
+    """Return one movement of an account in plain words."""
+    return texts.get(
+        f"statement.{line.kind}",
+        day=texts.day(line.at),
+        number=line.reference.split(":")[-1],
+        amount=Markup(_signed(texts, line.amount_minor, line.currency)),
+        balance=balance_words(texts, line.balance_minor, line.currency),
+    )
+
+
+def balance_words(texts: Texts, minor: int, currency: str) -> str:
+    """Return what is owed, or the credit, as plain text."""
+    key = "statement.owed" if minor > 0 else "statement.credit"
+    return texts.plain(key if minor else "statement.even", amount=texts.money(abs(minor), currency))

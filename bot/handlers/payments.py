@@ -1,0 +1,143 @@
+"""Conversation: paying a bill, wholly or in part, in the chat or elsewhere."""
+
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.context import Command, Handle, Reader, Render, Turn
+from bot.handlers.bill_words import bill_button, title
+from bot.outgoing import ButtonIsOld, Invoice, Outgoing, read_press
+from bot.texts import Markup
+from core.accounts import service as accounts
+from core.accounts.service import TELEGRAM
+from core.billing import payments, queries
+from core.billing.arrears import find_arrears_of_bill
+from core.billing.models import BillState
+from core.billing.payments import BillNotOpen
+from core.billing.queries import BillSummary
+from core.errors import DomainError
+from core.money import Money
+from core.supply import settlement
+
+TITLE_MAX = 32
+DESCRIPTION_MAX = 255
+
+
+class AmountNotPayable(DomainError):
+    """An amount to pay lies between the smallest coin and what is left of the bill."""
+
+    code = "payment.amount_not_payable"
+
+
+async def pay(turn: Turn) -> None:
+    """Ask for the payment of the bill, and the part of it, that follow the command."""
+    if not turn.said.arguments:
+        await _choose(turn)
+        return
+    number, *amount = turn.said.arguments
+    found = await queries.get_summary(turn.session, number=number.upper(), person_id=turn.person_id)
+    minor = found.left_minor
+    if amount:
+        typed = turn.texts.parse_quantity("".join(amount))
+        minor = Money.exactly(typed, found.bill.currency).minor
+    await _ask_for(turn, found, minor)
+
+
+async def press_pay(turn: Turn) -> None:
+    """Ask for the payment of the bill that was pressed."""
+    (number,) = read_press(turn.said.data, str)
+    found = await queries.get_summary(turn.session, number=number, person_id=turn.person_id)
+    await _ask_for(turn, found, found.left_minor)
+
+
+async def _ask_for(turn: Turn, found: BillSummary, amount_minor: int) -> None:
+    if found.bill.state is not BillState.ISSUED:
+        raise BillNotOpen(number=found.bill.number)
+    if not 0 < amount_minor <= found.left_minor:
+        raise AmountNotPayable(left=Money(found.left_minor, found.bill.currency))
+    await turn.send("payment.invoice", number=found.bill.number, amount_minor=amount_minor)
+
+
+async def press_pay_overdue(turn: Turn) -> None:
+    """Ask at once for all that is overdue where the pressed bill belongs."""
+    (number,) = read_press(turn.said.data, str)
+    found = await queries.get_summary(turn.session, number=number, person_id=turn.person_id)
+    arrears = await find_arrears_of_bill(turn.session, number=number, now=turn.now)
+    if arrears is None:
+        await _ask_for(turn, found, found.left_minor)
+        return
+    await turn.send(
+        "payment.invoice", number=number, amount_minor=arrears.overdue_minor, is_for_all=True
+    )
+
+
+async def _choose(turn: Turn) -> None:
+    found = await queries.list_bills(turn.session, person_id=turn.person_id)
+    waiting = [each for each in found if each.bill.state is BillState.ISSUED]
+    if len(waiting) == 1:
+        await _ask_for(turn, waiting[0], waiting[0].left_minor)
+        return
+    keys = [[bill_button(turn.texts, each, "pay")] for each in waiting]
+    await turn.show("pay.choose" if waiting else "pay.nothing", keyboard=keys)
+
+
+async def render_invoice(
+    session: AsyncSession, reader: Reader, params: dict[str, Any]
+) -> Outgoing | None:
+    """Return the invoice; its text says how else to pay, for chats that take no money."""
+    texts = reader.texts
+    found = await queries.get_summary(session, number=params["number"], person_id=reader.person_id)
+    bill, party, amount = found.bill, found.party, params["amount_minor"]
+    is_for_all = params.get("is_for_all", False)
+    owing = found.left_minor
+    if is_for_all:
+        arrears = await find_arrears_of_bill(session, number=bill.number, now=reader.now)
+        owing = arrears.overdue_minor if arrears else 0
+    if bill.state is not BillState.ISSUED or owing < amount:
+        return None
+    operator = await accounts.get_operator(session)
+    name = texts.plain(f"bill.title_{party.service}", number=bill.number)
+    days = texts.days(bill.starts_date, bill.ends_date)
+    description = texts.plain("pay.description", days=days, address=party.address)
+    return Outgoing(
+        text=texts.get(
+            "pay.elsewhere",
+            title=Markup(title(texts, found)),
+            amount=texts.money(amount, bill.currency),
+            account=party.account_number,
+            hotline=operator.hotline,
+        ),
+        invoice=Invoice(
+            title=name[:TITLE_MAX],
+            description=description[:DESCRIPTION_MAX],
+            label=name[:TITLE_MAX],
+            payload=payments.invoice_payload(
+                number=bill.number, amount_minor=amount, is_for_all=is_for_all
+            ),
+            currency=bill.currency,
+            total_minor=amount,
+        ),
+    )
+
+
+async def receive_successful_payment(turn: Turn) -> None:
+    """Record the money that was paid in the chat; the receipt follows by itself."""
+    paid = turn.said.paid
+    if paid is None:
+        raise ButtonIsOld
+    await settlement.receive_invoice_payment(
+        turn.session,
+        provider=TELEGRAM,
+        reference=paid.charge_ref,
+        payload=paid.payload,
+        amount_minor=paid.total_minor,
+        currency=paid.currency,
+        payer_id=turn.person_id,
+        now=turn.now,
+    )
+
+
+COMMANDS: dict[str, Command] = {"pay": Command(run=pay, customers_only=True)}
+PRESSES: dict[str, Handle] = {"pay": press_pay, "paydue": press_pay_overdue}
+STEPS: dict[str, Handle] = {"payment.paid": receive_successful_payment}
+RENDERERS: dict[str, Render] = {"payment.invoice": render_invoice}

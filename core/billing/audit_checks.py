@@ -1,0 +1,102 @@
+"""The auditor of the books: one query per promise, each of which must find nothing."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.db import SCHEMA
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """A promise that the books break: which, and by what."""
+
+    promise: str
+    subject: str
+
+
+_PROMISES = {
+    "every transaction has two entries or more and sums to zero": """
+        SELECT t.reference FROM {schema}.ledger_transactions t
+          LEFT JOIN {schema}.ledger_entries e ON e.transaction_id = t.id
+         GROUP BY t.id, e.currency HAVING count(e.id) < 2 OR sum(e.amount_minor) <> 0""",
+    "a reversal is the opposite of its original": """
+        SELECT r.reference FROM {schema}.ledger_transactions r
+          JOIN {schema}.ledger_entries e ON e.transaction_id IN (r.id, r.reverses_id)
+         WHERE r.reverses_id IS NOT NULL
+         GROUP BY r.id, e.account, e.agreement_id, e.currency HAVING sum(e.amount_minor) <> 0""",
+    "what an agreement owes is its bills less its payments": """
+        SELECT CAST(a.id AS text) FROM {schema}.agreements a
+         WHERE (SELECT coalesce(sum(amount_minor), 0) FROM {schema}.ledger_entries
+                 WHERE agreement_id = a.id)
+            <> (SELECT coalesce(sum(total_minor), 0) FROM {schema}.bills
+                 WHERE agreement_id = a.id AND state IN ('issued', 'settled'))
+             - (SELECT coalesce(sum(amount_minor), 0) FROM {schema}.payments
+                 WHERE agreement_id = a.id AND state = 'succeeded')""",
+    "money that came in is in the books once, and no other": """
+        SELECT p.number FROM {schema}.payments p
+          LEFT JOIN {schema}.ledger_transactions t ON t.reference = 'payment:' || p.number
+          LEFT JOIN {schema}.ledger_entries e ON e.transaction_id = t.id AND e.account = 'cash'
+         GROUP BY p.id
+        HAVING coalesce(sum(e.amount_minor), 0)
+            <> CASE WHEN p.state = 'succeeded' THEN p.amount_minor ELSE 0 END""",
+    "the bills of an agreement follow each other without a gap": """
+        SELECT number FROM (
+            SELECT number, starts_date, lag(ends_date) OVER (
+                       PARTITION BY agreement_id ORDER BY starts_date) AS before
+              FROM {schema}.bills WHERE state <> 'void') b
+         WHERE before <> starts_date""",
+    "a bill opens where the one before closed": """
+        SELECT later.number FROM {schema}.bills later
+          JOIN {schema}.bills earlier ON earlier.agreement_id = later.agreement_id
+               AND earlier.ends_date = later.starts_date AND earlier.state <> 'void'
+         CROSS JOIN jsonb_array_elements(later.inputs -> 'readings') opened
+         CROSS JOIN jsonb_array_elements(earlier.inputs -> 'readings') closed
+         WHERE later.state <> 'void' AND opened -> 'meter_id' = closed -> 'meter_id'
+           AND opened -> 'register' = closed -> 'register'
+           AND opened -> 'opening' <> closed -> 'closing'""",
+    "a bill's parts add up to its consumption": """
+        SELECT b.number FROM {schema}.bills b
+         CROSS JOIN jsonb_array_elements(b.inputs -> 'parts') part
+         CROSS JOIN jsonb_each_text(part -> 'quantities') q
+         GROUP BY b.id HAVING sum(CAST(q.value AS numeric)) <> b.consumption""",
+    "a held bill is not due, not posted and not told": """
+        SELECT number FROM {schema}.bills
+         WHERE state = 'held' AND (due_date IS NOT NULL
+            OR EXISTS (SELECT FROM {schema}.ledger_transactions WHERE reference = 'bill:' || number)
+            OR EXISTS (SELECT FROM {schema}.deliveries WHERE dedupe_key = 'bill:' || number))""",
+    "a payment is put to bills once at most": """
+        SELECT p.number FROM {schema}.payments p JOIN {schema}.allocations a ON a.payment_id = p.id
+         GROUP BY p.id HAVING sum(a.amount_minor) > p.amount_minor OR p.state <> 'succeeded'""",
+    "a bill takes its total at most, and is settled exactly then": """
+        SELECT b.number FROM {schema}.bills b
+          LEFT JOIN {schema}.allocations a ON a.bill_id = b.id
+         GROUP BY b.id
+        HAVING coalesce(sum(a.amount_minor), 0) > greatest(b.total_minor, 0)
+            OR (b.state = 'issued' AND coalesce(sum(a.amount_minor), 0) = b.total_minor)
+            OR (b.state = 'settled' AND coalesce(sum(a.amount_minor), 0) <> b.total_minor)
+            OR (b.state IN ('held', 'void') AND count(a.payment_id) > 0)""",
+    "nobody has credit and an open bill at once": """
+        SELECT CAST(p.agreement_id AS text) FROM {schema}.payments p
+          LEFT JOIN {schema}.allocations a ON a.payment_id = p.id
+         WHERE p.state = 'succeeded' AND EXISTS (
+               SELECT FROM {schema}.bills WHERE agreement_id = p.agreement_id AND state = 'issued')
+         GROUP BY p.id HAVING coalesce(sum(a.amount_minor), 0) < p.amount_minor""",
+    "numbers have no gaps": """
+        SELECT s.prefix FROM {schema}.series s JOIN (
+               SELECT left(number, 1) AS prefix, number FROM {schema}.bills
+               UNION ALL SELECT left(number, 1), number FROM {schema}.payments) n USING (prefix)
+         GROUP BY s.prefix
+        HAVING s.latest <> max(CAST(substr(n.number, 2) AS bigint))
+            OR count(*) <> s.latest - min(CAST(substr(n.number, 2) AS bigint)) + 1""",
+}
+
+
+async def list_violations(session: AsyncSession) -> list[Violation]:
+    """Return every broken promise of the books; empty when all is well."""
+    found = []
+    for promise, query in _PROMISES.items():
+        subjects = await session.scalars(text(query.format(schema=SCHEMA)))
+        found += [Violation(promise=promise, subject=subject) for subject in subjects]
+    return found

@@ -1,0 +1,369 @@
+"""Bills: issued in chunks, held back, released and voided, each told in the same transaction."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row, delete, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core import audit
+from core.accounts.models import AccountRight, Agreement, Service
+from core.accounts.service import get_operator
+from core.billing import ledger
+from core.billing.calculation import Basis, ComputedBill, compute_bill
+from core.billing.drafts import Draft, Skipped, draft_bills
+from core.billing.inputs import read_basis, read_ends
+from core.billing.ledger import Posting
+from core.billing.models import (
+    Allocation,
+    Bill,
+    BillingSkip,
+    BillLine,
+    BillState,
+    LedgerAccount,
+    TariffVersion,
+)
+from core.billing.runs import finish_if_tried, get_scope
+from core.billing.settlement import lock_agreements, settle
+from core.billing.tariff_store import read_version
+from core.errors import DomainError
+from core.notices import service as notices
+from core.numbers import take_numbers
+from core.periods import local_day
+
+# How long people have to pay; what the operator promises on every bill.
+DAYS_TO_PAY = timedelta(days=15)
+SERIES = {Service.WATER: "W", Service.ELECTRICITY: "E"}
+
+
+class BillNotFound(DomainError):
+    """There is no bill of this number that this person may see."""
+
+    code = "billing.bill_not_found"
+
+
+class BillNotHeld(DomainError):
+    """Only a bill that is held back can be released."""
+
+    code = "billing.bill_not_held"
+
+
+class BillIsNegative(DomainError):
+    """A bill below zero is never sent; it is voided and its cause put right."""
+
+    code = "billing.bill_is_negative"
+
+
+class LaterBillExists(DomainError):
+    """Bills build on each other, so only an agreement's latest one can be voided."""
+
+    code = "billing.later_bill_exists"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedChunk:
+    """What became of a chunk; `skipped` counts reasons. Units: `total_minor` of what was issued."""
+
+    issued: int
+    held: int
+    skipped: Mapping[str, int]
+    total_minor: int
+
+
+async def issue_bills(
+    session: AsyncSession, *, run_id: int, agreement_ids: Sequence[int], now: datetime
+) -> IssuedChunk:
+    """
+    Bill a chunk of agreements for a run's period: bills, lines, books and messages at once.
+
+    Locks the agreements, so two workers with the same chunk issue every bill once. Whoever
+    cannot be billed is kept with the reason. Bills that look wrong are held and told to nobody.
+    The last chunk finishes the run.
+    """
+    await lock_agreements(session, agreement_ids=agreement_ids)
+    scope = await get_scope(session, run_id=run_id)
+    found = await draft_bills(session, scope=scope, agreement_ids=agreement_ids)
+    drafts = [each for each in found if isinstance(each, Draft)]
+    skips = [each for each in found if isinstance(each, Skipped)]
+    await _keep_skips(session, run_id, skips, drafts, now)
+    issued = [draft for draft in drafts if draft.held_reason is None]
+    if drafts:
+        numbers = await take_numbers(session, prefix=SERIES[scope.service], count=len(drafts))
+        bill_ids = await _insert_bills(session, run_id, dict(zip(numbers, drafts, strict=True)))
+        due = [bill_ids[n] for n, draft in zip(numbers, drafts, strict=True) if draft in issued]
+        await _make_due(session, due, now)
+    await finish_if_tried(session, run_id=run_id, now=now)
+    return IssuedChunk(
+        issued=len(issued),
+        held=len(drafts) - len(issued),
+        skipped=Counter(skip.reason for skip in skips),
+        total_minor=sum(draft.computed.total_minor for draft in issued),
+    )
+
+
+async def _keep_skips(
+    session: AsyncSession,
+    run_id: int,
+    skips: Sequence[Skipped],
+    drafts: Sequence[Draft],
+    now: datetime,
+) -> None:
+    await session.execute(
+        delete(BillingSkip).where(
+            BillingSkip.agreement_id.in_([draft.agreement_id for draft in drafts])
+        )
+    )
+    if skips:
+        added = insert(BillingSkip)
+        await session.execute(
+            added.on_conflict_do_update(
+                index_elements=["run_id", "agreement_id"],
+                set_={"reason": added.excluded.reason, "at": added.excluded.at},
+            ),
+            [
+                {
+                    "run_id": run_id,
+                    "agreement_id": skip.agreement_id,
+                    "reason": skip.reason,
+                    "at": now,
+                }
+                for skip in skips
+            ],
+        )
+
+
+async def _insert_bills(
+    session: AsyncSession, run_id: int, drafts: Mapping[str, Draft]
+) -> dict[str, int]:
+    rows = await session.execute(
+        insert(Bill).returning(Bill.number, Bill.id),
+        [
+            {
+                "number": number,
+                "agreement_id": draft.agreement_id,
+                "run_id": run_id,
+                "tariff_version_id": draft.tariff_version_id,
+                "starts_date": draft.period.starts,
+                "ends_date": draft.period.ends,
+                "consumption": draft.consumption,
+                "currency": draft.computed.currency,
+                "total_minor": draft.computed.total_minor,
+                "state": BillState.HELD,
+                "held_reason": draft.held_reason,
+                "inputs": draft.inputs,
+            }
+            for number, draft in drafts.items()
+        ],
+    )
+    ids = {row.number: row.id for row in rows}
+    lines = [
+        {"bill_id": ids[number], **line}
+        for number, draft in drafts.items()
+        for line in lines_of(draft.computed)
+    ]
+    if lines:
+        await session.execute(insert(BillLine), lines)
+    return ids
+
+
+def lines_of(computed: ComputedBill) -> list[dict[str, Any]]:
+    """Return a computed bill's lines as they are stored."""
+    lines = [(part.period, line) for part in computed.parts for line in part.lines]
+    return [
+        {
+            "position": position,
+            "kind": line.kind.value,
+            "component": line.code,
+            "starts_date": period.starts,
+            "ends_date": period.ends,
+            "tier": line.tier,
+            "tier_from": line.tier_from,
+            "tier_to": line.tier_to,
+            "register": line.register,
+            "quantity": line.quantity,
+            "price": line.unit_price,
+            "amount": line.amount,
+        }
+        for position, (period, line) in enumerate(lines, 1)
+    ]
+
+
+async def _make_due(session: AsyncSession, bill_ids: Sequence[int], now: datetime) -> None:
+    """Issue bills that are stored as held: date them, post them, use credit, tell the people."""
+    zone = ZoneInfo((await get_operator(session)).timezone)
+    rows = (
+        await session.execute(
+            update(Bill)
+            .where(Bill.id.in_(bill_ids), Bill.state == BillState.HELD)
+            .values(
+                state=BillState.ISSUED,
+                issued_at=now,
+                due_date=local_day(now, zone=zone) + DAYS_TO_PAY,
+            )
+            .returning(Bill.number, Bill.agreement_id, Bill.total_minor, Bill.currency)
+            .execution_options(synchronize_session=False)
+        )
+    ).all()
+    postings = [
+        Posting(
+            kind="bill",
+            reference=f"bill:{row.number}",
+            entries=ledger.owed_against(
+                LedgerAccount.REVENUE,
+                agreement_id=row.agreement_id,
+                amount_minor=row.total_minor,
+                currency=row.currency,
+            ),
+        )
+        for row in rows
+        if row.total_minor
+    ]
+    await ledger.post_all(session, postings=postings, at=now)
+    agreements = {row.agreement_id for row in rows}
+    await settle(session, agreement_ids=agreements, now=now)
+    people = await people_of(session, agreement_ids=agreements)
+    await notices.enqueue_each(
+        session,
+        kind="bill.issued",
+        messages=[
+            notices.Message(
+                person_ids=people.get(row.agreement_id, ()),
+                params={"number": row.number},
+                dedupe_key=f"bill:{row.number}",
+            )
+            for row in rows
+        ],
+        now=now,
+    )
+
+
+async def people_of(session: AsyncSession, *, agreement_ids: Iterable[int]) -> dict[int, list[int]]:
+    """Return the people with a right on each agreement's account."""
+    people: dict[int, list[int]] = {}
+    for agreement_id, person_id in await session.execute(
+        select(Agreement.id, AccountRight.person_id)
+        .join(AccountRight, AccountRight.account_id == Agreement.account_id)
+        .where(Agreement.id.in_(sorted(set(agreement_ids))))
+        .order_by(Agreement.id, AccountRight.person_id)
+    ):
+        people.setdefault(agreement_id, []).append(person_id)
+    return people
+
+
+async def _lock_bill(session: AsyncSession, number: str) -> Row[int, int, BillState, int, date]:
+    agreement_id = await session.scalar(select(Bill.agreement_id).where(Bill.number == number))
+    if agreement_id is None:
+        raise BillNotFound(number=number)
+    await lock_agreements(session, agreement_ids=[agreement_id])
+    found = await session.execute(
+        select(Bill.id, Bill.agreement_id, Bill.state, Bill.total_minor, Bill.ends_date).where(
+            Bill.number == number
+        )
+    )
+    return found.one()
+
+
+async def release_held(
+    session: AsyncSession, *, number: str, actor_id: int | None, now: datetime
+) -> None:
+    """
+    Issue a bill that was held back, after somebody looked at it.
+
+    Raises:
+        BillNotFound: there is no such bill.
+        BillNotHeld: it was released or voided before.
+        BillIsNegative: it is below zero.
+    """
+    bill = await _lock_bill(session, number)
+    if bill.state is not BillState.HELD:
+        raise BillNotHeld(number=number)
+    if bill.total_minor < 0:
+        raise BillIsNegative(number=number)
+    await _make_due(session, [bill.id], now)
+    audit.record(
+        session, at=now, actor_id=actor_id, action="bill.released", subject=f"bill:{number}"
+    )
+
+
+async def void_bill(
+    session: AsyncSession, *, number: str, reason: str, actor_id: int | None, now: datetime
+) -> None:
+    """
+    Take a wrong bill back: its posting is reversed, money on it goes to what else is open.
+
+    The people are told with the reason, unless the bill was held and nobody saw it. The period
+    is billed again by running it again.
+
+    Raises:
+        BillNotFound: there is no such bill, or it is void already.
+        LaterBillExists: a later bill builds on it.
+    """
+    bill = await _lock_bill(session, number)
+    if bill.state is BillState.VOID:
+        raise BillNotFound(number=number)
+    later = await session.scalar(
+        select(Bill.number).where(
+            Bill.agreement_id == bill.agreement_id,
+            Bill.state != BillState.VOID,
+            Bill.starts_date >= bill.ends_date,
+        )
+    )
+    if later is not None:
+        raise LaterBillExists(number=number, later=later)
+    await session.execute(
+        update(Bill)
+        .where(Bill.id == bill.id)
+        .values(state=BillState.VOID, void_reason=reason)
+        .execution_options(synchronize_session=False)
+    )
+    audit.record(
+        session,
+        at=now,
+        actor_id=actor_id,
+        action="bill.voided",
+        subject=f"bill:{number}",
+        reason=reason,
+    )
+    if bill.state is BillState.HELD:
+        return
+    if bill.total_minor:
+        await ledger.reverse(session, reference=f"bill:{number}", at=now)
+    await session.execute(delete(Allocation).where(Allocation.bill_id == bill.id))
+    await settle(session, agreement_ids=[bill.agreement_id], now=now)
+    people = await people_of(session, agreement_ids=[bill.agreement_id])
+    await notices.enqueue(
+        session,
+        person_ids=people.get(bill.agreement_id, ()),
+        kind="bill.voided",
+        params={"number": number},
+        dedupe_key=f"bill.voided:{number}",
+        now=now,
+    )
+
+
+async def recompute(session: AsyncSession, *, number: str) -> ComputedBill:
+    """
+    Return a bill computed again from what was kept with it.
+
+    Raises:
+        BillNotFound: there is no such bill.
+    """
+    inputs = await session.scalar(select(Bill.inputs).where(Bill.number == number))
+    if inputs is None:
+        raise BillNotFound(number=number)
+    return compute_bill(await get_basis(session, inputs=inputs))
+
+
+async def get_basis(session: AsyncSession, *, inputs: Mapping[str, Any]) -> Basis:
+    """Return what a stored bill was computed from, priced by the versions it was priced by."""
+    ends = read_ends(inputs)
+    rows = await session.scalars(
+        select(TariffVersion).where(TariffVersion.id.in_(ends)).order_by(TariffVersion.valid_from)
+    )
+    versions = [replace(read_version(row), valid_to=ends[row.id]) for row in rows]
+    return read_basis(inputs, versions=versions)

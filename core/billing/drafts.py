@@ -1,0 +1,260 @@
+"""Bills before they are bills: what each agreement of a chunk would be billed. Only reads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.accounts.models import Service
+from core.accounts.service import get_operator
+from core.billing import registers
+from core.billing.calculation import Basis, ComputedBill, compute_bill, version_on
+from core.billing.consumption import BilledSpan
+from core.billing.holds import find_reason_to_hold
+from core.billing.inputs import read_spans, write_inputs
+from core.billing.registers import NoReading, Window
+from core.billing.tariff_model import TariffNotInForce
+from core.billing.tariff_store import StoredTariff, get_tariffs
+from core.db import SCHEMA
+from core.errors import DomainError
+from core.money import divide
+from core.periods import Period, start_of_day, year_of
+
+DAILY_DIGITS = 6
+
+_SUBJECTS = f"""
+SELECT a.id, a.service_point_id, a.tariff_code, a.starts_date, a.ends_date,
+       p.customer_class, h.household_size, h.address, c.number,
+       b.ends_date AS billed_until, b.state AS last_state, b.inputs AS last_inputs,
+       u.usual_per_day
+  FROM {SCHEMA}.agreements a
+  JOIN {SCHEMA}.service_points p ON p.id = a.service_point_id
+  JOIN {SCHEMA}.premises h ON h.id = p.premise_id
+  JOIN {SCHEMA}.accounts c ON c.id = a.account_id
+  LEFT JOIN LATERAL (
+       SELECT ends_date, state, inputs FROM {SCHEMA}.bills
+        WHERE agreement_id = a.id AND state <> 'void' ORDER BY ends_date DESC LIMIT 1) b ON true
+  LEFT JOIN LATERAL (
+       SELECT percentile_disc(0.5) WITHIN GROUP (
+                  ORDER BY consumption / (ends_date - starts_date)) AS usual_per_day
+         FROM {SCHEMA}.bills
+        WHERE agreement_id = a.id AND state IN ('issued', 'settled')
+          AND ends_date > CAST(:year_ago AS date)) u ON true
+ WHERE a.id = ANY(:ids)
+ ORDER BY a.id
+"""  # noqa: S608 (a constant)
+
+_USED = f"""
+SELECT w.agreement, q.key AS register, sum(CAST(q.value AS numeric)) AS used
+  FROM unnest(CAST(:ids AS bigint[]), CAST(:years AS date[]), CAST(:starts AS date[]))
+       AS w (agreement, year, starts)
+  JOIN {SCHEMA}.bills b ON b.agreement_id = w.agreement AND b.state <> 'void'
+       AND b.ends_date > w.year AND b.ends_date <= w.starts
+ CROSS JOIN jsonb_array_elements(b.inputs -> 'parts') part
+ CROSS JOIN jsonb_each_text(part -> 'quantities') q
+ WHERE CAST(part ->> 'starts' AS date) >= w.year
+ GROUP BY w.agreement, q.key
+"""  # noqa: S608 (a constant)
+
+
+class HeldBefore(DomainError):
+    """An earlier bill of the agreement is held back and has to be decided first."""
+
+    code = "billing.held_before"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A bill as it would be. Units: `usual_per_day` m³ or kWh a day."""
+
+    agreement_id: int
+    account_number: str
+    address: str
+    period: Period
+    computed: ComputedBill
+    consumption: Decimal
+    usual_per_day: Decimal | None
+    held_reason: str | None
+    tariff_version_id: int
+    inputs: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """An agreement that cannot be billed; `reason` is the code of the refusal."""
+
+    agreement_id: int
+    account_number: str
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What is billed: a service and a period, `first_date` being where billing ever began."""
+
+    service: Service
+    period: Period
+    first_date: date
+
+    def is_due(self, tariff: StoredTariff) -> bool:
+        """Tell whether a tariff's bills end with this period's last month."""
+        return self.period.last_day.month % tariff.tariff.bill_every_months == 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    row: Row[Any]
+    tariff: StoredTariff
+    period: Period
+
+
+async def draft_bills(
+    session: AsyncSession, *, scope: Scope, agreement_ids: Sequence[int]
+) -> list[Draft | Skipped]:
+    """
+    Return the bills that these agreements would get, or why they cannot be billed.
+
+    An agreement whose period is billed already, or not due for a bill yet, is left out.
+    """
+    zone = ZoneInfo((await get_operator(session)).timezone)
+    rows = (
+        await session.execute(
+            text(_SUBJECTS),
+            {
+                "ids": list(agreement_ids),
+                "year_ago": scope.period.starts - timedelta(days=365),
+            },
+        )
+    ).all()
+    tariffs = await get_tariffs(session, codes=[row.tariff_code for row in rows])
+    found: list[Draft | Skipped] = []
+    subjects: list[_Subject] = []
+    for row in rows:
+        try:
+            subject = _subject(row, tariffs, scope)
+        except DomainError as refusal:
+            found.append(_skipped(row, refusal))
+            continue
+        if subject is not None:
+            subjects.append(subject)
+    spans = await registers.read_spans(session, windows=[_window(each, zone) for each in subjects])
+    used = await _used_by(session, subjects)
+    for subject, shown in zip(subjects, spans, strict=True):
+        try:
+            found.append(_draft(subject, shown, used.get(subject.row.id, {}), scope.service))
+        except DomainError as refusal:
+            found.append(_skipped(subject.row, refusal))
+    return found
+
+
+def _skipped(row: Row[Any], refusal: DomainError) -> Skipped:
+    return Skipped(
+        agreement_id=row.id, account_number=row.number, address=row.address, reason=refusal.code
+    )
+
+
+def _subject(row: Row[Any], tariffs: Mapping[str, StoredTariff], scope: Scope) -> _Subject | None:
+    """Return an agreement with the period to bill; a bill begins where the one before ended."""
+    tariff = tariffs.get(row.tariff_code)
+    if tariff is None:
+        raise TariffNotInForce(tariff=row.tariff_code, day=scope.period.starts)
+    every = tariff.tariff.bill_every_months
+    ends = min(scope.period.ends, row.ends_date or scope.period.ends)
+    starts = row.billed_until or max(row.starts_date, _cycle_start(scope.first_date, every))
+    is_due = scope.is_due(tariff) or row.ends_date == ends
+    if starts >= ends or not is_due:
+        return None
+    if row.last_state == "held":
+        raise HeldBefore(agreement=row.id)
+    return _Subject(row, tariff, Period(starts, ends))
+
+
+def _cycle_start(day: date, every_months: int) -> date:
+    return date(day.year, (day.month - 1) // every_months * every_months + 1, 1)
+
+
+def _window(subject: _Subject, zone: ZoneInfo) -> Window:
+    last = subject.row.last_inputs
+    return Window(
+        service_point_id=subject.row.service_point_id,
+        starts_at=start_of_day(subject.period.starts, zone=zone),
+        ends_at=start_of_day(subject.period.ends, zone=zone),
+        opened={(span.meter_id, span.register): span.closing for span in read_spans(last)}
+        if last
+        else {},
+    )
+
+
+async def _used_by(
+    session: AsyncSession, subjects: Sequence[_Subject]
+) -> dict[int, dict[str, Decimal]]:
+    rows = await session.execute(
+        text(_USED),
+        {
+            "ids": [subject.row.id for subject in subjects],
+            "years": [year_of(subject.period.starts).starts for subject in subjects],
+            "starts": [subject.period.starts for subject in subjects],
+        },
+    )
+    used: dict[int, dict[str, Decimal]] = {}
+    for agreement_id, register, quantity in rows:
+        used.setdefault(agreement_id, {})[register] = quantity
+    return used
+
+
+def _draft(
+    subject: _Subject,
+    spans: tuple[BilledSpan, ...] | NoReading,
+    used: Mapping[str, Decimal],
+    service: Service,
+) -> Draft:
+    if isinstance(spans, NoReading):
+        raise spans
+    row, period = subject.row, subject.period
+    versions = subject.tariff.tariff.versions
+    digits = version_on(versions, period.starts).quantity_digits
+    in_force = [
+        (version, stored)
+        for version, stored in zip(versions, subject.tariff.rows, strict=True)
+        if version.valid_from < period.ends
+        and (version.valid_to is None or version.valid_to > period.starts)
+    ]
+    quantities: dict[str, Decimal] = {}
+    for span in spans:
+        taken = span.consumption(kept_digits=digits)
+        quantities[span.register] = quantities.get(span.register, Decimal(0)) + taken
+    basis = Basis(
+        versions=tuple(version for version, _ in in_force),
+        period=period,
+        quantities=quantities,
+        used=used,
+        people=row.household_size,
+        customer_since=row.starts_date,
+    )
+    computed = compute_bill(basis)
+    consumption = sum(quantities.values(), Decimal(0))
+    used_rows = [stored for _, stored in in_force]
+    return Draft(
+        agreement_id=row.id,
+        account_number=row.number,
+        address=row.address,
+        period=period,
+        computed=computed,
+        consumption=consumption,
+        usual_per_day=row.usual_per_day,
+        held_reason=find_reason_to_hold(
+            service=service,
+            customer_class=row.customer_class,
+            total_minor=computed.total_minor,
+            per_day=divide(consumption, period.days, digits=DAILY_DIGITS),
+            usual_per_day=row.usual_per_day,
+        ),
+        tariff_version_id=used_rows[-1].id,
+        inputs=write_inputs(basis=basis, computed=computed, spans=spans, tariff=used_rows),
+    )

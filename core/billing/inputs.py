@@ -1,0 +1,88 @@
+"""What is kept with a bill so that it can be computed again, byte for byte, years later. Pure."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from core.billing import models
+from core.billing.calculation import Basis, ComputedBill
+from core.billing.consumption import BilledSpan, Shown
+from core.billing.tariff_model import TariffVersion
+from core.periods import Period
+
+
+def write_inputs(
+    *,
+    basis: Basis,
+    computed: ComputedBill,
+    spans: Sequence[BilledSpan],
+    tariff: Sequence[models.TariffVersion],
+) -> dict[str, Any]:
+    """Return the inputs of a bill as they are stored, with the tariff's rows as they stand now."""
+    inputs = {
+        "starts": basis.period.starts,
+        "ends": basis.period.ends,
+        "people": basis.people,
+        "customer_since": basis.customer_since,
+        "used": basis.used,
+        "quantities": basis.quantities,
+        "tariff": [
+            {"id": row.id, "sha256": row.sha256, "valid_to": row.valid_to} for row in tariff
+        ],
+        "readings": [asdict(span) for span in spans],
+        "parts": [
+            {"starts": part.period.starts, "quantities": part.quantities} for part in computed.parts
+        ],
+    }
+    stored: dict[str, Any] = json.loads(json.dumps(inputs, default=str))
+    return stored
+
+
+def read_spans(inputs: Mapping[str, Any]) -> tuple[BilledSpan, ...]:
+    """Return the readings between which a bill's use lies."""
+    return tuple(
+        BilledSpan(
+            **{
+                **span,
+                "multiplier": Decimal(span["multiplier"]),
+                "opening": _read_shown(span["opening"]),
+                "closing": _read_shown(span["closing"]),
+            }
+        )
+        for span in inputs["readings"]
+    )
+
+
+def _read_shown(stored: Mapping[str, str]) -> Shown:
+    return Shown(
+        at=datetime.fromisoformat(stored["at"]),
+        value=Decimal(stored["value"]),
+        source=stored["source"],
+    )
+
+
+def read_ends(inputs: Mapping[str, Any]) -> dict[int, date | None]:
+    """Return the ids of the tariff versions that priced a bill, and when each was to end."""
+    return {
+        used["id"]: used["valid_to"] and date.fromisoformat(used["valid_to"])
+        for used in inputs["tariff"]
+    }
+
+
+def read_basis(inputs: Mapping[str, Any], *, versions: Sequence[TariffVersion]) -> Basis:
+    """Return what a bill was computed from."""
+    return Basis(
+        versions=tuple(versions),
+        period=Period(date.fromisoformat(inputs["starts"]), date.fromisoformat(inputs["ends"])),
+        quantities=_decimals(inputs["quantities"]),
+        used=_decimals(inputs["used"]),
+        people=inputs["people"],
+        customer_since=date.fromisoformat(inputs["customer_since"]),
+    )
+
+
+def _decimals(stored: Mapping[str, str]) -> dict[str, Decimal]:
+    return {register: Decimal(quantity) for register, quantity in stored.items()}

@@ -1,0 +1,317 @@
+"""Billing runs: which are due, what one would do, how far one is, and when it is finished."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Select, func, or_, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.accounts.models import Agreement, Service, ServicePoint
+from core.accounts.service import get_operator
+from core.billing.drafts import Draft, Scope, Skipped, draft_bills
+from core.billing.models import Bill, BillingRun, BillingSkip, BillState
+from core.billing.tariff_store import get_tariffs
+from core.errors import DomainError
+from core.periods import Period, local_day, month_of
+
+CHUNK = 250
+STRANGEST_MAX = 20
+# What a person should look at first.
+_STRANGE = (
+    "negative",
+    "billing.reading_goes_backwards",
+    "absurd",
+    "unusual",
+    "billing.no_reading",
+    "zero_after_use",
+)
+
+
+class PeriodNotOver(DomainError):
+    """A period is billed when it has ended."""
+
+    code = "billing.period_not_over"
+
+
+class RunNotFound(DomainError):
+    """There is no such billing run."""
+
+    code = "billing.run_not_found"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueRun:
+    """A service and a month that ended and is not billed, or not to its end."""
+
+    service: Service
+    period: Period
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrangeBill:
+    """A bill, or none, that somebody should look at. Units: m³ or kWh; minor units."""
+
+    account_number: str
+    address: str
+    reason: str
+    consumption: Decimal | None
+    total_minor: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What a run would do. Units: `consumption` m³ or kWh, `totals_minor` by currency."""
+
+    bills: int
+    held: int
+    consumption: Decimal
+    totals_minor: Mapping[str, int]
+    skipped: Mapping[str, int]
+    strangest: Sequence[StrangeBill]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """A run and what came of it: bills by state, agreements skipped by reason."""
+
+    run: BillingRun
+    bills: Mapping[str, int]
+    skipped: Mapping[str, int]
+    totals_minor: Mapping[str, int]
+
+
+async def due_runs(session: AsyncSession, *, now: datetime, zone: ZoneInfo) -> list[DueRun]:
+    """
+    Return the months that ended and are not billed to their end, the oldest first.
+
+    Before the first run of a service the last month that ended is due.
+    """
+    running = month_of(local_day(now, zone=zone))
+    due = []
+    for service in Service:
+        latest = await session.scalar(
+            select(func.max(BillingRun.ends_date)).where(BillingRun.service == service)
+        )
+        unfinished = await session.execute(
+            select(BillingRun.starts_date, BillingRun.ends_date).where(
+                BillingRun.service == service, BillingRun.finished_at.is_(None)
+            )
+        )
+        periods = [Period(*bounds) for bounds in unfinished]
+        period = month_of(latest) if latest else month_of(running.starts - timedelta(days=1))
+        while period.ends <= running.starts:
+            periods.append(period)
+            period = month_of(period.ends)
+        due += [DueRun(service=service, period=each) for each in periods]
+    return sorted(due, key=lambda run: run.period)
+
+
+async def start_run(
+    session: AsyncSession, *, service: Service, period: Period, now: datetime
+) -> int:
+    """
+    Return the id of the run over a service and a period, started now if it never was.
+
+    Raises:
+        PeriodNotOver: days of the period are still to come.
+    """
+    await _require_over(session, period, now)
+    key = {"service": service, "starts_date": period.starts, "ends_date": period.ends}
+    added = insert(BillingRun).values(**key, started_at=now).on_conflict_do_nothing()
+    await session.execute(added)
+    return (await session.execute(select(BillingRun.id).filter_by(**key))).scalar_one()
+
+
+async def _require_over(session: AsyncSession, period: Period, now: datetime) -> None:
+    zone = ZoneInfo((await get_operator(session)).timezone)
+    if period.ends > local_day(now, zone=zone):
+        raise PeriodNotOver(ends=period.ends)
+
+
+async def get_scope(session: AsyncSession, *, run_id: int) -> Scope:
+    """
+    Return what a run bills.
+
+    Raises:
+        RunNotFound: there is no such run.
+    """
+    run = await _get_run(session, run_id)
+    return await _scope(session, run.service, Period(run.starts_date, run.ends_date))
+
+
+async def _get_run(session: AsyncSession, run_id: int) -> BillingRun:
+    run = await session.get(BillingRun, run_id)
+    if run is None:
+        raise RunNotFound(run=run_id)
+    return run
+
+
+async def _scope(session: AsyncSession, service: Service, period: Period) -> Scope:
+    first = await session.scalar(
+        select(func.min(BillingRun.starts_date)).where(BillingRun.service == service)
+    )
+    return Scope(
+        service=service, period=period, first_date=min(first or period.starts, period.starts)
+    )
+
+
+async def list_unbilled(session: AsyncSession, *, scope: Scope) -> list[int]:
+    """Return the agreements that are due for a bill up to a period's end and have none, by id."""
+    return list(await session.scalars(await _unbilled(session, scope)))
+
+
+async def _unbilled(session: AsyncSession, scope: Scope) -> Select[int]:
+    codes = await session.scalars(
+        select(Agreement.tariff_code)
+        .join(ServicePoint, ServicePoint.id == Agreement.service_point_id)
+        .where(ServicePoint.service == scope.service)
+        .distinct()
+    )
+    tariffs = await get_tariffs(session, codes=list(codes))
+    later = [code for code, stored in tariffs.items() if not scope.is_due(stored)]
+    billed = (
+        select(Bill.id)
+        .where(
+            Bill.agreement_id == Agreement.id,
+            Bill.state != BillState.VOID,
+            Bill.ends_date >= func.least(scope.period.ends, Agreement.ends_date),
+        )
+        .exists()
+    )
+    return (
+        select(Agreement.id)
+        .join(ServicePoint, ServicePoint.id == Agreement.service_point_id)
+        .where(
+            ServicePoint.service == scope.service,
+            Agreement.starts_date < scope.period.ends,
+            or_(Agreement.ends_date.is_(None), Agreement.ends_date > scope.first_date),
+            or_(Agreement.tariff_code.notin_(later), Agreement.ends_date <= scope.period.ends),
+            ~billed,
+        )
+        .order_by(Agreement.id)
+    )
+
+
+async def finish_if_tried(session: AsyncSession, *, run_id: int, now: datetime) -> bool:
+    """Finish a run once every agreement that it should bill was billed or skipped; tell if so."""
+    skipped = select(BillingSkip.agreement_id).where(BillingSkip.run_id == run_id)
+    waiting = await _unbilled(session, await get_scope(session, run_id=run_id))
+    untried = await session.scalar(waiting.where(Agreement.id.notin_(skipped)).limit(1))
+    if untried is not None:
+        return False
+    await finish_run(session, run_id=run_id, now=now)
+    return True
+
+
+def chunks_of(agreement_ids: Sequence[int]) -> list[list[int]]:
+    """Return agreements in chunks, each the work of one transaction."""
+    starts = range(0, len(agreement_ids), CHUNK)
+    return [list(agreement_ids[start : start + CHUNK]) for start in starts]
+
+
+async def preview_run(
+    session: AsyncSession, *, service: Service, period: Period, now: datetime
+) -> Preview:
+    """
+    Return what a run would issue, the strangest bills first; nothing is written.
+
+    Raises:
+        PeriodNotOver: days of the period are still to come.
+    """
+    await _require_over(session, period, now)
+    scope = await _scope(session, service, period)
+    agreements = await list_unbilled(session, scope=scope)
+    skipped: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
+    consumption, bills, held = Decimal(0), 0, 0
+    strange: list[StrangeBill] = []
+    for chunk in chunks_of(agreements):
+        for found in await draft_bills(session, scope=scope, agreement_ids=chunk):
+            oddity = _find_oddity(found)
+            if oddity is not None:
+                strange.append(oddity)
+            if isinstance(found, Skipped):
+                skipped[found.reason] += 1
+            else:
+                bills += 1
+                held += found.held_reason is not None
+                consumption += found.consumption
+                totals[found.computed.currency] += found.computed.total_minor
+    strange.sort(key=lambda bill: (_STRANGE.index(bill.reason), -(bill.total_minor or 0)))
+    return Preview(
+        bills=bills,
+        held=held,
+        consumption=consumption,
+        totals_minor=totals,
+        skipped=skipped,
+        strangest=strange[:STRANGEST_MAX],
+    )
+
+
+def _find_oddity(found: Draft | Skipped) -> StrangeBill | None:
+    consumption = total = None
+    if isinstance(found, Skipped):
+        reason: str | None = found.reason
+    else:
+        consumption, total = found.consumption, found.computed.total_minor
+        is_idle = found.usual_per_day and not consumption
+        reason = found.held_reason or ("zero_after_use" if is_idle else None)
+    if reason not in _STRANGE:
+        return None
+    return StrangeBill(
+        account_number=found.account_number,
+        address=found.address,
+        reason=reason,
+        consumption=consumption,
+        total_minor=total,
+    )
+
+
+async def finish_run(session: AsyncSession, *, run_id: int, now: datetime) -> RunState:
+    """
+    Note that every agreement of a run was tried, and return what came of it.
+
+    Raises:
+        RunNotFound: there is no such run.
+    """
+    state = await get_run(session, run_id=run_id)
+    state.run.finished_at = state.run.finished_at or now
+    await session.flush()
+    return state
+
+
+async def get_run(session: AsyncSession, *, run_id: int) -> RunState:
+    """
+    Return a run and how far it is.
+
+    Raises:
+        RunNotFound: there is no such run.
+    """
+    run = await _get_run(session, run_id)
+    bills: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
+    for state, currency, count, total in await session.execute(
+        select(Bill.state, Bill.currency, func.count(), func.sum(Bill.total_minor))
+        .where(Bill.run_id == run_id)
+        .group_by(Bill.state, Bill.currency)
+    ):
+        bills[state.value] += count
+        if state in {BillState.ISSUED, BillState.SETTLED}:
+            totals[currency] += int(total)
+    skipped = await session.execute(
+        select(BillingSkip.reason, func.count().label("agreements"))
+        .where(BillingSkip.run_id == run_id)
+        .group_by(BillingSkip.reason)
+        .order_by(BillingSkip.reason)
+    )
+    return RunState(
+        run=run,
+        bills=bills,
+        skipped={row.reason: row.agreements for row in skipped},
+        totals_minor=totals,
+    )

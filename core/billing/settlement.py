@@ -1,0 +1,122 @@
+"""Money meets bills: what came in is put to what is open, the oldest first."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from sqlalchemy import BigInteger, Date, Row, cast, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.accounts.models import Agreement
+from core.billing.models import Allocation, Bill, BillState, Payment, PaymentState
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBill:
+    """A bill that is not settled yet; `left_minor` is what remains to pay."""
+
+    bill_id: int
+    agreement_id: int
+    number: str
+    due_date: date
+    currency: str
+    left_minor: int
+
+
+async def lock_agreements(session: AsyncSession, *, agreement_ids: Iterable[int]) -> None:
+    """Hold agreements until the transaction ends: their bills and money change one at a time."""
+    await session.execute(
+        select(Agreement.id)
+        .where(Agreement.id.in_(sorted(set(agreement_ids))))
+        .order_by(Agreement.id)
+        .with_for_update(key_share=True)
+    )
+
+
+async def list_open_bills(session: AsyncSession, *, agreement_ids: Iterable[int]) -> list[OpenBill]:
+    """Return the bills that have to be paid, of each agreement the oldest first."""
+    paid = func.coalesce(func.sum(Allocation.amount_minor), 0)
+    rows = await session.execute(
+        select(
+            Bill.id,
+            Bill.agreement_id,
+            Bill.number,
+            cast(Bill.due_date, Date),  # an issued bill has one, says the database
+            Bill.currency,
+            cast(Bill.total_minor - paid, BigInteger),
+        )
+        .outerjoin(Allocation, Allocation.bill_id == Bill.id)
+        .where(Bill.agreement_id.in_(sorted(set(agreement_ids))), Bill.state == BillState.ISSUED)
+        .group_by(Bill.id)
+        .order_by(Bill.agreement_id, Bill.due_date, Bill.id)
+    )
+    return [OpenBill(*row) for row in rows]
+
+
+async def _list_credits(
+    session: AsyncSession, agreement_ids: Iterable[int]
+) -> Sequence[Row[int, int, int | None, int]]:
+    """Return payments not used up: id, agreement, the bill that was meant, what is left."""
+    used = func.coalesce(func.sum(Allocation.amount_minor), 0)
+    rows = await session.execute(
+        select(
+            Payment.id,
+            Payment.agreement_id,
+            Payment.bill_id,
+            cast(Payment.amount_minor - used, BigInteger),
+        )
+        .outerjoin(Allocation, Allocation.payment_id == Payment.id)
+        .where(
+            Payment.agreement_id.in_(sorted(set(agreement_ids))),
+            Payment.state == PaymentState.SUCCEEDED,
+        )
+        .group_by(Payment.id)
+        .having(Payment.amount_minor > used)
+        .order_by(Payment.received_at, Payment.id)
+    )
+    return rows.all()
+
+
+async def settle(
+    session: AsyncSession, *, agreement_ids: Iterable[int], now: datetime
+) -> frozenset[int]:
+    """
+    Put all unused money of these agreements to their open bills and return which were settled.
+
+    A payment goes to the bill that its payer named, then to the oldest; the rest stays credit.
+    The caller holds the agreements locked.
+    """
+    agreements = set(agreement_ids)
+    bills = await list_open_bills(session, agreement_ids=agreements)
+    left = {bill.bill_id: bill.left_minor for bill in bills}
+    allocations = []
+    for payment_id, agreement_id, meant, credit in await _list_credits(session, agreements):
+        rest = credit
+        ours = [bill.bill_id for bill in bills if bill.agreement_id == agreement_id]
+        for bill_id in sorted(ours, key=lambda bill_id: bill_id != meant):
+            amount = min(rest, left[bill_id])
+            if amount > 0:
+                allocations.append(
+                    {"payment_id": payment_id, "bill_id": bill_id, "amount_minor": amount}
+                )
+                left[bill_id] -= amount
+                rest -= amount
+    if allocations:
+        added = insert(Allocation)
+        await session.execute(
+            added.on_conflict_do_update(
+                index_elements=["payment_id", "bill_id"],
+                set_={"amount_minor": Allocation.amount_minor + added.excluded.amount_minor},
+            ),
+            allocations,
+        )
+    settled = frozenset(bill_id for bill_id, amount in left.items() if amount <= 0)
+    if settled:
+        await session.execute(
+            update(Bill)
+            .where(Bill.id.in_(settled))
+            .values(state=BillState.SETTLED, settled_at=now)
+            .execution_options(synchronize_session=False)
+        )
+    return settled

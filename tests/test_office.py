@@ -1,0 +1,290 @@
+"""The back office over a real socket: signing in, what can be seen, and who is kept out."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+
+import aiohttp
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import select, text
+
+from bot.app import WebServer, bind
+from bot.backoffice import pages, sessions
+from bot.backoffice.sessions import OfficeSession, link_renderer
+from bot.clock import ScaledClock, SystemClock
+from bot.context import Reader
+from bot.texts import Texts
+from core.accounts.models import Role, Service, Staff
+from core.db import Database
+from core.monitoring.models import Alarm, Quantity, Side
+from core.repairs import intake
+from core.repairs import service as repairs
+from core.repairs.workflow import Act
+from tests.world import NOON, World
+
+
+@dataclass
+class Office:
+    """The pages on a socket, a browser's session, and the clock."""
+
+    base: str
+    http: aiohttp.ClientSession
+    clock: ScaledClock
+    database: Database
+    world: World
+
+    async def link(self, person: int | None = None) -> str:
+        async with self.database.transaction() as session:
+            person_id = self.world.manager if person is None else person
+            return await sessions.issue_link(session, person_id=person_id, now=self.clock.now())
+
+    async def enter(self, token: str, *, origin: str | None = "own") -> aiohttp.ClientResponse:
+        headers = {"Origin": self.base} if origin == "own" else {"Origin": origin or "null"}
+        if origin is None:
+            headers = {}
+        return await self.post("enter", headers=headers, token=token)
+
+    async def post(self, path: str, *, headers: dict[str, str], **fields: str):
+        url = f"{self.base}/office/{path}"
+        async with self.http.post(
+            url, data=fields, headers=headers, allow_redirects=False
+        ) as answer:
+            await answer.read()
+            return answer
+
+    async def get(self, path: str, *, cookie: str | None = None) -> tuple[int, str]:
+        headers = {} if cookie is None else {"Cookie": f"office={cookie}"}
+        async with self.http.get(f"{self.base}{path}", headers=headers) as answer:
+            return answer.status, await answer.text()
+
+
+@pytest.fixture
+async def office(database: Database, world: World) -> AsyncIterator[Office]:
+    clock = ScaledClock(set_at=SystemClock().now(), shown_at=NOON, rate=0)
+    app = FastAPI()
+    app.state.database, app.state.clock = database, clock
+    app.include_router(pages.router)
+    listener = bind("127.0.0.1", 0)
+    server = WebServer(uvicorn.Config(app, log_level="warning"))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started:  # noqa: ASYNC110 (uvicorn has no event)
+        await asyncio.sleep(0.01)
+    base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    jar = aiohttp.CookieJar(unsafe=True)
+    async with aiohttp.ClientSession(cookie_jar=jar) as http:
+        yield Office(base, http, clock, database, world)
+    server.should_exit = True
+    await task
+    listener.close()
+
+
+async def file_repair(office: Office, words: str = "") -> None:
+    async with office.database.transaction() as session:
+        session.add(
+            Alarm(
+                meter_id=office.world.home.meters[Service.WATER],
+                quantity=Quantity.PRESSURE,
+                side=Side.LOW,
+                limit=Decimal(140),
+                worst=Decimal(92),
+                began_at=NOON,
+                raised_at=NOON,
+            )
+        )
+        await session.flush()
+        await intake.take_up_alarms(session, now=NOON)
+        await repairs.take_step(
+            session, act=Act.CLAIM, person_id=office.world.technician, repair="R1001", now=NOON
+        )
+        if words:
+            await repairs.comment(
+                session, person_id=office.world.home.holder, repair="R1001", text=words, now=NOON
+            )
+
+
+def secret_of(answer: aiohttp.ClientResponse) -> str:
+    return answer.cookies["office"].value
+
+
+class TestSigningIn:
+    async def test_takes_a_link_from_the_chat_and_one_press(self, office):
+        token = await office.link()
+        status, page = await office.get(f"/office/enter?token={token}")
+        assert (status, "Maya Stone" in page) == (200, True)
+
+        answer = await office.enter(token)
+
+        assert answer.status == 303
+        cookie = answer.cookies["office"]
+        assert (cookie["httponly"], cookie["samesite"], cookie["path"]) == (
+            True,
+            "strict",
+            "/office",
+        )
+        assert int(cookie["max-age"]) == 12 * 3600
+        assert (await office.get("/office/repairs"))[0] == 200
+
+    async def test_looking_at_a_link_does_not_use_it_up(self, office):
+        token = await office.link()
+        for _ in range(3):
+            assert (await office.get(f"/office/enter?token={token}"))[0] == 200
+        assert (await office.enter(token)).status == 303
+
+    async def test_works_once_even_for_many_at_once(self, office):
+        token = await office.link()
+        answers = await asyncio.gather(*(office.enter(token) for _ in range(5)))
+        assert sorted(answer.status for answer in answers) == [303, 410, 410, 410, 410]
+        assert (await office.get(f"/office/enter?token={token}"))[0] == 410
+
+    async def test_is_refused_after_ten_minutes(self, office):
+        token = await office.link()
+        office.clock.shown_at += timedelta(minutes=10)
+        assert (await office.enter(token)).status == 410
+
+    @pytest.mark.parametrize("token", ["", "x", "%00", "' OR 1=1 --", "x" * 5000])
+    async def test_is_refused_with_a_made_up_link(self, office, token):
+        answer = await office.enter(token)
+        assert answer.status in {410, 422}
+        assert "office" not in answer.cookies
+        assert (await office.get("/office/repairs"))[0] == 401
+
+    @pytest.mark.parametrize("origin", ["https://evil.example", "null", None])
+    async def test_is_refused_from_a_foreign_page(self, office, origin):
+        token = await office.link()
+        assert (await office.enter(token, origin=origin)).status == 403
+        assert (await office.enter(token)).status == 303
+
+    async def test_is_for_managers_only(self, office):
+        for person in (office.world.technician, office.world.home.holder):
+            token = await office.link(person)
+            assert (await office.enter(token)).status == 410
+
+    async def test_keeps_no_secret_in_the_database(self, office):
+        token = await office.link()
+        secret = secret_of(await office.enter(token))
+        async with office.database.transaction() as session:
+            stored = (await session.execute(text("SELECT * FROM shuidian.office_sessions"))).all()
+        assert token not in str(stored)
+        assert secret not in str(stored)
+        assert len(token) >= 22  # 128 bits
+        assert len(secret) >= 22
+
+    async def test_gets_its_link_when_the_message_is_sent(self, office):
+        async with office.database.transaction() as session:
+            texts = Texts("en", timezone="Asia/Shanghai", currency="CNY")
+            reader = Reader(
+                person_id=office.world.manager,
+                contact_id=office.world.manager_contact,
+                roles=frozenset({Role.MANAGER}),
+                texts=texts,
+                now=NOON,
+            )
+            message = await link_renderer(lambda: office.base + "/")(session, reader, {})
+        (token,) = re.findall(r"/office/enter\?token=([\w-]+)", message.text)
+        assert f"{office.base}/office/enter" in message.text
+        assert (await office.enter(token)).status == 303
+
+
+class TestSession:
+    async def signed_in(self, office, person=None):
+        return secret_of(await office.enter(await office.link(person)))
+
+    async def test_ends_after_twelve_hours(self, office):
+        secret = await self.signed_in(office)
+        office.clock.shown_at += timedelta(hours=12)
+        assert (await office.get("/office/repairs", cookie=secret))[0] == 401
+
+    async def test_ends_with_the_role(self, office):
+        secret = await self.signed_in(office)
+        async with office.database.transaction() as session:
+            await session.delete(await session.get(Staff, (office.world.manager, Role.MANAGER)))
+        assert (await office.get("/office/repairs", cookie=secret))[0] == 401
+
+    async def test_ends_for_good_at_sign_out(self, office):
+        secret = await self.signed_in(office)
+        answer = await office.post("leave", headers={"Origin": office.base})
+        assert answer.status == 200
+        office.http.cookie_jar.clear()
+        assert (await office.get("/office/repairs", cookie=secret))[0] == 401
+
+    async def test_is_not_ended_by_a_foreign_page(self, office):
+        secret = await self.signed_in(office)
+        answer = await office.post("leave", headers={"Origin": "https://evil.example"})
+        assert answer.status == 403
+        assert (await office.get("/office/repairs", cookie=secret))[0] == 200
+
+    async def test_is_not_opened_by_the_link_or_a_hash(self, office):
+        token = await office.link()
+        await office.enter(token)
+        office.http.cookie_jar.clear()
+        async with office.database.transaction() as session:
+            stored = await session.scalar(select(OfficeSession))
+        for stolen in (token, stored.token_hash, stored.link_hash, "", "x" * 5000):
+            assert (await office.get("/office/repairs", cookie=stolen))[0] == 401
+
+    @pytest.mark.parametrize("path", ["/office/repairs", "/office/repairs/R1001"])
+    async def test_is_needed_for_every_page(self, office, path):
+        await file_repair(office)
+        status, page = await office.get(path)
+        assert status == 401
+        assert "R1001" not in page
+
+
+class TestPages:
+    async def signed_in(self, office):
+        await office.enter(await office.link())
+
+    async def test_list_shows_state_age_promise_technician_and_lateness(self, office):
+        await file_repair(office)
+        await self.signed_in(office)
+        _, page = await office.get("/office/repairs")
+        for shown in ("R1001", "Linden Street 1-101", "Accepted", "Wang Qiang", "3 Nov"):
+            assert shown in page
+        assert "is-late" not in page
+        async with office.database.transaction() as session:
+            await session.execute(text("UPDATE shuidian.repairs SET promised_at = filed_at"))
+        assert "is-late" in (await office.get("/office/repairs"))[1]
+
+    async def test_repair_shows_its_whole_history_escaped(self, office):
+        await file_repair(office, words="<script>alert(1)</script> & <b>no water</b>")
+        await self.signed_in(office)
+        _, page = await office.get("/office/repairs/R1001")
+        assert "Wang Qiang accepted the job" in page
+        assert "92 kPa" in page
+        assert "<script>" not in page
+        assert "<b>no water" not in page
+        assert "&lt;script&gt;" in page
+
+    @pytest.mark.parametrize("number", ["R9999", "x", "%00", "R1%27", "..%2f..%2fetc", "R" * 3000])
+    async def test_unknown_repair_is_answered_kindly(self, office, number):
+        await self.signed_in(office)
+        status, _ = await office.get(f"/office/repairs/{number}")
+        assert status == 404
+
+    async def test_speaks_the_managers_language(self, office):
+        await file_repair(office)
+        await office.enter(await office.link(office.world.second_manager))
+        _, page = await office.get("/office/repairs")
+        assert 'lang="zh-TW"' in page
+        assert "未完成的維修單" in page
+
+    async def test_loads_nothing_from_elsewhere_and_runs_no_script(self, office):
+        await file_repair(office)
+        await self.signed_in(office)
+        async with office.http.get(f"{office.base}/office/repairs/R1001") as answer:
+            page = await answer.text()
+            policy = answer.headers["Content-Security-Policy"]
+            assert answer.headers["Cache-Control"] == "no-store"
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "http://" not in page
+        assert "https://" not in page
+        assert " style=" not in page
+        status, style = await office.get("/office/office.css")
+        assert status == 200
+        assert "url(" not in style
