@@ -5,6 +5,7 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import psycopg
 import structlog
@@ -13,13 +14,13 @@ from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 from telegram import Bot
 
-from bot import inbox, routes, works
+from bot import routes, works
 from bot.api import server
 from bot.backoffice import pages
 from bot.backoffice.sessions import link_renderer
 from bot.checkout import Checkout
 from bot.clock import Clock
-from bot.delivery import Sender
+from bot.delivery import LIMITS, Limits, Sender
 from bot.inbox import Inbox
 from bot.intake import ALLOWED_UPDATES, WEBHOOK_PATH, Intake, secret_for
 from bot.profile import introduce, render_commands
@@ -34,29 +35,31 @@ from core.notices import service as notices
 log = structlog.get_logger()
 
 
-def build_bot(settings: Settings) -> Bot:
-    """Return the client of the chat, on the faster transport."""
+def build_bot(settings: Settings, *, transport: Transport, polling: Transport) -> Bot:
+    """Return the client of the chat; it asks Telegram nothing yet."""
     return Bot(
         settings.telegram_token.get_secret_value(),
         base_url=settings.telegram_base_url,
         base_file_url=settings.telegram_base_file_url,
-        request=Transport(),
-        get_updates_request=Transport(connections=1),
+        request=transport,
+        get_updates_request=polling,
     )
 
 
 class Service:
     """Everything one process runs, by its roles."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, *, limits: Limits = LIMITS, ring_seconds: int = 5
+    ) -> None:
         self.settings = settings
+        self.limits = limits
         self.clock = clock
         self.database = Database(settings.database_url)
         self.tasks = Tasks(self.database, clock, works=works.WORKS)
-        self.timetable = Timetable(self.database, clock, jobs=works.JOBS)
+        self.timetable = Timetable(self.database, clock, jobs=works.JOBS, seconds=ring_seconds)
         self.bot: Bot | None = None
         self.port = settings.port
-        self._wakers: dict[str, Callable[[], None]] = {}
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -71,12 +74,10 @@ class Service:
                 self._start(stack, self.tasks.run)
                 self.timetable.start()
                 stack.callback(self.timetable.stop)
-            if self._wakers:
-                self._start(stack, self._listen)
             if "web" in roles:
                 await self._open_web(stack, intake)
             if intake is not None:
-                await self._begin_intake(stack, intake)
+                self._start(stack, partial(self._take_updates, intake))
             yield
 
     def _start(self, stack: AsyncExitStack, work: Callable[[], Awaitable[None]]) -> None:
@@ -91,7 +92,10 @@ class Service:
 
     async def _open_chat(self, stack: AsyncExitStack) -> Intake:
         settings = self.settings
-        self.bot = await stack.enter_async_context(build_bot(settings))
+        transport, polling = Transport(), Transport(connections=1)
+        stack.push_async_callback(transport.shutdown)
+        stack.push_async_callback(polling.shutdown)
+        self.bot = build_bot(settings, transport=transport, polling=polling)
         provider_token = settings.telegram_provider_token.get_secret_value()
         sender = Sender(
             self.database,
@@ -103,12 +107,13 @@ class Service:
                 "office.link": link_renderer(lambda: self.base_url),
             },
             provider_token=provider_token,
+            limits=self.limits,
         )
         conversation = routes.Conversation(self.bot, default_locale=settings.locale)
         updates = Inbox(
             self.database, self.clock, handle=conversation.handle, refuse=conversation.refuse
         )
-        self._wakers = {notices.WAKE: sender.wake, inbox.WAKE: updates.wake}
+        self._start(stack, partial(self._listen, sender.wake))
         self._start(stack, sender.run)
         self._start(stack, updates.run)
         return Intake(
@@ -116,20 +121,21 @@ class Service:
             self.clock,
             self.bot,
             checkout=Checkout(self.database, self.clock, default_locale=settings.locale).answer,
+            wake=updates.wake,
         )
 
-    async def _begin_intake(self, stack: AsyncExitStack, intake: Intake) -> None:
+    async def _take_updates(self, intake: Intake) -> None:
+        """Present the bot and let updates come; a Telegram out of reach keeps nothing else up."""
         assert self.bot is not None  # noqa: S101 (an intake has a bot)
-        await introduce(self.bot)
         if self.settings.public_url:
             await self.bot.set_webhook(
                 self.settings.public_url.rstrip("/") + WEBHOOK_PATH,
                 secret_token=self._webhook_secret(),
                 allowed_updates=ALLOWED_UPDATES,
             )
-        else:
-            await self.bot.delete_webhook()
-            self._start(stack, intake.poll)
+            await introduce(self.bot)
+            await asyncio.Event().wait()
+        await asyncio.gather(introduce(self.bot), intake.poll())
 
     def _webhook_secret(self) -> str:
         given = self.settings.telegram_webhook_secret.get_secret_value()
@@ -146,6 +152,7 @@ class Service:
         serving = asyncio.create_task(web.serve(sockets=[listener]))
 
         async def stop() -> None:
+            app.state.is_stopping = True  # so that no gateway waits any longer
             web.should_exit = True
             await serving
 
@@ -166,18 +173,17 @@ class Service:
         """Where people reach the web pages of this service."""
         return self.settings.public_url or f"http://{self.settings.host}:{self.port}"
 
-    async def _listen(self) -> None:
-        """Wake the inbox and the sender when another connection has committed work for them."""
+    async def _listen(self, wake: Callable[[], None]) -> None:
+        """Wake the sender when any process has committed something to be sent."""
         url = make_url(self.settings.database_url).set(drivername="postgresql")
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(
                     url.render_as_string(hide_password=False), autocommit=True
                 ) as connection:
-                    for channel in self._wakers:
-                        await connection.execute(f"LISTEN {channel}")
-                    async for notification in connection.notifies():
-                        self._wakers[notification.channel]()
+                    await connection.execute(f"LISTEN {notices.WAKE}")
+                    async for _ in connection.notifies():
+                        wake()
             except psycopg.OperationalError:
                 log.warning("listen.lost")
                 await asyncio.sleep(1)

@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # Imports stand inside the commands, so that `--help` does not wait for all of the service.
 # ruff: noqa: PLC0415
+
+PATIENCE_SECONDS = 10
 
 T = TypeVar("T")
 Act = Callable[["AsyncSession", datetime], Awaitable[T]]
@@ -114,6 +117,8 @@ def _end_with_parent() -> None:
     while os.read(0, 1):  # nothing is ever said there
         pass
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(PATIENCE_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)  # something hangs, and there is nobody to see it
 
 
 @app.command()
@@ -128,8 +133,13 @@ def demo(
     from bot.demo.place import AlreadyRunning
     from bot.playground.server import RealToken
 
+    def upgrade(url: str) -> None:
+        from bot import migrate
+
+        migrate.upgrade(url)
+
     try:
-        asyncio.run(stage.run(state=state.resolve(), port=port, say=typer.echo))
+        asyncio.run(stage.run(state=state.resolve(), port=port, say=typer.echo, upgrade=upgrade))
     except (AlreadyRunning, RealToken) as refusal:
         raise SystemExit(str(refusal)) from refusal
 

@@ -72,6 +72,7 @@ class Turn:
     draft: dict[str, Any] = field(default_factory=dict)
     pop_up: tuple[str, bool] | None = None
     _answers: int = 0
+    _is_open: bool = False
 
     @property
     def person_id(self) -> int:
@@ -160,6 +161,7 @@ class Turn:
     async def ask(self, step: str, /, **draft: object) -> None:
         """Wait for the person's next words at a step; `draft` is kept until then."""
         self.draft = dict(draft)
+        self._is_open = True
         await dialogues.ask(
             self.session,
             contact_id=self.speaker.contact_id,
@@ -170,6 +172,9 @@ class Turn:
 
     async def finish(self) -> bool:
         """Close the open question; tell whether there was one."""
+        if self.step is None and not self._is_open:
+            return False
+        self._is_open = False
         return await dialogues.end(self.session, contact_id=self.speaker.contact_id)
 
 

@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from aiolimiter import AsyncLimiter
-from sqlalchemy import select, text, update
-from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy import Select, bindparam, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import aliased
 from telegram import Bot
 from telegram.error import RetryAfter, TelegramError
 
@@ -19,6 +20,7 @@ from bot.clock import Clock
 from bot.context import Reader, Render
 from bot.outcomes import Result
 from bot.outgoing import Outgoing, keyboard_from_json
+from bot.splitting import split
 from bot.texts import Texts
 from core.accounts import service as accounts
 from core.accounts.models import Contact
@@ -29,9 +31,30 @@ log = structlog.get_logger()
 
 AT_ONCE = 20
 REPLIES_AT_ONCE = 10
-OVERALL_SECONDS = 0.036  # one message each: under 30 a second, evenly, with no opening burst
-BROADCAST_SECONDS = 0.066
 IDLE_SECONDS = 1.0
+STOP_SECONDS = 5.0
+OPEN = (Outcome.DUE, Outcome.POSTPONED)
+REPLY = "reply"  # the kind of message whose words are in its params
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """
+    How fast messages leave: under 30 a second, with room for replies beside everything else.
+
+    `burst` answers go to one chat at once, then one a second.
+
+    Units:
+        `_seconds`: seconds between two messages.
+    """
+
+    overall_seconds: float = 0.036
+    bulk_seconds: float = 0.045
+    broadcast_seconds: float = 0.066
+    burst: int = 8
+
+
+LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,14 +71,12 @@ class Job:
     outgoing: Outgoing
 
 
-async def render_reply(
-    _session: AsyncSession, _reader: Reader, params: dict[str, object]
-) -> Outgoing:
+def reply_of(params: Mapping[str, Any]) -> Outgoing:
     """Return an answer whose words were chosen in the turn itself."""
     return Outgoing(
-        text=str(params["text"]),
-        keyboard=keyboard_from_json(params.get("keyboard") or []),  # type: ignore[arg-type]  # ours
-        reply_keys=params.get("reply_keys"),  # type: ignore[arg-type]  # ours
+        text=params["text"],
+        keyboard=keyboard_from_json(params.get("keyboard") or []),
+        reply_keys=params.get("reply_keys"),
     )
 
 
@@ -70,153 +91,154 @@ class Sender:
         *,
         renderers: Mapping[str, Render],
         provider_token: str = "",
+        limits: Limits = LIMITS,
     ) -> None:
         self._database = database
         self._clock = clock
         self._bot = bot
-        self._renderers: Mapping[str, Render] = {**renderers, "reply": render_reply}
+        self._renderers = renderers
         self._provider_token = provider_token
         self._wake = asyncio.Event()
         self._busy: set[int] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
         self._replies = 0
-        self._overall = AsyncLimiter(1, OVERALL_SECONDS)
-        self._broadcast = AsyncLimiter(1, BROADCAST_SECONDS)
+        self._lost = False
+        self._stopping = False
+        self._burst = limits.burst
+        self._overall = AsyncLimiter(1, limits.overall_seconds)
+        self._bulk = AsyncLimiter(1, limits.bulk_seconds)
+        self._broadcast = AsyncLimiter(1, limits.broadcast_seconds)
         self._per_chat: dict[int, AsyncLimiter] = {}
-        self._paused: dict[Lane | int, float] = {}
+        self._paused_lanes: dict[Lane, float] = {}
+        self._paused_chats: dict[int, float] = {}
 
     def wake(self) -> None:
         """Look for due deliveries now."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Send until cancelled, as soon as no other replica does."""
+        """Send until cancelled, as soon as no other replica does; what is on its way gets there."""
         async with self._database.sole("shuidian.sender") as connection:
-            await self._settle_interrupted()
+            self._stopping, self._lost = False, True
             try:
                 while True:
                     await self._round(connection)
             finally:
-                for task in self._tasks:
+                self._stopping = True
+                if self._tasks:
+                    await asyncio.wait(self._tasks.values(), timeout=STOP_SECONDS)
+                for task in self._tasks.values():
                     task.cancel()
-                await asyncio.gather(*self._tasks, return_exceptions=True)
+                await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _round(self, lock: AsyncConnection) -> None:
         self._wake.clear()
-        started = 0
-        await lock.execute(text("SELECT 1"))  # fails when the hold was lost
-        for delivery_id, contact_id, lane in await self._claim():
+        if self._lost:
+            await self._settle_interrupted()
+            self._lost = False
+        for delivery_id, contact_id, lane in await self._claim(lock):
             self._start(delivery_id, contact_id, lane)
-            started += 1
-        if not started:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), timeout=IDLE_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(IDLE_SECONDS):
+                await self._wake.wait()
 
     def _start(self, delivery_id: int, contact_id: int, lane: Lane) -> None:
         self._busy.add(contact_id)
         self._replies += lane is Lane.REPLY
         task = asyncio.create_task(self._deliver(delivery_id))
-        self._tasks.add(task)
+        self._tasks[delivery_id] = task
 
         def done(finished: asyncio.Task[None]) -> None:
-            self._tasks.discard(finished)
+            del self._tasks[delivery_id]
             self._busy.discard(contact_id)
             self._replies -= lane is Lane.REPLY
             self._wake.set()
             if not finished.cancelled() and finished.exception() is not None:
+                self._lost = True
                 log.error("delivery.failed", exc_info=finished.exception())
 
         task.add_done_callback(done)
 
-    async def _claim(self) -> list[tuple[int, int, Lane]]:
-        """Take due deliveries, at most one a contact; some places are kept free for replies."""
+    async def _claim(self, lock: AsyncConnection) -> list[tuple[int, int, Lane]]:
+        """
+        Take due deliveries, at most one a contact; some places are kept free for replies.
+
+        This goes over the connection that holds the lock: whoever lost the hold takes nothing.
+        """
         now = self._clock.now()
-        loop_time = asyncio.get_running_loop().time()
-        self._paused = {key: until for key, until in self._paused.items() if until > loop_time}
         others_free = AT_ONCE - (len(self._tasks) - self._replies)
         free = {True: REPLIES_AT_ONCE - self._replies, False: others_free}
-        paused = [int(lane) for lane in Lane if lane in self._paused]
-        quiet = self._busy | {key for key in self._paused if not isinstance(key, Lane)}
-        async with self._database.transaction() as session:
-            first = (
-                select(Delivery.id, Delivery.contact_id, Delivery.lane)
-                .ext(distinct_on(Delivery.contact_id))
-                .where(
-                    Delivery.outcome.in_([Outcome.DUE, Outcome.POSTPONED]),
-                    Delivery.due_at <= now,
-                    Delivery.lane.notin_(paused),
-                    Delivery.contact_id.notin_(sorted(quiet)),
-                )
-                .order_by(Delivery.contact_id, Delivery.lane, Delivery.id)
-                .subquery()
+        lanes = [lane for lane in Lane if free[lane is Lane.REPLY] > 0 and not self._is_held(lane)]
+        busy = {contact for contact in self._paused_chats if self._is_held(Lane.REPLY, contact)}
+        taken: dict[int, tuple[int, int, Lane]] = {}
+        rows = await lock.execute(
+            NEXT_DUE, {"now": now, "lanes": lanes, "busy": sorted(self._busy | busy)}
+        )
+        for delivery_id, contact_id, number in rows:
+            lane = Lane(number)
+            if contact_id not in taken and free[lane is Lane.REPLY] > 0:
+                free[lane is Lane.REPLY] -= 1
+                taken[contact_id] = (delivery_id, contact_id, lane)
+        if taken:
+            await lock.execute(
+                update(Delivery)
+                .where(Delivery.id.in_([delivery_id for delivery_id, _, _ in taken.values()]))
+                .values(outcome=Outcome.SENDING, claimed_at=now, attempts=Delivery.attempts + 1)
             )
-            rows = await session.execute(
-                select(first.c.id, first.c.contact_id, first.c.lane)
-                .order_by(first.c.lane, first.c.id)
-                .limit(AT_ONCE + REPLIES_AT_ONCE)
-            )
-            taken = []
-            for delivery_id, contact_id, lane in rows:
-                is_reply = lane == Lane.REPLY
-                if free[is_reply] > 0:
-                    free[is_reply] -= 1
-                    taken.append((delivery_id, contact_id, Lane(lane)))
-            if taken:
-                await session.execute(
-                    update(Delivery)
-                    .where(Delivery.id.in_([row[0] for row in taken]))
-                    .values(
-                        outcome=Outcome.SENDING,
-                        claimed_at=now,
-                        attempts=Delivery.attempts + 1,
-                    )
-                )
-        return taken
+        return list(taken.values())
 
     async def _deliver(self, delivery_id: int) -> None:
         job = await self._prepare(delivery_id)
         if job is None:
             return
         result = await self._send(job)
-        await self._record(job, result)
+        await self._record(job.id, result, contact_id=job.contact_id, card=job.card)
 
     async def _prepare(self, delivery_id: int) -> Job | None:
-        now = self._clock.now()
-        async with self._database.transaction() as session:
-            delivery = await session.get_one(Delivery, delivery_id)
-            contact = await session.get_one(Contact, delivery.contact_id)
-            if contact.unreachable_since is not None and delivery.lane != Lane.REPLY:
-                delivery.outcome = Outcome.BLOCKED
-                return None
-            try:
-                async with session.begin_nested():
-                    outgoing = await self._render(session, delivery, now)
-            except Exception as error:
-                log.exception("delivery.render_failed", kind=delivery.kind, delivery=delivery.id)
-                delivery.outcome = Outcome.FAILED
-                delivery.error = f"{type(error).__name__}: {error}"[:500]
-                return None
-            if outgoing is None:
-                delivery.outcome = Outcome.SUPERSEDED
-                return None
-            edit = delivery.params.get("edit")
-            if delivery.card is not None:
-                shown = await session.get(Card, (contact.id, delivery.card))
-                edit = int(shown.message_ref) if shown is not None else None
-            return Job(
-                id=delivery.id,
-                contact_id=contact.id,
-                lane=Lane(delivery.lane),
-                attempts=delivery.attempts,
-                address=contact.address,
-                edit=edit,
-                card=delivery.card,
-                outgoing=outgoing,
-            )
+        """Return what is to be sent, or nothing when it shall not be or cannot be made."""
+        try:
+            async with self._database.transaction() as session:
+                return await self._make(session, delivery_id)
+        except Exception as error:
+            log.exception("delivery.render_failed", delivery=delivery_id)
+            await self._record(delivery_id, outcomes.not_made(error, now=self._clock.now()))
+            return None
 
-    async def _render(
-        self, session: AsyncSession, delivery: Delivery, now: datetime
-    ) -> Outgoing | None:
+    async def _make(self, session: AsyncSession, delivery_id: int) -> Job | None:
+        delivery, contact, shown = (
+            await session.execute(
+                select(Delivery, Contact, Card.message_ref)
+                .join(Contact, Contact.id == Delivery.contact_id)
+                .join(
+                    Card,
+                    (Card.contact_id == Contact.id) & (Card.card == Delivery.card),
+                    isouter=True,
+                )
+                .where(Delivery.id == delivery_id)
+            )
+        ).one()
+        if contact.unreachable_since is not None and delivery.lane != Lane.REPLY:
+            delivery.outcome = Outcome.BLOCKED
+            return None
+        if delivery.kind == REPLY:
+            outgoing: Outgoing | None = reply_of(delivery.params)
+        else:
+            outgoing = await self._render(session, delivery)
+        if outgoing is None:
+            delivery.outcome = Outcome.SUPERSEDED
+            return None
+        return Job(
+            id=delivery.id,
+            contact_id=contact.id,
+            lane=Lane(delivery.lane),
+            attempts=delivery.attempts,
+            address=contact.address,
+            edit=delivery.params.get("edit") if shown is None else int(shown),
+            card=delivery.card,
+            outgoing=outgoing,
+        )
+
+    async def _render(self, session: AsyncSession, delivery: Delivery) -> Outgoing | None:
         speaker = await accounts.get_speaker(session, contact_id=delivery.contact_id)
         operator = await accounts.get_operator(session)
         reader = Reader(
@@ -224,12 +246,15 @@ class Sender:
             contact_id=speaker.contact_id,
             roles=speaker.roles,
             texts=Texts(speaker.locale, timezone=operator.timezone, currency=operator.currency),
-            now=now,
+            now=self._clock.now(),
         )
         return await self._renderers[delivery.kind](session, reader, delivery.params)
 
     async def _send(self, job: Job) -> Result:
         await self._within_limits(job)
+        now = self._clock.now()
+        if self._stopping or self._is_held(job.lane, job.contact_id):
+            return Result(outcome=Outcome.POSTPONED, again_at=now, counts=False)
         try:
             message_ref = None
             for part in split(job.outgoing):
@@ -251,54 +276,71 @@ class Sender:
 
     def _pause(self, job: Job, *, seconds: float) -> None:
         """Send nothing in this lane, or to this chat when it was a reply, for a while."""
-        key = job.contact_id if job.lane is Lane.REPLY else job.lane
-        self._paused[key] = asyncio.get_running_loop().time() + seconds
+        until = asyncio.get_running_loop().time() + seconds
+        if job.lane is Lane.REPLY:
+            self._paused_chats[job.contact_id] = until
+        else:
+            self._paused_lanes[job.lane] = until
+
+    def _is_held(self, lane: Lane, contact_id: int | None = None) -> bool:
+        """Tell whether Telegram asked us to wait with a lane, or with a chat."""
+        until = self._paused_lanes.get(lane, 0)
+        if contact_id is not None:
+            until = max(until, self._paused_chats.get(contact_id, 0))
+        return until > asyncio.get_running_loop().time()
 
     async def _within_limits(self, job: Job) -> None:
         if len(self._per_chat) > 10_000:  # noqa: PLR2004 (only bounds the memory)
             self._per_chat.clear()
-        chat = self._per_chat.setdefault(job.contact_id, AsyncLimiter(3, 3))
+            self._paused_chats.clear()
+        chat = self._per_chat.setdefault(job.contact_id, AsyncLimiter(self._burst, self._burst))
+        await chat.acquire()
         if job.lane is Lane.BROADCAST:
             await self._broadcast.acquire()
-        await chat.acquire()
+        if job.lane is not Lane.REPLY:
+            await self._bulk.acquire()
         await self._overall.acquire()
 
-    async def _record(self, job: Job, result: Result) -> None:
+    async def _record(
+        self, delivery_id: int, result: Result, *, contact_id: int = 0, card: str | None = None
+    ) -> None:
         now = self._clock.now()
+        values: dict[str, Any] = {"outcome": result.outcome, "error": result.error}
+        if not result.counts:
+            values["attempts"] = Delivery.attempts - 1
+        if result.again_at is not None:
+            values["due_at"] = result.again_at
+        if result.outcome is Outcome.SENT:
+            values["sent_at"] = now
+        if result.message_ref is not None:
+            values["message_ref"] = str(result.message_ref)
         async with self._database.transaction() as session:
-            delivery = await session.get_one(Delivery, job.id)
-            delivery.outcome = result.outcome
-            delivery.error = result.error
-            if result.again_at is not None:
-                delivery.due_at = result.again_at
-            if result.message_ref is not None:
-                delivery.sent_at = now
-                delivery.message_ref = str(result.message_ref)
-            if result.message_ref is not None and job.card is not None:
+            await session.execute(
+                update(Delivery).where(Delivery.id == delivery_id).values(**values)
+            )
+            if card is not None and result.message_ref is not None:
                 await session.execute(
                     insert(Card)
-                    .values(
-                        contact_id=job.contact_id,
-                        card=job.card,
-                        message_ref=str(result.message_ref),
-                    )
+                    .values(contact_id=contact_id, card=card, message_ref=values["message_ref"])
                     .on_conflict_do_update(
                         index_elements=["contact_id", "card"],
-                        set_={"message_ref": str(result.message_ref)},
+                        set_={"message_ref": values["message_ref"]},
                     )
                 )
             if result.unreachable:
-                await accounts.set_unreachable(session, contact_id=job.contact_id, since=now)
+                await accounts.set_unreachable(session, contact_id=contact_id, since=now)
             if result.migrated_to is not None:
-                contact = await session.get_one(Contact, job.contact_id)
+                contact = await session.get_one(Contact, contact_id)
                 contact.address = result.migrated_to
 
     async def _settle_interrupted(self) -> None:
-        """Decide on deliveries that a killed sender left in the middle: their fate is unknown."""
+        """Decide on deliveries that nobody works on any more: their fate is unknown."""
         now = self._clock.now()
         async with self._database.transaction() as session:
             interrupted = await session.scalars(
-                select(Delivery).where(Delivery.outcome == Outcome.SENDING)
+                select(Delivery).where(
+                    Delivery.outcome == Outcome.SENDING, Delivery.id.notin_(list(self._tasks))
+                )
             )
             for delivery in interrupted:
                 result = outcomes.after_unknown(
@@ -310,28 +352,33 @@ class Sender:
                     delivery.due_at = now
 
 
-def split(outgoing: Outgoing) -> list[Outgoing]:
-    """Return messages that Telegram takes: long texts are cut at line ends, buttons come last."""
-    parts = split_text(outgoing.text)
-    if len(parts) == 1 or outgoing.document or outgoing.photo or outgoing.invoice:
-        return [outgoing]
-    return [
-        *(Outgoing(text=part) for part in parts[:-1]),
-        replace(outgoing, text=parts[-1]),
-    ]
+def _next_due() -> Select[int, int, int]:
+    """Return the query for what may be sent now: in a lane, a chat's messages keep their order."""
+    earlier = aliased(Delivery)
+    now = bindparam("now", type_=Delivery.due_at.type)
+    waits_for_earlier = (
+        select(earlier.id)
+        .where(
+            earlier.contact_id == Delivery.contact_id,
+            earlier.lane == Delivery.lane,
+            earlier.id < Delivery.id,
+            earlier.outcome.in_((*OPEN, Outcome.SENDING)),
+            or_(earlier.due_at <= now, earlier.outcome != Outcome.DUE),
+        )
+        .exists()
+    )
+    return (
+        select(Delivery.id, Delivery.contact_id, Delivery.lane)
+        .where(
+            Delivery.outcome.in_(OPEN),
+            Delivery.due_at <= now,
+            Delivery.lane.in_(bindparam("lanes", expanding=True)),
+            Delivery.contact_id.notin_(bindparam("busy", expanding=True)),
+            ~waits_for_earlier,
+        )
+        .order_by(Delivery.lane, Delivery.id)
+        .limit((AT_ONCE + REPLIES_AT_ONCE) * len(Lane))
+    )
 
 
-def split_text(html: str, *, length_max: int = 4096) -> list[str]:
-    """Cut HTML at line ends into parts of `length_max` UTF-16 units; no tag of ours spans lines."""
-    parts: list[str] = []
-    current: list[str] = []
-    size = 0
-    for line in html.split("\n"):
-        units = len(line.encode("utf-16-le")) // 2 + 1
-        if current and size + units > length_max:
-            parts.append("\n".join(current))
-            current, size = [], 0
-        current.append(line)
-        size += units
-    parts.append("\n".join(current))
-    return parts
+NEXT_DUE = _next_due()

@@ -2,26 +2,26 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from sqlalchemy import Index, select, text, update
+from sqlalchemy import Index, Select, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from bot.clock import Clock
-from core.db import Base, Database, lock_for_transaction
+from core.db import Base, Database
 from core.errors import DomainError
 
 log = structlog.get_logger()
 
 TRIES_MAX = 3
 KEPT = timedelta(days=30)
-WAKE = "shuidian_inbox"
+IDLE_SECONDS = 1.0
 
 
 class StoredUpdate(Base):
@@ -52,11 +52,23 @@ def chat_of(payload: dict[str, Any]) -> str:
     for part in payload.values():
         if isinstance(part, dict):
             message = part.get("message") if "data" in part else part
-            if isinstance(message, dict) and "chat" in message:
-                return str(message["chat"]["id"])
-            if "from" in part:
-                return str(part["from"]["id"])
+            for owner, source in (("chat", message), ("from", part)):
+                with contextlib.suppress(KeyError, TypeError):
+                    return str(source[owner]["id"])  # type: ignore[index]  # that is suppressed
     return ""
+
+
+def storable(value: Any) -> Any:  # noqa: ANN401 (any JSON)
+    """Return JSON without what no text column takes: NUL and halves of surrogate pairs."""
+    match value:
+        case str():
+            tidy = value.replace("\0", "\ufffd")
+            return tidy.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        case dict():
+            return {storable(name): storable(item) for name, item in value.items()}
+        case list():
+            return [storable(item) for item in value]
+    return value
 
 
 async def store(
@@ -72,7 +84,7 @@ async def store(
                 {
                     "update_id": payload["update_id"],
                     "chat": chat_of(payload),
-                    "payload": payload,
+                    "payload": storable(payload),
                     "received_at": received_at,
                 }
                 for payload in payloads
@@ -81,17 +93,14 @@ async def store(
         .on_conflict_do_nothing(index_elements=["update_id"])
         .returning(StoredUpdate.update_id)
     )
-    fresh = len(added.all())
-    if fresh:
-        await session.execute(text(f"NOTIFY {WAKE}"))
-    return fresh
+    return len(added.all())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handled:
     """What handling an update asks to be done once its effect is committed."""
 
-    after: Callable[[], Awaitable[None]] | None = None
+    after: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
 Handler = Callable[[AsyncSession, dict[str, Any], datetime], Awaitable[Handled]]
@@ -115,30 +124,31 @@ class Inbox:
         self._handle = handle
         self._refuse = refuse
         self._workers = workers
-        self._wake = asyncio.Event()
+        self._woken = asyncio.Semaphore(0)
+        self._answering: set[asyncio.Task[None]] = set()
 
-    def wake(self) -> None:
-        """Look for updates now."""
-        self._wake.set()
+    def wake(self, count: int) -> None:
+        """Have workers look for this many new updates now."""
+        for _ in range(min(count, self._workers)):
+            self._woken.release()
 
     async def run(self) -> None:
         """Handle updates until cancelled."""
-        await asyncio.gather(*(self._work() for _ in range(self._workers)))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._workers):
+                group.create_task(self._work())
 
     async def _work(self) -> None:
         while True:
-            self._wake.clear()
             try:
-                found = await self.handle_one()
+                while await self.handle_one():
+                    pass
             except Exception:
                 log.exception("inbox.failed")
-                found = False
                 await asyncio.sleep(1)
-            if not found:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), timeout=1)
-            else:
-                self._wake.set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(IDLE_SECONDS):
+                    await self._woken.acquire()
 
     async def handle_one(self) -> bool:
         """Handle the oldest waiting update that is the first of its chat; tell if there was one."""
@@ -147,49 +157,30 @@ class Inbox:
         handled = Handled()
         try:
             async with self._database.transaction() as session:
-                stored = await self._claim(session)
-                if stored is None:
+                claimed = (await session.execute(FIRST_WAITING)).first()
+                if claimed is None:
                     return False
-                update_id = stored.update_id
+                update_id = claimed.update_id
                 try:
                     async with session.begin_nested():
-                        handled = await self._handle(session, stored.payload, now)
+                        handled = await self._handle(session, claimed.payload, now)
                 except DomainError as refusal:
-                    handled = await self._refuse(session, stored.payload, now, refusal)
-                stored.handled_at = now
+                    handled = await self._refuse(session, claimed.payload, now, refusal)
+                await session.execute(
+                    update(StoredUpdate)
+                    .where(StoredUpdate.update_id == update_id)
+                    .values(handled_at=now)
+                )
         except Exception as error:
             if update_id is None:
                 raise
             log.exception("inbox.update_failed", update_id=update_id)
             handled = await self._count_failure(update_id, now=now, error=error)
         if handled.after is not None:
-            await handled.after()
+            task = asyncio.create_task(handled.after())
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
         return True
-
-    async def _claim(self, session: AsyncSession) -> StoredUpdate | None:
-        earlier = aliased(StoredUpdate)
-        waiting = (StoredUpdate.handled_at.is_(None), StoredUpdate.parked_at.is_(None))
-        first_of_chat = ~(
-            select(earlier.update_id)
-            .where(
-                earlier.chat == StoredUpdate.chat,
-                earlier.update_id < StoredUpdate.update_id,
-                earlier.handled_at.is_(None),
-                earlier.parked_at.is_(None),
-            )
-            .exists()
-        )
-        found: StoredUpdate | None = await session.scalar(
-            select(StoredUpdate)
-            .where(*waiting, first_of_chat)
-            .order_by(StoredUpdate.update_id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        if found is not None:
-            # A newer update of the chat may become first between the look and the lock.
-            await lock_for_transaction(session, f"chat:{found.chat}")
-        return found
 
     async def _count_failure(self, update_id: int, *, now: datetime, error: Exception) -> Handled:
         async with self._database.transaction() as session:
@@ -199,7 +190,46 @@ class Inbox:
             if stored.tries < TRIES_MAX:
                 return Handled()
             stored.parked_at = now
-            return await self._refuse(session, stored.payload, now, error)
+            try:
+                async with session.begin_nested():
+                    return await self._refuse(session, stored.payload, now, error)
+            except Exception:
+                log.exception("inbox.no_apology", update_id=update_id)
+            return Handled()
+
+
+def _first_waiting() -> Select[int, dict[str, Any], None]:
+    """
+    Return the query that takes the oldest update that is the first of its chat.
+
+    It holds the chat too: an update with a smaller number may still come, and become the first
+    while this one is being handled.
+    """
+    earlier = aliased(StoredUpdate)
+    first = (
+        select(StoredUpdate.update_id, StoredUpdate.payload, StoredUpdate.chat)
+        .where(
+            StoredUpdate.handled_at.is_(None),
+            StoredUpdate.parked_at.is_(None),
+            ~select(earlier.update_id)
+            .where(
+                earlier.chat == StoredUpdate.chat,
+                earlier.update_id < StoredUpdate.update_id,
+                earlier.handled_at.is_(None),
+                earlier.parked_at.is_(None),
+            )
+            .exists(),
+        )
+        .order_by(StoredUpdate.update_id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .subquery()
+    )
+    key = func.hashtextextended(func.concat("chat:", first.c.chat), 0)
+    return select(first.c.update_id, first.c.payload, func.pg_advisory_xact_lock(key))
+
+
+FIRST_WAITING = _first_waiting()
 
 
 async def forget_old(session: AsyncSession, *, now: datetime) -> None:

@@ -32,7 +32,16 @@ def secret_for(token: str) -> str:
 class Intake:
     """Stores updates in the inbox; a question before a payment is answered at once instead."""
 
-    def __init__(self, database: Database, clock: Clock, bot: Bot, *, checkout: Checkout) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        bot: Bot,
+        *,
+        checkout: Checkout,
+        wake: Callable[[int], None],
+    ) -> None:
+        self._wake = wake
         self._database = database
         self._clock = clock
         self._bot = bot
@@ -48,7 +57,8 @@ class Intake:
             else:
                 kept.append(payload)
         async with self._database.transaction() as session:
-            await inbox.store(session, payloads=kept, received_at=self._clock.now())
+            fresh = await inbox.store(session, payloads=kept, received_at=self._clock.now())
+        self._wake(fresh)
 
     def _answer_checkout(self, payload: dict[str, Any]) -> None:
         query = Update.de_json(payload, self._bot).pre_checkout_query
@@ -58,11 +68,21 @@ class Intake:
         task.add_done_callback(self._asked.discard)
 
     async def poll(self) -> None:
-        """Ask Telegram for updates until cancelled; what is stored is confirmed by the next ask."""
+        """
+        Ask Telegram for updates until cancelled; what is stored is confirmed by the next ask.
+
+        Telegram lets only one ask at a time, so of all replicas one does.
+        """
+        async with self._database.sole("shuidian.poller"):
+            await self._poll()
+
+    async def _poll(self) -> None:
         offset: int | None = None
         wait = 1.0
         while True:
             try:
+                if offset is None:
+                    await self._bot.delete_webhook()
                 updates = await self._bot.get_updates(
                     offset=offset,
                     timeout=POLL_SECONDS,
@@ -95,7 +115,12 @@ class Intake:
             given = x_telegram_bot_api_secret_token.encode()
             if not hmac.compare_digest(given, secret.encode()):
                 raise HTTPException(403)
-            await self.take([await request.json()])
+            try:
+                payload = await request.json()
+                payload["update_id"] = int(payload["update_id"])
+            except (KeyError, RecursionError, TypeError, ValueError):
+                raise HTTPException(400) from None  # nothing that Telegram sends
+            await self.take([payload])
             return {"ok": True}
 
         return router

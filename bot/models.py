@@ -10,6 +10,7 @@ import core.outages.models
 import core.repairs.models
 import core.supply.models  # noqa: F401 (imported for their tables, like those below)
 from bot import dialogues, inbox, timetable  # noqa: F401
+from bot.api import idempotency  # noqa: F401
 from bot.backoffice import sessions  # noqa: F401
 from bot.demo import clock, models  # noqa: F401
 from core.db import Base

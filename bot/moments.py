@@ -53,6 +53,16 @@ def parse_moment(typed: str, *, texts: Texts, now: datetime) -> datetime:
     moment = _relative(words, texts=texts, now=now) or _absolute(words, texts=texts, now=now)
     if moment is None:
         raise NotAMoment(typed=typed[:40])
+    return check_moment(moment, now=now)
+
+
+def check_moment(moment: datetime, *, now: datetime) -> datetime:
+    """
+    Return a moment that can be meant.
+
+    Raises:
+        MomentInThePast, MomentTooFar: it cannot be meant.
+    """
     if moment < now - TOLERATED:
         raise MomentInThePast(moment=moment)
     if moment > now + AHEAD_MAX:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from telegram.error import (
     BadRequest,
     ChatMigrated,
@@ -34,7 +36,11 @@ UNKNOWN_RETRIES: Mapping[Lane, tuple[int, timedelta]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What became of a delivery; `again_at` is set when it is tried again."""
+    """
+    What became of a delivery; `again_at` is set when it is tried again.
+
+    An attempt counts unless Telegram surely did not take the message and asked us to wait.
+    """
 
     outcome: Outcome
     message_ref: int | None = None
@@ -42,6 +48,7 @@ class Result:
     again_at: datetime | None = None
     unreachable: bool = False
     migrated_to: str | None = None
+    counts: bool = True
 
 
 def seconds_to_wait(error: RetryAfter) -> float:
@@ -54,7 +61,7 @@ def outcome_of(error: TelegramError, *, lane: Lane, attempts: int, now: datetime
     reason = f"{type(error).__name__}: {error}"[:500]
     match error:
         case RetryAfter():
-            result = Result(outcome=Outcome.POSTPONED, error=reason, again_at=now)
+            result = Result(outcome=Outcome.POSTPONED, error=reason, again_at=now, counts=False)
         case ChatMigrated():
             moved = str(error.new_chat_id)
             result = Result(
@@ -75,6 +82,14 @@ def outcome_of(error: TelegramError, *, lane: Lane, attempts: int, now: datetime
         case _:
             result = after_unknown(lane, attempts=attempts, now=now, reason=reason)
     return result
+
+
+def not_made(error: Exception, *, now: datetime) -> Result:
+    """Return what follows when a message could not be made: a lost database is no fault of it."""
+    reason = f"{type(error).__name__}: {error}"[:500]
+    if isinstance(error, OperationalError | PoolTimeout):
+        return Result(outcome=Outcome.POSTPONED, error=reason, again_at=now + NOT_SENT_RETRY)
+    return Result(outcome=Outcome.FAILED, error=reason)
 
 
 def after_unknown(lane: Lane, *, attempts: int, now: datetime, reason: str) -> Result:

@@ -7,6 +7,7 @@ from typing import Any
 from core.errors import DomainError
 
 CALLBACK_BYTES_MAX = 64
+NUMBER_MAX = 2**63 - 1
 
 
 class ButtonIsOld(DomainError):
@@ -88,9 +89,12 @@ def read_press(data: str, *kinds: type) -> tuple[Any, ...]:
     if len(parts) != len(kinds):
         raise ButtonIsOld
     try:
-        return tuple(kind(part) for kind, part in zip(kinds, parts, strict=True))
+        found = tuple(kind(part) for kind, part in zip(kinds, parts, strict=True))
     except ValueError:
         raise ButtonIsOld from None
+    if any(isinstance(part, int) and abs(part) > NUMBER_MAX for part in found):
+        raise ButtonIsOld
+    return found
 
 
 def keyboard_to_json(keyboard: Keyboard) -> list[list[dict[str, str]]]:

@@ -17,7 +17,6 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +82,32 @@ def find_home(state: Path, *, binaries: Path | None) -> Home:
         return Home(path=path, binaries=binaries or _find_wheel() / "bin", account=None)
 
     place = _find_root_place()
-    path = place / sha256(os.fsencode(state)).hexdigest()[:16]
+    path = _find_root_home(state, place=place)
     _make_directory(path, mode=0o711)
-    (state / "postgres-home").write_text(f"{path}\n", encoding="utf-8")
     binaries = binaries or _copy_wheel(_find_wheel(), place=place) / "bin"
     return Home(path=path, binaries=binaries, account=_find_account())
+
+
+def _find_root_home(state: Path, *, place: Path) -> Path:
+    """
+    Return the home that the state directory's pointer names, or a new one.
+
+    The pointer also names the directory that it was made in: a copy of that directory gets a
+    home of its own, a removed one begins anew, a renamed one keeps its own.
+    """
+    pointer = state / "postgres-home"
+    mark = str(state.stat().st_ino)
+    with suppress(FileNotFoundError):
+        path, _, made_in = pointer.read_text(encoding="utf-8").strip().partition("\n")
+        if made_in == mark and Path(path).parent == place:
+            return Path(path)
+        pointer.unlink()
+    draft = state / f"postgres-home.{secrets.token_hex(8)}"
+    draft.write_text(f"{place / secrets.token_hex(8)}\n{mark}\n", encoding="utf-8")
+    with suppress(FileExistsError):  # another process was faster, and both read its pointer
+        os.link(draft, pointer)
+    draft.unlink()
+    return Path(pointer.read_text(encoding="utf-8").partition("\n")[0])
 
 
 def make_data(home: Home, *, fsync: bool) -> None:

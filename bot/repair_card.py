@@ -195,7 +195,7 @@ def reason(row: Happening, texts: Texts) -> str:
 
 def keys(view: RepairView, texts: Texts, parties: frozenset[Party]) -> Keyboard:
     """Return the buttons of what these parties can do to the repair now."""
-    rows = [[_act_key(view, texts, act) for act in row if _may(view, act, parties)] for row in ROWS]
+    rows = [[act_key(view, texts, act) for act in row if _may(view, act, parties)] for row in ROWS]
     if parties & {Party.ASSIGNED, Party.MANAGER} and view.state in UNDERWAY:
         rows.append([_key(texts, "promise", "rpromise", view.id, view.version)])
     rows.append(
@@ -210,12 +210,13 @@ def _may(view: RepairView, act: Act, parties: frozenset[Party]) -> bool:
     return may(act, state=view.state, parties=parties)
 
 
-def _act_key(view: RepairView, texts: Texts, act: Act) -> Button:
+def act_key(line: RepairLine, texts: Texts, act: Act) -> Button:
+    """Return the button that does an act to a repair, or asks what it needs."""
     family = FAMILY.get(act)
     if family is not None:
-        return _key(texts, act, family, view.id, view.version)
-    label = "well" if act is Act.CONFIRM and view.state is not State.FIXED else act.value
-    return _key(texts, label, "ract", act.value, view.id, view.version)
+        return _key(texts, act, family, line.id, line.version)
+    label = "well" if act is Act.CONFIRM and line.state is not State.FIXED else act.value
+    return _key(texts, label, "ract", act.value, line.id, line.version)
 
 
 def _key(texts: Texts, label: str, family: str, *parts: object) -> Button:

@@ -13,11 +13,13 @@ from bot.context import Command, Fallback, Handle, NotAllowed, Render, Turn
 from bot.handlers import (
     account,
     bills,
+    cuts,
     managers,
     outages,
     payments,
     repairs,
     reports,
+    supply,
     technician,
     usage,
 )
@@ -32,12 +34,14 @@ MODULES: Sequence[ModuleType] = (
     account,
     bills,
     payments,
+    supply,
     usage,
     outages,
     repairs,
     reports,
     technician,
     managers,
+    cuts,
 )
 
 

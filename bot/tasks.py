@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
 from typing import Any
 
 import procrastinate
@@ -50,12 +49,13 @@ async def defer(
 
     With `once`, nothing is added while a job of that name still waits.
     """
-    raw = await (await session.connection()).get_raw_connection()
-    deferrer = _QUEUE.configure_task(
-        name, allow_unknown=True, connection=raw.driver_connection, queueing_lock=once
-    )
     try:
         async with session.begin_nested():
+            # The savepoint is made when the session is first asked for its connection.
+            raw = await (await session.connection()).get_raw_connection()
+            deferrer = _QUEUE.configure_task(
+                name, allow_unknown=True, connection=raw.driver_connection, queueing_lock=once
+            )
             await deferrer.defer_async(**params)  # type: ignore[arg-type]  # JSON values
     except AlreadyEnqueued:
         log.debug("task.already_waiting", name=name)
@@ -64,8 +64,16 @@ async def defer(
 class Tasks:
     """The queue: which work there is, how it is queued, and the worker that does it."""
 
-    def __init__(self, database: Database, clock: Clock, *, works: Mapping[str, Work]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        *,
+        works: Mapping[str, Work],
+        stalled_seconds: float = STALLED_SECONDS,
+    ) -> None:
         self._database = database
+        self._stalled = stalled_seconds
         self._clock = clock
         url = make_url(database.url).set(drivername="postgresql")
         self.app = procrastinate.App(
@@ -84,14 +92,10 @@ class Tasks:
         self.app.task(name=name, retry=Retry(), pass_context=True)(run)
 
     async def run(self) -> None:
-        """Do queued work until cancelled; a worker that ended is started again."""
-        while True:
-            try:
-                async with self.app.open_async():
-                    await asyncio.gather(self._work(), self._sweep())
-            except (procrastinate.exceptions.ProcrastinateException, OSError):
-                log.exception("worker.restarting")
-                await asyncio.sleep(1)
+        """Do queued work until cancelled, or until the worker is lost (then it is started anew)."""
+        async with self.app.open_async(), asyncio.TaskGroup() as group:
+            group.create_task(self._work())
+            group.create_task(self._sweep())
 
     async def _work(self) -> None:
         await self.app.run_worker_async(
@@ -99,6 +103,7 @@ class Tasks:
             fetch_job_polling_interval=1,
             shutdown_graceful_timeout=GRACE_SECONDS,
             install_signal_handlers=False,
+            delete_jobs="successful",
         )
         raise OSError("the worker has ended")
 
@@ -106,13 +111,7 @@ class Tasks:
         """Queue again what a killed worker left behind."""
         manager = self.app.job_manager
         while True:
-            for job in await manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_SECONDS):
+            for job in await manager.get_stalled_jobs(seconds_since_heartbeat=self._stalled):
                 log.warning("task.stalled", task=job.task_name)
                 await manager.retry_job(job)
-            await asyncio.sleep(STALLED_SECONDS)
-
-    async def forget_old(self, *, age: timedelta) -> None:
-        """Delete finished jobs that are older than `age`."""
-        hours = int(age.total_seconds() // 3600)
-        async with self.app.open_async():
-            await self.app.job_manager.delete_old_jobs(nb_hours=hours)
+            await asyncio.sleep(self._stalled)

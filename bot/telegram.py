@@ -117,7 +117,7 @@ def read_update(update: Update) -> Said | None:
 
 def _read_press(update_id: int, query: CallbackQuery) -> Said:
     message_ref = query.message.message_id if query.message is not None else None
-    return Said(update_id=update_id, data=query.data or "", message_ref=message_ref)
+    return Said(update_id=update_id, data=query.data or ":", message_ref=message_ref)
 
 
 def _read_message(update_id: int, message: Message) -> Said:

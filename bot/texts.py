@@ -79,12 +79,15 @@ class Markup(str):
 
 
 def locale_for(language_code: str | None, *, default: str) -> str:
-    """Return the catalog for a language code as Telegram writes it (`zh-hans`, `pt-br`)."""
+    """Return the catalog for a language code of Telegram or a browser (`zh-hans`, `pt-BR`)."""
     if not language_code:
         return default
     code = language_code.lower().replace("_", "-")
-    found = _BY_LANGUAGE_CODE.get(code) or _BY_LANGUAGE_CODE.get(code.split("-")[0])
-    return found or "en"
+    while code:
+        if code in _BY_LANGUAGE_CODE:
+            return _BY_LANGUAGE_CODE[code]
+        code = code.rpartition("-")[0]
+    return "en"
 
 
 def clean_line(text: str, *, length_max: int) -> str:

@@ -10,6 +10,7 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from bot.clock import Clock
@@ -83,11 +84,7 @@ class Timetable:
 
     async def _sweep(self, job: Job, now: datetime) -> None:
         async with self._database.transaction() as session:
-            alone = await session.scalar(
-                text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))"),
-                {"name": f"job:{job.name}"},
-            )
-            if alone:
+            if await _is_alone(session, job):
                 await job.run(session, now=now)
 
     async def _run_due_days(self, job: Job, now: datetime) -> None:
@@ -110,27 +107,35 @@ class Timetable:
                 await self._run_day(job, day, due_at=due_at, now=now)
 
     async def _run_day(self, job: Job, day: date, *, due_at: datetime, now: datetime) -> None:
-        async with self._database.transaction() as session:
-            claimed = await session.scalar(
-                insert(JobRun)
-                .values(job=job.name, day=day, started_at=now)
-                .on_conflict_do_update(
-                    index_elements=["job", "day"],
-                    set_={"started_at": now, "error": None},
-                    where=JobRun.error.is_not(None),
-                )
-                .returning(JobRun.job)
-            )
-            if claimed is None:
-                return
-        error = None
+        """Run a day and note it in the same transaction, so that a day cut short runs again."""
         try:
             async with self._database.transaction() as session:
-                await job.run(session, now=due_at)
+                if not await _is_alone(session, job):
+                    return
+                run = await session.get(JobRun, (job.name, day))
+                if run is None or run.error is not None:
+                    await job.run(session, now=due_at)
+                    await self._note(session, job, day, started_at=now, error=None)
         except Exception:
             log.exception("job.failed", job=job.name, day=str(day))
             error = traceback.format_exc(limit=5)
-        async with self._database.transaction() as session:
-            run = await session.get_one(JobRun, (job.name, day))
-            run.finished_at = self._clock.now()
-            run.error = error
+            async with self._database.transaction() as session:
+                await self._note(session, job, day, started_at=now, error=error)
+
+    async def _note(
+        self, session: AsyncSession, job: Job, day: date, *, started_at: datetime, error: str | None
+    ) -> None:
+        values = {"started_at": started_at, "finished_at": self._clock.now(), "error": error}
+        await session.execute(
+            insert(JobRun)
+            .values(job=job.name, day=day, **values)
+            .on_conflict_do_update(
+                index_elements=["job", "day"], set_=values, where=JobRun.error.is_not(None)
+            )
+        )
+
+
+async def _is_alone(session: AsyncSession, job: Job) -> bool:
+    """Tell whether no other replica runs this job, and keep it so until the transaction ends."""
+    lock = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
+    return bool(await session.scalar(lock, {"name": f"job:{job.name}"}))

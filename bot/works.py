@@ -8,10 +8,15 @@ from bot.billing_runs import ISSUE_BILLS, start_due
 from bot.tasks import Work
 from bot.timetable import Job
 from core.billing.bills import issue_bills
+from core.billing.dunning import run_dunning
 from core.notices import schedules
 from core.outages.service import take_up_overruns
 from core.repairs.deadlines import close_silent, escalate_late
 from core.repairs.intake import take_up_alarms
+from core.supply.commands import give_up
+from core.supply.reports import watch_cuts
+from core.supply.restoring import take_up_settled
+from core.supply.service import take_up_arrears
 
 TAKE_UP_ALARMS = "take-up-alarms"
 
@@ -26,6 +31,11 @@ JOBS: Mapping[str, Job] = {
         Job(name="close-repairs", run=close_silent),
         Job(name="outage-overruns", run=take_up_overruns),
         Job(name="push-schedules", run=schedules.take_up_due),
+        Job(name="dunning", run=run_dunning),
+        Job(name="give-up-commands", run=give_up),
+        Job(name="watch-cuts", run=watch_cuts),
+        Job(name="restore-settled", run=take_up_settled, at=time(7)),
+        Job(name="propose-cuts", run=take_up_arrears),
         Job(name="billing", run=start_due, at=time(2, 10)),
         Job(name="forget-old", run=inbox.forget_old, at=time(3, 30)),
     )

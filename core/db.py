@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import date, datetime
@@ -17,9 +18,12 @@ from sqlalchemy import (
     MetaData,
     Numeric,
     Text,
+    event,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncEngine,
@@ -79,9 +83,9 @@ class Database:
             url,
             pool_size=pool_size,
             max_overflow=pool_size,
-            pool_pre_ping=True,
             connect_args={"options": "-c timezone=UTC"},
         )
+        event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -102,7 +106,8 @@ class Database:
         """
         Wait until no other process holds this name, then hold it for the block.
 
-        The hold ends with the connection that is given: whoever acts on it asks it now and then.
+        The hold ends with the connection that is given, so whoever acts on it does so through it.
+        Each statement on it is a transaction of its own.
         """
         lock = text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))")
         async with self.engine.connect() as plain:
@@ -117,6 +122,14 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
+
+
+def _refuse_closed(connection: DBAPIConnection, *_: object) -> None:
+    """Have the pool replace connections whose server went away; this needs no round trip."""
+    idle = select.poll()
+    idle.register(connection.driver_connection.fileno(), select.POLLIN)
+    if idle.poll(0):  # nobody was asked anything, so this can only be the end
+        raise InvalidatePoolError
 
 
 async def lock_for_transaction(session: AsyncSession, name: str) -> None:

@@ -1,6 +1,7 @@
 """A phone in a test: says and presses through the playground's HTTP, and reads what came back."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,10 +31,23 @@ class Phone:
             return await answer.json()
 
     async def messages(self) -> list[Message]:
+        """List what the bot wrote to this person."""
+        return (await self._look())[0]
+
+    async def _look(self) -> tuple[list[Message], int]:
         async with self.http.get(f"{self.base}/play/api/state") as answer:
             state = await answer.json()
-        chat = state["chats"].get(str(self.person))
-        return [] if chat is None else [m for m in chat["messages"] if not m.get("out")]
+        chat = state["chats"].get(str(self.person), {"messages": []})
+        return [m for m in chat["messages"] if not m.get("out")], state["last_event"]
+
+    async def _news(self, *, after: int) -> None:
+        """Wait until something happens on this phone."""
+        async with self.http.get(f"{self.base}/play/api/events?after={after}") as stream:
+            async for line in stream.content:
+                if line.startswith(b"data:"):
+                    event = json.loads(line[5:])
+                    if event.get("person_id") == self.person or event["type"] == "reset":
+                        return
 
     async def say(self, text: str) -> Message:
         """Say something and return the next message that comes."""
@@ -64,14 +78,16 @@ class Phone:
         self, good: Callable[[list[Message]], bool], *, seconds: float = 15
     ) -> list[Message]:
         """Return the messages once they fulfil a condition."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        while True:
-            messages = await self.messages()
-            if good(messages):
-                return messages
-            if asyncio.get_running_loop().time() > deadline:
-                raise Silence([text_of(message) for message in messages[-5:]])
-            await asyncio.sleep(0.03)
+        messages: list[Message] = []
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    messages, last = await self._look()
+                    if good(messages):
+                        return messages
+                    await self._news(after=last)
+        except TimeoutError:
+            raise Silence([text_of(message) for message in messages[-5:]]) from None
 
     async def expect(self, words: str, *, seconds: float = 15) -> Message:
         """Return the newest message that holds some words, waiting for it if needed."""

@@ -1,25 +1,14 @@
-"""A real PostgreSQL for every test: one server a run, one fresh database a test."""
+"""A real PostgreSQL for every test: one server and one database a run, set back each time."""
 
-import asyncio
 import os
-import uuid
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from datetime import date
 from pathlib import Path
 
-import psycopg
 import pytest
-from sqlalchemy.engine import make_url
 
 from core.db import Database
-from core.monitoring.partitions import ensure_months
-from tests.world import World, build_world
-
-
-def _admin(url: str) -> psycopg.Connection:
-    plain = make_url(url).set(drivername="postgresql", database="postgres")
-    return psycopg.connect(plain.render_as_string(hide_password=False), autocommit=True)
+from tests.databases import Reusable
+from tests.world import World
 
 
 @pytest.fixture(scope="session")
@@ -36,42 +25,17 @@ def server_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def template(server_url: str) -> Iterator[str]:
-    from bot.migrate import upgrade  # noqa: PLC0415 (tests without a database need no bot)
-
-    name = f"template_{uuid.uuid4().hex[:12]}"
-    with _admin(server_url) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-        try:
-            upgrade(_url(server_url, name))
-            with ThreadPoolExecutor() as pool:  # its own loop: this fixture may run beside one
-                pool.submit(asyncio.run, _make_months(_url(server_url, name))).result()
-            yield name
-        finally:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-async def _make_months(url: str) -> None:
-    """Make the months about `tests.world.NOON`, for tests that write readings directly."""
-    database = Database(url)
-    async with database.transaction() as session:
-        await ensure_months(session, [date(2026, month, 1) for month in range(9, 13)])
-    await database.close()
-
-
-def _url(server_url: str, name: str) -> str:
-    return make_url(server_url).set(database=name).render_as_string(hide_password=False)
+def reusable(server_url: str) -> Iterator[Reusable]:
+    made = Reusable(server_url)
+    yield made
+    made.drop()
 
 
 @pytest.fixture
-def database_url(server_url: str, template: str) -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    with _admin(server_url) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        try:
-            yield _url(server_url, name)
-        finally:
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+def database_url(request: pytest.FixtureRequest, reusable: Reusable) -> str:
+    """A database as new; with the world in it, if the test asks for the world too."""
+    reusable.set_back("peopled" if "world" in request.fixturenames else "bare")
+    return reusable.url
 
 
 @pytest.fixture
@@ -82,6 +46,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def world(database: Database) -> World:
+def world(reusable: Reusable, database_url: str) -> World:
     """A street with two homes, both services, a neighbour, a technician and two managers."""
-    return await build_world(database)
+    assert database_url
+    return reusable.world

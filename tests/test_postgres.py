@@ -142,7 +142,7 @@ def start_guest(
     assert process.stdout is not None
     answer = json.loads(process.stdout.readline())
     pointer = state / "postgres-home"
-    home = Path(pointer.read_text().strip()) if pointer.exists() else state / "postgres"
+    home = Path(pointer.read_text().splitlines()[0]) if pointer.exists() else state / "postgres"
     return Guest(process=process, home=home, answer=answer)
 
 
@@ -465,3 +465,20 @@ class TestSurroundings:
         guest = enter(ground / "16", binaries=installed / package.name / "pginstall" / "bin")
 
         assert str(guest.ask("SHOW server_version")[0][0]).startswith("16.")
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root's database lies outside")
+class TestRootsHome:
+    def test_follows_a_renamed_directory_and_not_a_copy_or_a_new_one(self, tmp_path: Path) -> None:
+        first = tmp_path / "first"
+        home = postgres_home.find_home(first, binaries=None).path
+        assert postgres_home.find_home(first, binaries=None).path == home
+
+        second = first.rename(tmp_path / "second")
+        copy = shutil.copytree(second, tmp_path / "copy")
+
+        assert postgres_home.find_home(second, binaries=None).path == home
+        assert postgres_home.find_home(copy, binaries=None).path != home
+        assert postgres_home.find_home(tmp_path / "first", binaries=None).path != home
+        for state in (second, copy, tmp_path / "first"):
+            shutil.rmtree(postgres_home.find_home(state, binaries=None).path)

@@ -2,18 +2,20 @@
 
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import Depends, HTTPException
+from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.api.context import Now, Session
 from core.accounts.models import ApiKey
+
+USE_NOTED_EVERY = timedelta(hours=1)
 
 bearer = HTTPBearer(description="The credential printed by `shuidian token`.")
 
@@ -41,18 +43,33 @@ async def _find_caller(
     credentials: Annotated[HTTPAuthorizationCredentials, Depends(bearer)],
 ) -> Caller:
     key = await session.scalar(
-        update(ApiKey)
-        .where(ApiKey.token_hash == _hashed(credentials.credentials), ApiKey.revoked_at.is_(None))
-        .values(last_used_at=now)
-        .returning(ApiKey)
+        select(ApiKey).where(
+            ApiKey.token_hash == _hashed(credentials.credentials), ApiKey.revoked_at.is_(None)
+        )
     )
     if key is None:
         raise HTTPException(401, headers={"WWW-Authenticate": "Bearer"})
+    if key.last_used_at is None or key.last_used_at < now - USE_NOTED_EVERY:
+        # Not every time: the row would be locked, and a caller's requests go one by one.
+        key.last_used_at = now
     return Caller(key_id=key.id, name=key.name, scope=key.scope)
 
 
-def _caller_with(scope: str) -> Callable[[Caller], Caller]:
-    def check(caller: Annotated[Caller, Depends(_find_caller, scope="function")]) -> Caller:
+AnyCaller = Annotated[Caller, Depends(_find_caller, scope="function")]
+
+
+async def _find_caller_briefly(
+    request: Request,
+    now: Now,
+    credentials: Annotated[HTTPAuthorizationCredentials, Depends(bearer)],
+) -> Caller:
+    """Find the caller in a transaction of its own: the request waits without holding one."""
+    async with request.app.state.database.transaction() as session:
+        return await _find_caller(session, now, credentials)
+
+
+def _caller_with(scope: str, found: Callable[..., Awaitable[Caller]]) -> Callable[[Caller], Caller]:
+    def check(caller: Annotated[Caller, Depends(found, scope="function")]) -> Caller:
         if caller.scope != scope:
             raise HTTPException(403)
         return caller
@@ -60,8 +77,9 @@ def _caller_with(scope: str) -> Callable[[Caller], Caller]:
     return check
 
 
-Admin = Annotated[Caller, Depends(_caller_with("admin"))]
-Gateway = Annotated[Caller, Depends(_caller_with("gateway"))]
+Admin = Annotated[Caller, Depends(_caller_with("admin", _find_caller))]
+Gateway = Annotated[Caller, Depends(_caller_with("gateway", _find_caller))]
+WaitingGateway = Annotated[Caller, Depends(_caller_with("gateway", _find_caller_briefly))]
 
 
 def _hashed(token: str) -> str:

@@ -25,6 +25,7 @@ from core.billing.models import BillState, PaymentState
 from core.errors import DomainError
 from core.money import Money
 from core.periods import Period, month_of
+from core.supply import settlement
 
 router = APIRouter(prefix="/api/v1", tags=["billing"])
 
@@ -179,7 +180,7 @@ async def take_payment(
         target = await payments.find_target_by_account(
             session, account_number=body.account, service=body.service
         )
-    taken = await payments.record_payment(
+    taken = await settlement.receive_payment(
         session,
         provider=CASHIER,
         reference=idempotency_key,

@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel, model_validator
 
 from bot.api.auth import Admin
 from bot.api.context import Now, Session
-from bot.api.fields import Reason, RowId
+from bot.api.fields import Body, Moment, Reason, RowId, Word
+from bot.api.idempotency import Once
 from core.accounts import areas
 from core.accounts.models import AreaKind, Service
 from core.outages import queries, service
@@ -27,28 +28,34 @@ class AreaBody(BaseModel):
     name: str
 
 
-class OutageIn(BaseModel):
+class OutageIn(Body):
     """What is to be told, and to whom it applies."""
 
     service: Service
     kind: OutageKind
     area_id: RowId
     reason: Reason
-    starts_at: AwareDatetime
-    ends_at: AwareDatetime
+    starts_at: Moment
+    ends_at: Moment
 
     def draft(self) -> OutageDraft:
         """Return the draft that the core takes."""
         return OutageDraft(**self.model_dump())
 
 
-class OutageChange(BaseModel):
+class OutageChange(Body):
     """A new end, and a new reason if there is one; or the end of it all."""
 
-    ends_at: AwareDatetime | None = None
+    ends_at: Moment | None = None
     reason: Reason | None = None
     state: Literal["ended"] | None = None
     version: int | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "OutageChange":
+        if self.ends_at is None and self.reason is None and self.state is None:
+            raise ValueError("give ends_at, reason or state")
+        return self
 
 
 class ReachBody(BaseModel):
@@ -89,8 +96,8 @@ class OutageBody(BaseModel):
 async def list_areas(
     session: Session,
     _: Admin,
-    name: Annotated[str, Query(max_length=100)] = "",
-    parent_id: Annotated[int | None, Query(ge=1, le=2**62)] = None,
+    name: Annotated[Word, Query()] = "",
+    parent_id: Annotated[RowId | None, Query()] = None,
 ) -> list[AreaBody]:
     """List areas whose name holds some words, or those right below another."""
     found = await areas.find_areas(session, name=name, parent_id=parent_id)
@@ -105,10 +112,14 @@ async def preview(session: Session, now: Now, _: Admin, body: OutageIn) -> Previ
 
 
 @router.post("/outages", status_code=201)
-async def announce(session: Session, now: Now, _: Admin, body: OutageIn) -> OutageBody:
+async def announce(session: Session, now: Now, _: Admin, body: OutageIn, once: Once) -> OutageBody:
     """Send a notice to exactly the people affected."""
-    made = await service.announce(session, draft=body.draft(), actor_id=None, now=now)
-    return OutageBody.model_validate(made, from_attributes=True)
+
+    async def announced() -> OutageBody:
+        made = await service.announce(session, draft=body.draft(), actor_id=None, now=now)
+        return OutageBody.model_validate(made, from_attributes=True)
+
+    return await once(announced, OutageBody)
 
 
 @router.get("/outages")
@@ -119,14 +130,14 @@ async def list_outages(session: Session, _: Admin) -> list[OutageBody]:
 
 
 @router.get("/outages/{number}")
-async def get_outage(session: Session, _: Admin, number: str) -> OutageBody:
+async def get_outage(session: Session, _: Admin, number: Word) -> OutageBody:
     """Return a notice."""
     found = await queries.get_outage(session, number=number)
     return OutageBody.model_validate(found, from_attributes=True)
 
 
 @router.get("/outages/{number}/reach")
-async def get_reach(session: Session, _: Admin, number: str) -> ReachBody:
+async def get_reach(session: Session, _: Admin, number: Word) -> ReachBody:
     """Return how far a notice has got among its people."""
     found = await queries.get_outage(session, number=number)
     reach = await queries.get_reach(session, outage_id=found.id)
@@ -135,7 +146,7 @@ async def get_reach(session: Session, _: Admin, number: str) -> ReachBody:
 
 @router.patch("/outages/{number}")
 async def change(
-    session: Session, now: Now, _: Admin, number: str, body: OutageChange
+    session: Session, now: Now, _: Admin, number: Word, body: OutageChange
 ) -> OutageBody:
     """Give a notice a new end or reason, or end it; the sent messages are edited."""
     if body.state == "ended":

@@ -33,6 +33,11 @@ def problem(status: int, code: str, detail: str, **more: object) -> JSONResponse
     return JSONResponse(body, status_code=status, media_type="application/problem+json")
 
 
+def _shown(part: object) -> str:
+    """Return what a caller wrote so that it can be written back: short, and without half signs."""
+    return str(part)[:200].encode(errors="replace").decode()
+
+
 def install(app: FastAPI, *, timezone: str, currency: str, locale: str) -> None:
     """Have an application answer every refusal and error as a problem."""
 
@@ -48,7 +53,7 @@ def install(app: FastAPI, *, timezone: str, currency: str, locale: str) -> None:
     async def invalid(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101 (the same)
         errors = [
-            {"where": [str(part) for part in item["loc"]], "why": item["msg"]}
+            {"where": [_shown(part) for part in item["loc"]], "why": _shown(item["msg"])}
             for item in error.errors()
         ]
         return problem(422, "input.invalid", "The request is not valid.", errors=errors[:100])
@@ -59,6 +64,10 @@ def install(app: FastAPI, *, timezone: str, currency: str, locale: str) -> None:
         answer.headers.update(error.headers or {})
         return answer
 
+    async def crashed(_request: Request, _error: Exception) -> JSONResponse:
+        return problem(500, "http.500", "Something went wrong here; nothing was changed.")
+
+    app.add_exception_handler(Exception, crashed)
     app.add_exception_handler(DomainError, refused)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, failed)

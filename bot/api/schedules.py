@@ -3,11 +3,12 @@
 from datetime import datetime
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, field_validator
+from pydantic import BaseModel, field_validator
 
 from bot.api.auth import Admin
 from bot.api.context import Now, Session
-from bot.api.fields import Name, RowId, one_line
+from bot.api.fields import Body, Moment, Name, RowId, one_line
+from bot.api.idempotency import Once
 from bot.texts import LOCALES
 from core.accounts.models import Service
 from core.notices import schedules
@@ -17,14 +18,14 @@ from core.notices.schedules import TEXT_MAX
 router = APIRouter(prefix="/api/v1", tags=["push schedules"])
 
 
-class ScheduleIn(BaseModel):
+class ScheduleIn(Body):
     """A push message to be sent later."""
 
     name: Name
     texts: dict[str, str]
     area_id: RowId
     service: Service | None = None
-    at: AwareDatetime
+    at: Moment
     repeat: Repeat = Repeat.ONCE
 
     @field_validator("texts")
@@ -42,7 +43,7 @@ class ScheduleIn(BaseModel):
         }
 
 
-class ScheduleChange(BaseModel):
+class ScheduleChange(Body):
     """Pausing and resuming."""
 
     paused: bool
@@ -64,10 +65,16 @@ class ScheduleBody(BaseModel):
 
 
 @router.post("/push-schedules", status_code=201)
-async def create_schedule(session: Session, now: Now, _: Admin, body: ScheduleIn) -> ScheduleBody:
+async def create_schedule(
+    session: Session, now: Now, _: Admin, body: ScheduleIn, once: Once
+) -> ScheduleBody:
     """Schedule a push message, once or repeated at the same local time."""
-    made = await schedules.create(session, **body.model_dump(), now=now)
-    return ScheduleBody.model_validate(made, from_attributes=True)
+
+    async def created() -> ScheduleBody:
+        made = await schedules.create(session, **body.model_dump(), now=now)
+        return ScheduleBody.model_validate(made, from_attributes=True)
+
+    return await once(created, ScheduleBody)
 
 
 @router.get("/push-schedules")
@@ -79,7 +86,7 @@ async def list_schedules(session: Session, _: Admin) -> list[ScheduleBody]:
 
 @router.patch("/push-schedules/{schedule_id}")
 async def pause_schedule(
-    session: Session, now: Now, _: Admin, schedule_id: int, body: ScheduleChange
+    session: Session, now: Now, _: Admin, schedule_id: RowId, body: ScheduleChange
 ) -> ScheduleBody:
     """Pause a schedule or let it go on."""
     changed = await schedules.set_paused(
@@ -89,6 +96,6 @@ async def pause_schedule(
 
 
 @router.delete("/push-schedules/{schedule_id}", status_code=204)
-async def delete_schedule(session: Session, now: Now, _: Admin, schedule_id: int) -> None:
+async def delete_schedule(session: Session, now: Now, _: Admin, schedule_id: RowId) -> None:
     """Delete a schedule; what it has sent stays on record."""
     await schedules.delete(session, schedule_id=schedule_id, now=now)

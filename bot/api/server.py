@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.middleware.base import RequestResponseEndpoint
 
 from bot import works
-from bot.api import billing, outages, problems, readings, schedules
+from bot.api import billing, commands, outages, problems, readings, schedules
 from bot.clock import Clock
 from bot.settings import Settings
 from bot.tasks import defer
@@ -36,12 +36,13 @@ def build(database: Database, clock: Clock, *, settings: Settings) -> FastAPI:
     )
     app.state.database = database
     app.state.clock = clock
+    app.state.is_stopping = False
 
     async def take_up_alarms(session: AsyncSession, _alarm_ids: list[int]) -> None:
         await defer(session, works.TAKE_UP_ALARMS, once=works.TAKE_UP_ALARMS)
 
     app.state.after_alarms = take_up_alarms
-    for module in (billing, outages, readings, schedules):
+    for module in (billing, commands, outages, readings, schedules):
         app.include_router(module.router)
     problems.install(
         app, timezone=settings.timezone, currency=settings.currency, locale=settings.locale

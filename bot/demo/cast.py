@@ -74,5 +74,5 @@ MAYA = Player(
     note="经理 Manager",
     role="manager",
 )
-CAST = (LIN, ANNA, CHEN, WANG, MAYA)
+CAST = (LIN, ANNA, WANG, MAYA, CHEN)
 OVERDUE = CHEN  # whose electricity bill was left unpaid

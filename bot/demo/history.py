@@ -27,6 +27,7 @@ from core.periods import Period, local_day, month_of, start_of_day
 DAY = timedelta(days=1)
 DAILY_FOR = timedelta(days=40)  # before that, homes with a short history were read once a month
 RUN_AFTER = timedelta(hours=2)
+OVERDUE_MONTHS = 2
 CASHIER = "cashier"
 PAID_AFTER = timedelta(days=6)
 LATE_PAYER_EVERY = 9  # one home in so many has not paid its latest bills yet
@@ -48,8 +49,8 @@ async def build_history(
         run_at = min(start_of_day(month.ends, zone=ZONE) + RUN_AFTER, now)
         for service in Service:
             await _bill(session, service, month, now=run_at)
-        is_latest = month.ends == last.starts
-        await _pay(session, supplied, is_latest=is_latest, now=min(run_at + PAID_AFTER, now))
+        ago = round((last.starts - month.starts).days / 30)
+        await _pay(session, supplied, months_ago=ago, now=min(run_at + PAID_AFTER, now))
         month = month_of(month.ends)
     await session.execute(delete(Unreached))
 
@@ -100,14 +101,14 @@ async def _bill(session: AsyncSession, service: Service, month: Period, *, now: 
 
 
 async def _pay(
-    session: AsyncSession, supplied: Sequence[Supplied], *, is_latest: bool, now: datetime
+    session: AsyncSession, supplied: Sequence[Supplied], *, months_ago: int, now: datetime
 ) -> None:
     """Have the cashier take in what people pay in a month, all of it at once."""
     payers = {
         agreement_id: home.home
         for home in supplied
         for service, agreement_id in home.agreements.items()
-        if _pays(home.home, service, is_latest=is_latest)
+        if _pays(home.home, service, months_ago=months_ago)
     }
     bills_open = [
         bill
@@ -125,7 +126,8 @@ async def _pay(
             provider=CASHIER,
             reference=f"counter-{bill.number}",
             currency=bill.currency,
-            amount_minor=bill.left_minor // (2 if is_latest and _is_short(payers, bill) else 1),
+            amount_minor=bill.left_minor
+            // (2 if months_ago == 1 and _is_short(payers, bill) else 1),
             state=PaymentState.SUCCEEDED,
             received_at=now,
         )
@@ -142,26 +144,21 @@ def _is_short(payers: Mapping[int, Home], bill: settlement.OpenBill) -> bool:
 
 
 def _posting(payment: Payment) -> ledger.Posting:
-    amount, currency = payment.amount_minor, payment.currency
     return ledger.Posting(
         kind="payment",
         reference=f"payment:{payment.number}",
-        entries=(
-            ledger.Entry(account=LedgerAccount.CASH, amount_minor=amount, currency=currency),
-            ledger.Entry(
-                account=LedgerAccount.RECEIVABLE,
-                agreement_id=payment.agreement_id,
-                amount_minor=-amount,
-                currency=currency,
-            ),
+        entries=ledger.owed_against(
+            LedgerAccount.CASH,
+            agreement_id=payment.agreement_id,
+            amount_minor=-payment.amount_minor,
+            currency=payment.currency,
         ),
     )
 
 
-def _pays(home: Home, service: Service, *, is_latest: bool) -> bool:
+def _pays(home: Home, service: Service, *, months_ago: int) -> bool:
     """Tell whether somebody pays; the latest bills some have not paid yet."""
     if home.player is OVERDUE and service is Service.ELECTRICITY:
-        return False
-    if home.player is None:
-        return not is_latest or home.number % LATE_PAYER_EVERY != 0
-    return not is_latest or home.player is ANNA
+        return months_ago > OVERDUE_MONTHS
+    is_late = home.player is not ANNA if home.player else home.number % LATE_PAYER_EVERY == 0
+    return months_ago > 1 or not is_late

@@ -36,9 +36,10 @@ PROFILE = BotProfile(id=700001, first_name="Shuidian", username="shuidian_bot")
 SEED = 2026
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 Say = Callable[[str], None]
+Upgrade = Callable[[str], None]
 
 
-async def run(*, state: Path, port: int, say: Say) -> None:
+async def run(*, state: Path, port: int, say: Say, upgrade: Upgrade) -> None:
     """
     Run the demo until Ctrl-C, a request to end, or the terminal's end.
 
@@ -57,7 +58,8 @@ async def run(*, state: Path, port: int, say: Say) -> None:
     with place.held():
         async with _phones(place, panel, port=port) as page:
             say(f"The phones:       {page}")
-            working = asyncio.create_task(_backstage(place, panel, page=page, given=given, say=say))
+            behind = _backstage(place, panel, page=page, given=given, say=say, upgrade=upgrade)
+            working = asyncio.create_task(behind)
             stopping = asyncio.create_task(stopped.wait())
             await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
             for task in (working, stopping):
@@ -82,12 +84,14 @@ async def _phones(place: Place, panel: Panel, *, port: int) -> AsyncIterator[str
         listener.close()
 
 
-async def _backstage(place: Place, panel: Panel, *, page: str, given: Settings, say: Say) -> None:
+async def _backstage(
+    place: Place, panel: Panel, *, page: str, given: Settings, say: Say, upgrade: Upgrade
+) -> None:
     """Run everything behind the page until cancelled; leave it in order."""
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession(f"{page}/play/api/"))
         await _meet(http)
-        database, clock = await _open_database(stack, place)
+        database, clock = await _open_database(stack, place, upgrade)
         tokens = await _settle(database, now=clock.now())
         place.show_access(tokens)
         with place.listen("service", wanted=int(page.rpartition(":")[2]) + 1) as listener:
@@ -123,14 +127,13 @@ async def _backstage(place: Place, panel: Panel, *, page: str, given: Settings, 
 
 
 async def _open_database(
-    stack: contextlib.AsyncExitStack, place: Place
+    stack: contextlib.AsyncExitStack, place: Place, upgrade: Upgrade
 ) -> "tuple[Database, WoundClock]":
     def start() -> str:
-        from bot import migrate
         from bot.postgres import embedded
 
         url = stack.enter_context(embedded(place.path)).url
-        migrate.upgrade(url)
+        upgrade(url)
         return url
 
     url = await _in_thread(start)

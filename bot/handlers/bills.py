@@ -28,6 +28,7 @@ from core.billing import ledger, queries
 from core.billing.explain import explain_bill
 from core.billing.models import Bill, BillState
 from core.billing.queries import BillView
+from core.supply import settlement
 
 STATEMENT_LINES = 15
 REASON_LENGTH_MAX = 200
@@ -157,7 +158,7 @@ async def receive_void_reason(turn: Turn) -> None:
     """Take a bill back for the reason that a manager typed."""
     turn.require(Role.MANAGER)
     number = turn.draft["number"]
-    await billing.void_bill(
+    await settlement.take_back_bill(
         turn.session,
         number=number,
         reason=clean_line(turn.said.text, length_max=REASON_LENGTH_MAX),

@@ -2,7 +2,7 @@
 
 from bot import repair_card
 from bot.context import Command, Handle, Render, Turn
-from bot.handlers.repairs import get_view, require_number, show_done, show_list, take_step
+from bot.handlers.repairs import get_view, show_done, show_list, subject_of, take_step
 from bot.outgoing import Button, press, read_press
 from core.accounts.models import Role
 from core.repairs import queries
@@ -45,30 +45,24 @@ async def _show_page(turn: Turn, page: int) -> None:
     )
 
 
-async def press_assign(turn: Turn) -> None:
-    """Offer the technicians to whom a repair can go."""
-    repair_id, _ = read_press(turn.said.data, int, int)
-    turn.require(Role.MANAGER)
-    await _ask_technician(turn, repair_id)
-
-
-async def type_assign(turn: Turn) -> None:
+async def assign(turn: Turn) -> None:
     """Give a repair to the technician whose name follows its number, or ask to whom."""
-    number, rest = require_number(turn)
-    typed = " ".join(rest).casefold()
+    turn.require(Role.MANAGER)
+    repair: int | str
+    if turn.said.data:
+        repair, _ = read_press(turn.said.data, int, int)
+        typed = ""
+    else:
+        repair, typed = subject_of(turn)
+    technicians = await queries.list_technicians(turn.session)
     matching = [
         person_id
-        for person_id, name, _, _ in await queries.list_technicians(turn.session)
-        if typed and name.casefold().startswith(typed)
+        for person_id, name, _, _ in technicians
+        if typed and name.casefold().startswith(typed.casefold())
     ]
     if len(matching) == 1:
-        done = await take_step(turn, Act.ASSIGN, number, technician_id=matching[0])
-        await show_done(turn, done)
-    else:
-        await _ask_technician(turn, number)
-
-
-async def _ask_technician(turn: Turn, repair: int | str) -> None:
+        await show_done(turn, await take_step(turn, Act.ASSIGN, repair, technician_id=matching[0]))
+        return
     view = await get_view(turn, repair)
     keys = [
         [
@@ -81,7 +75,7 @@ async def _ask_technician(turn: Turn, repair: int | str) -> None:
                 press("rgive", view.id, view.version, person_id),
             )
         ]
-        for person_id, name, on_duty, jobs in await queries.list_technicians(turn.session)
+        for person_id, name, on_duty, jobs in technicians
     ]
     keys.append([repair_card.back_to(turn.texts, view.id)])
     await turn.show("repair.ask_technician", keyboard=keys, number=view.number)
@@ -104,9 +98,9 @@ async def open_office(turn: Turn) -> None:
 _MANAGERS = frozenset({Role.MANAGER})
 COMMANDS: dict[str, Command] = {
     "open": Command(run=list_open, roles=_MANAGERS),
-    "assign": Command(run=type_assign, roles=_MANAGERS, in_menu=False),
+    "assign": Command(run=assign, roles=_MANAGERS, in_menu=False),
     "office": Command(run=open_office, roles=_MANAGERS),
 }
-PRESSES: dict[str, Handle] = {"ropen": press_page, "rassign": press_assign, "rgive": press_give}
+PRESSES: dict[str, Handle] = {"ropen": press_page, "rassign": assign, "rgive": press_give}
 STEPS: dict[str, Handle] = {}
 RENDERERS: dict[str, Render] = {}

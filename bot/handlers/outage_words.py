@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from bot.context import Turn
 from bot.handlers.account import cancel_key
-from bot.moments import parse_moment
+from bot.moments import check_moment, parse_moment
 from bot.outgoing import Button, ButtonIsOld, Keyboard, press, read_press
 from bot.texts import Markup, Texts
 from core.outages.models import OutageState
@@ -35,18 +35,14 @@ def describe(texts: Texts, outage: OutageView) -> str:
     return "\n".join(parts)
 
 
-def end_keys(turn: Turn, *, since: datetime) -> Keyboard:
+def end_keys(turn: Turn, family: str, *, since: datetime) -> Keyboard:
     """Return buttons for likely end times."""
-    return [
-        [
-            Button(
-                turn.texts.moment(since + timedelta(hours=hours)),
-                press("outend_at", "at", int((since + timedelta(hours=hours)).timestamp())),
-            )
-            for hours in (2, 4, 8)
-        ],
-        [cancel_key(turn.texts)],
+    moments = [since + timedelta(hours=hours) for hours in (2, 4, 8)]
+    keys = [
+        Button(turn.texts.moment(moment), press(family, "at", int(moment.timestamp())))
+        for moment in moments
     ]
+    return [keys, [cancel_key(turn.texts)]]
 
 
 def read_moment(turn: Turn, *, since: datetime) -> datetime:
@@ -54,9 +50,11 @@ def read_moment(turn: Turn, *, since: datetime) -> datetime:
     if not turn.said.data:
         return parse_moment(turn.said.text, texts=turn.texts, now=turn.now)
     how, seconds = read_press(turn.said.data, str, int)
-    if how == "in":
-        return since + timedelta(seconds=seconds)
     try:
-        return datetime.fromtimestamp(seconds, tz=turn.texts.zone)
+        if how == "in":
+            pressed = since + timedelta(seconds=seconds)
+        else:
+            pressed = datetime.fromtimestamp(seconds, tz=turn.texts.zone)
     except (OverflowError, OSError, ValueError):
         raise ButtonIsOld from None
+    return check_moment(pressed, now=turn.now)

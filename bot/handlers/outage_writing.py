@@ -1,5 +1,6 @@
 """Conversation: a manager writes an outage notice, one question at a time, and confirms it."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,9 @@ from core.outages.queries import OutageView
 from core.outages.service import REASON_MAX, OutageDraft, Preview
 
 AREAS_SHOWN = 12
+# What can be chosen, by the catalog's names.
+SERVICES = {f"service.{item}": item.value for item in Service}
+KINDS = {f"outage.kind_{item}": item.value for item in OutageKind}
 
 
 class NotAChoice(DomainError):
@@ -29,21 +33,21 @@ async def begin(turn: Turn) -> None:
     """Begin a notice."""
     turn.require(Role.MANAGER)
     await turn.ask("outage.service")
-    await turn.show("outage.ask_service", keyboard=_service_keys(turn.texts))
+    await turn.show("outage.ask_service", keyboard=_choices(turn.texts, "outservice", SERVICES))
 
 
 async def receive_service(turn: Turn) -> None:
     """Take the service, as its button or as its name."""
     turn.expect("outage.service")
-    chosen = _chosen(turn, {f"service.{item}": item for item in Service})
+    chosen = _chosen(turn, SERVICES)
     await turn.ask("outage.kind", service=chosen)
-    await turn.show("outage.ask_kind", keyboard=_kind_keys(turn.texts))
+    await turn.show("outage.ask_kind", keyboard=_choices(turn.texts, "outkind", KINDS))
 
 
 async def receive_kind(turn: Turn) -> None:
     """Take planned or emergency, as its button or as its name."""
     turn.expect("outage.kind")
-    chosen = _chosen(turn, {f"outage.kind_{item}": item for item in OutageKind})
+    chosen = _chosen(turn, KINDS)
     await turn.ask("outage.area", **{**turn.draft, "kind": chosen})
     await _offer_areas(turn, await areas.find_areas(turn.session))
 
@@ -71,7 +75,7 @@ async def receive_start(turn: Turn) -> None:
     await turn.ask("outage.ends", **{**turn.draft, "starts": starts_at.isoformat()})
     await turn.show(
         "outage.ask_end",
-        keyboard=end_keys(turn, since=starts_at),
+        keyboard=end_keys(turn, "outends", since=starts_at),
         starts=turn.texts.moment(starts_at),
     )
 
@@ -94,17 +98,10 @@ async def receive_reason(turn: Turn) -> None:
     draft = _draft(turn.draft)
     found = await service.preview(turn.session, draft=draft, now=turn.now)
     await turn.ask("outage.confirm", **turn.draft, people=found.people)
+    send = turn.texts.plain("outage.send", people=found.people)
     await turn.write(
         _preview_text(turn.texts, draft, found),
-        keyboard=[
-            [
-                Button(
-                    turn.texts.plain("outage.send", people=found.people),
-                    press("outsend", found.people),
-                )
-            ],
-            [cancel_key(turn.texts)],
-        ],
+        keyboard=[[Button(send, press("outsend", found.people))], [cancel_key(turn.texts)]],
     )
 
 
@@ -167,15 +164,8 @@ def _preview_text(texts: Texts, draft: OutageDraft, found: Preview) -> str:
     )
 
 
-def _service_keys(texts: Texts) -> Keyboard:
-    keys = [Button(texts.plain(f"service.{item}"), press("outservice", item)) for item in Service]
-    return [keys, [cancel_key(texts)]]
-
-
-def _kind_keys(texts: Texts) -> Keyboard:
-    keys = [
-        Button(texts.plain(f"outage.kind_{item}"), press("outkind", item)) for item in OutageKind
-    ]
+def _choices(texts: Texts, family: str, choices: Mapping[str, str]) -> Keyboard:
+    keys = [Button(texts.plain(key), press(family, item)) for key, item in choices.items()]
     return [keys, [cancel_key(texts)]]
 
 
@@ -192,7 +182,8 @@ async def _offer_areas(turn: Turn, found: list[areas.AreaView], *, typed: str = 
 
 
 def _start_keys(turn: Turn) -> Keyboard:
-    morning = _next_morning(turn)
+    tomorrow = turn.now.astimezone(turn.texts.zone) + timedelta(days=1)
+    morning = tomorrow.replace(hour=9, minute=0, second=0, microsecond=0)
     return [
         [
             Button(turn.texts.plain("word.now").split("|")[0], press("outstart", "in", 0)),
@@ -202,20 +193,15 @@ def _start_keys(turn: Turn) -> Keyboard:
     ]
 
 
-def _next_morning(turn: Turn) -> datetime:
-    tomorrow = turn.now.astimezone(turn.texts.zone) + timedelta(days=1)
-    return tomorrow.replace(hour=9, minute=0, second=0, microsecond=0)
-
-
-def _chosen(turn: Turn, choices: dict[str, Any]) -> str:
+def _chosen(turn: Turn, choices: Mapping[str, str]) -> str:
     """Return what was pressed or typed among choices, which the catalog names."""
     if turn.said.data:
         (value,) = read_press(turn.said.data, str)
     else:
         typed = clean_line(turn.said.text, length_max=100).casefold()
-        named = {turn.texts.plain(key).casefold(): str(item) for key, item in choices.items()}
+        named = {turn.texts.plain(key).casefold(): item for key, item in choices.items()}
         value = named.get(typed, typed)
-    if value not in {str(item) for item in choices.values()}:
+    if value not in choices.values():
         raise NotAChoice
     return str(value)
 
@@ -236,6 +222,7 @@ PRESSES: dict[str, Handle] = {
     "outkind": receive_kind,
     "outarea": receive_area,
     "outstart": receive_start,
+    "outends": receive_end,
     "outsend": press_send,
 }
 STEPS: dict[str, Handle] = {

@@ -1,5 +1,6 @@
 """Conversation: outage notices, written by managers and read by everybody they touch."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,7 +19,6 @@ from core.outages.models import OutageState
 from core.outages.queries import OutageView
 
 MANAGERS = frozenset({Role.MANAGER})
-AREAS_SHOWN = 12
 
 
 async def list_notices(turn: Turn) -> None:
@@ -77,7 +77,7 @@ async def press_change(turn: Turn) -> None:
     await turn.ask("outage.new_end", number=number, version=version)
     await turn.show(
         "outage.ask_new_end",
-        keyboard=end_keys(turn, since=outage.ends_at),
+        keyboard=end_keys(turn, "outnewend", since=outage.ends_at),
         number=number,
         ends=turn.texts.moment(outage.ends_at),
     )
@@ -87,46 +87,9 @@ async def receive_new_end(turn: Turn) -> None:
     """Take the new end; everybody's message is edited and says so."""
     turn.expect("outage.new_end")
     turn.require(Role.MANAGER)
-    number = turn.draft["number"]
-    outage = await queries.get_outage(turn.session, number=number)
-    changed = await service.change(
-        turn.session,
-        number=number,
-        version=turn.draft["version"],
-        ends_at=read_moment(turn, since=outage.ends_at),
-        reason=None,
-        actor_id=turn.person_id,
-        now=turn.now,
-    )
+    draft = turn.draft
+    await _change(turn, draft["number"], draft["version"], read_moment(turn, since=turn.now))
     await turn.finish()
-    await turn.show("outage.changed", number=number, ends=turn.texts.moment(changed.ends_at))
-
-
-async def press_end(turn: Turn) -> None:
-    """End the notice that was pressed, after one more press."""
-    number, version, sure = read_press(turn.said.data, str, int, int)
-    turn.require(Role.MANAGER)
-    if not sure:
-        yes = Button(turn.texts.plain("outage.end_sure"), press("outend", number, version, 1))
-        back = Button(turn.texts.plain("outage.back"), press("outage", number))
-        await turn.show("outage.ask_sure", keyboard=[[yes], [back]], number=number)
-        return
-    await service.end(
-        turn.session, number=number, version=version, actor_id=turn.person_id, now=turn.now
-    )
-    await turn.show("outage.ended", number=number, keyboard=[[_back_to_list(turn.texts)]])
-
-
-async def end_by_word(turn: Turn) -> None:
-    """End the notice whose number follows the command."""
-    if not turn.said.arguments:
-        await list_notices(turn)
-        return
-    number = turn.said.arguments[0].upper()
-    await service.end(
-        turn.session, number=number, version=None, actor_id=turn.person_id, now=turn.now
-    )
-    await turn.say("outage.ended", number=number)
 
 
 async def change_by_word(turn: Turn) -> None:
@@ -135,17 +98,49 @@ async def change_by_word(turn: Turn) -> None:
         await list_notices(turn)
         return
     number, *typed = turn.said.arguments
+    ends_at = parse_moment(" ".join(typed), texts=turn.texts, now=turn.now)
+    await _change(turn, number.upper(), None, ends_at)
+
+
+async def _change(turn: Turn, number: str, version: int | None, ends_at: datetime) -> None:
     changed = await service.change(
         turn.session,
-        number=number.upper(),
-        version=None,
-        ends_at=parse_moment(" ".join(typed), texts=turn.texts, now=turn.now),
+        number=number,
+        version=version,
+        ends_at=ends_at,
         reason=None,
         actor_id=turn.person_id,
         now=turn.now,
     )
     ends = turn.texts.moment(changed.ends_at)
-    await turn.say("outage.changed", number=changed.number, ends=ends)
+    await turn.show("outage.changed", number=number, ends=ends)
+
+
+async def press_end(turn: Turn) -> None:
+    """End the notice that was pressed, after one more press."""
+    number, version, sure = read_press(turn.said.data, str, int, int)
+    turn.require(Role.MANAGER)
+    if sure:
+        await _end(turn, number, version)
+        return
+    yes = Button(turn.texts.plain("outage.end_sure"), press("outend", number, version, 1))
+    back = Button(turn.texts.plain("outage.back"), press("outage", number))
+    await turn.show("outage.ask_sure", keyboard=[[yes], [back]], number=number)
+
+
+async def end_by_word(turn: Turn) -> None:
+    """End the notice whose number follows the command."""
+    if turn.said.arguments:
+        await _end(turn, turn.said.arguments[0].upper(), None)
+    else:
+        await list_notices(turn)
+
+
+async def _end(turn: Turn, number: str, version: int | None) -> None:
+    await service.end(
+        turn.session, number=number, version=version, actor_id=turn.person_id, now=turn.now
+    )
+    await turn.show("outage.ended", number=number, keyboard=[[_back_to_list(turn.texts)]])
 
 
 def _title(texts: Texts, outage: OutageView) -> str:
@@ -175,14 +170,6 @@ def _back_to_list(texts: Texts) -> Button:
     return Button(texts.plain("outage.to_list"), press("go", "outages"))
 
 
-async def press_end_time(turn: Turn) -> None:
-    """Take a pressed end time, for a new notice or for a change of one."""
-    if turn.step == "outage.ends":
-        await outage_writing.receive_end(turn)
-    else:
-        await receive_new_end(turn)
-
-
 async def render_card(session: AsyncSession, reader: Reader, params: dict[str, Any]) -> Outgoing:
     """Return a notice as it stands now."""
     outage = await queries.get_view(session, outage_id=params["outage"])
@@ -200,11 +187,9 @@ async def render_news(
     if outage.version != params["version"]:
         return None
     texts = reader.texts
-    key = "outage.news_changed"
-    if outage.state is not OutageState.ANNOUNCED:
-        key = f"outage.news_{outage.state}"
+    is_over = outage.state is not OutageState.ANNOUNCED
     words = texts.get(
-        key,
+        f"outage.news_{outage.state}" if is_over else "outage.news_changed",
         number=outage.number,
         service=texts.plain(f"service.{outage.service}"),
         area=outage.area_name,
@@ -247,7 +232,7 @@ PRESSES: dict[str, Handle] = {
     "outage": press_notice,
     "outchange": press_change,
     "outend": press_end,
-    "outend_at": press_end_time,
+    "outnewend": receive_new_end,
     **outage_writing.PRESSES,
 }
 STEPS: dict[str, Handle] = {"outage.new_end": receive_new_end, **outage_writing.STEPS}

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,12 +11,12 @@ from bot import repair_card
 from bot.context import Command, Handle, Reader, Render, Turn
 from bot.handlers.account import back_home
 from bot.outgoing import Button, ButtonIsOld, Outgoing, press, read_press
-from bot.texts import Texts, clean_line
+from bot.texts import clean_line
 from core.errors import DomainError
 from core.repairs import queries
 from core.repairs import service as repairs
 from core.repairs.access import RepairNotFound
-from core.repairs.announcements import News
+from core.repairs.journal import News
 from core.repairs.queries import RepairLine, RepairView
 from core.repairs.workflow import UNCLAIMED, Act, Party, State
 
@@ -40,17 +41,25 @@ def read_number(words: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     return None, words
 
 
-def require_number(turn: Turn) -> tuple[str, tuple[str, ...]]:
+def subject_of(turn: Turn) -> tuple[int | str, str]:
     """
-    Return the number that follows a command, and the words after it.
+    Return the repair of a button, or the one whose number follows a command, and the words after.
 
     Raises:
-        WhichRepair: there is none.
+        WhichRepair: no number follows.
     """
+    if turn.said.data:
+        (repair_id,) = read_press(turn.said.data, int)
+        return repair_id, ""
     number, rest = read_number(turn.said.arguments)
     if number is None:
         raise WhichRepair(command=turn.said.command)
-    return number, rest
+    return number, " ".join(rest)
+
+
+def line_of(text: str) -> str:
+    """Return typed words, if there are any, as one line."""
+    return clean_line(text, length_max=WORDS_MAX) if text else ""
 
 
 def words_of(turn: Turn, text: str) -> str:
@@ -62,9 +71,7 @@ def words_of(turn: Turn, text: str) -> str:
 
 async def show_repair(turn: Turn, repair: int | str, *, note: str = "", **values: object) -> None:
     """Show a repair's card with all buttons of this person, below a note if there is one."""
-    view = await queries.get_repair_for(
-        turn.session, person_id=turn.person_id, repair=repair, now=turn.now
-    )
+    view = await get_view(turn, repair)
     outgoing = repair_card.draw(view, turn.texts)
     text = f"{turn.texts.get(note, **values)}\n\n{outgoing.text}" if note else outgoing.text
     await turn.draw(text, keyboard=[*outgoing.keyboard, [back_home(turn.texts)]])
@@ -112,16 +119,10 @@ async def show_list(
 
 
 async def open_repair(turn: Turn) -> None:
-    """Show one repair by its typed number."""
-    number, _ = require_number(turn)
-    await show_repair(turn, number)
-
-
-async def press_repair(turn: Turn) -> None:
-    """Show the repair of a button, leaving any question about it."""
-    (repair_id,) = read_press(turn.said.data, int)
+    """Show one repair, leaving any question about it."""
+    repair, _ = subject_of(turn)
     await turn.finish()
-    await show_repair(turn, repair_id)
+    await show_repair(turn, repair)
 
 
 async def press_act(turn: Turn) -> None:
@@ -134,38 +135,17 @@ async def press_act(turn: Turn) -> None:
 
 async def type_act(turn: Turn) -> None:
     """Take a customer's typed answer: fixed, not fixed, or withdrawn."""
-    number, rest = require_number(turn)
-    words = clean_line(" ".join(rest), length_max=WORDS_MAX) if rest else ""
-    await _answer(turn, BY_COMMAND[turn.said.command], number, words=words)
+    number, words = subject_of(turn)
+    await _answer(turn, BY_COMMAND[turn.said.command], number, words=line_of(words))
 
 
-async def _answer(
-    turn: Turn,
-    act: Act,
-    repair: int | str,
-    *,
-    version: int | None = None,
-    words: str = "",
-) -> None:
-    done = await take_step(turn, act, repair, version=version, words=words)
+async def _answer(turn: Turn, act: Act, repair: int | str, *, words: str = "", **more: int) -> None:
+    done = await take_step(turn, act, repair, words=words, **more)
     if act is Act.DENY and done.changed and not words:
         await turn.ask("repair.words", repair_id=done.repair_id)
         await show_repair(turn, done.repair_id, note="repair.say_more", number=done.number)
     else:
         await show_done(turn, done)
-
-
-async def press_words(turn: Turn) -> None:
-    """Ask for words or a photo for a repair."""
-    (repair_id,) = read_press(turn.said.data, int)
-    await _ask_words(turn, repair_id)
-
-
-async def _ask_words(turn: Turn, repair: int | str) -> None:
-    view = await get_view(turn, repair)
-    await turn.ask("repair.words", repair_id=view.id)
-    keyboard = [[repair_card.back_to(turn.texts, view.id)]]
-    await turn.show("repair.ask_words", keyboard=keyboard, number=view.number)
 
 
 async def get_view(turn: Turn, repair: int | str) -> RepairView:
@@ -175,47 +155,42 @@ async def get_view(turn: Turn, repair: int | str) -> RepairView:
     )
 
 
+async def write_words(turn: Turn) -> None:
+    """Add the words after the number to a repair, or ask for words or a photo."""
+    repair, words = subject_of(turn)
+    if words:
+        await add_words(turn, repair, words_of(turn, words), turn.said.photo_ref)
+        return
+    view = await get_view(turn, repair)
+    await turn.ask("repair.words", repair_id=view.id)
+    keyboard = [[repair_card.back_to(turn.texts, view.id)]]
+    await turn.show("repair.ask_words", keyboard=keyboard, number=view.number)
+
+
 async def receive_words(turn: Turn) -> None:
     """Add what was said or shown to the repair."""
-    await _add(turn, turn.draft["repair_id"], turn.said.text)
+    words = words_of(turn, turn.said.text)
+    await add_words(turn, turn.draft["repair_id"], words, turn.said.photo_ref)
 
 
-async def type_words(turn: Turn) -> None:
-    """Add the words after the number to a repair, or ask for them."""
-    number, rest = require_number(turn)
-    if rest:
-        await _add(turn, number, " ".join(rest))
-    else:
-        await _ask_words(turn, number)
-
-
-async def _add(turn: Turn, repair: int | str, text: str) -> None:
+async def add_words(turn: Turn, repair: int | str, words: str, photo_ref: str) -> None:
+    """Add words, a photo or both to a repair and say so."""
     done = await repairs.comment(
         turn.session,
         person_id=turn.person_id,
         repair=repair,
-        text=words_of(turn, text),
-        photo_ref=turn.said.photo_ref,
+        text=words,
+        photo_ref=photo_ref,
         now=turn.now,
     )
     await turn.finish()
     keyboard = [[repair_card.back_to(turn.texts, done.repair_id)]]
-    await turn.say("repair.words_added", keyboard=keyboard, number=done.number)
+    await turn.show("repair.words_added", keyboard=keyboard, number=done.number)
 
 
-async def press_history(turn: Turn) -> None:
-    """Show the whole history of the button's repair."""
-    (repair_id,) = read_press(turn.said.data, int)
-    await _show_history(turn, repair_id)
-
-
-async def type_history(turn: Turn) -> None:
-    """Show the history of the repair whose number was typed."""
-    number, _ = require_number(turn)
-    await _show_history(turn, number)
-
-
-async def _show_history(turn: Turn, repair: int | str) -> None:
+async def show_history(turn: Turn) -> None:
+    """Show the whole history of a repair."""
+    repair, _ = subject_of(turn)
     view = await get_view(turn, repair)
     row = [repair_card.back_to(turn.texts, view.id)]
     if any(happening.photo_ids for happening in view.history):
@@ -223,19 +198,9 @@ async def _show_history(turn: Turn, repair: int | str) -> None:
     await turn.draw(repair_card.history_text(view, turn.texts), keyboard=[row])
 
 
-async def press_photos(turn: Turn) -> None:
-    """Send the newest photos of the button's repair."""
-    (repair_id,) = read_press(turn.said.data, int)
-    await _send_photos(turn, repair_id)
-
-
-async def type_photos(turn: Turn) -> None:
-    """Send the newest photos of the repair whose number was typed."""
-    number, _ = require_number(turn)
-    await _send_photos(turn, number)
-
-
-async def _send_photos(turn: Turn, repair: int | str) -> None:
+async def send_photos(turn: Turn) -> None:
+    """Send the newest photos of a repair."""
+    repair, _ = subject_of(turn)
     photos = await queries.get_photos_for(turn.session, person_id=turn.person_id, repair=repair)
     if not photos:
         await turn.say("repair.no_photos")
@@ -278,12 +243,11 @@ def render_card_for(parties: frozenset[Party]) -> Render:
 
 
 async def _find_view(session: AsyncSession, reader: Reader, repair: int | str) -> RepairView | None:
-    try:
+    with suppress(RepairNotFound):
         return await queries.get_repair_for(
             session, person_id=reader.person_id, repair=repair, now=reader.now
         )
-    except RepairNotFound:
-        return None
+    return None
 
 
 async def render_news(
@@ -306,17 +270,10 @@ async def render_news(
     history = await queries.get_history(session, repair_id=line.id)
     row = next(row for row in history if row.event_id == params["event_id"])
     values = repair_card.news_values(line, row, reader.texts)
-    keyboard = [[_news_key(reader.texts, act, line) for act in acts]] if acts else []
+    keyboard = [[repair_card.act_key(line, reader.texts, act) for act in acts]] if acts else []
     if news is not News.TRANSFERRED:
         keyboard.append([Button(reader.texts.plain("repair.show"), press("repair", line.id))])
     return Outgoing(text=reader.texts.get(f"news.{news}", **values), keyboard=keyboard)
-
-
-def _news_key(texts: Texts, act: Act, line: RepairLine) -> Button:
-    label = "well" if act is Act.CONFIRM and line.state is not State.FIXED else act.value
-    return Button(
-        texts.plain(f"repair.do_{label}"), press("ract", act.value, line.id, line.version)
-    )
 
 
 NUMBERS = {"R": "repair"}
@@ -326,20 +283,18 @@ COMMANDS: dict[str, Command] = {
     "confirm": Command(run=type_act, customers_only=True, in_menu=False),
     "notfixed": Command(run=type_act, customers_only=True, in_menu=False),
     "withdraw": Command(run=type_act, in_menu=False),
-    "comment": Command(run=type_words, in_menu=False),
-    "history": Command(run=type_history, in_menu=False),
-    "photos": Command(run=type_photos, in_menu=False),
+    "comment": Command(run=write_words, in_menu=False),
+    "history": Command(run=show_history, in_menu=False),
+    "photos": Command(run=send_photos, in_menu=False),
 }
 PRESSES: dict[str, Handle] = {
-    "repair": press_repair,
+    "repair": open_repair,
     "ract": press_act,
-    "rwords": press_words,
-    "rhistory": press_history,
-    "rphotos": press_photos,
+    "rwords": write_words,
+    "rhistory": show_history,
+    "rphotos": send_photos,
 }
-STEPS: dict[str, Handle] = {
-    "repair.words": receive_words,
-}
+STEPS: dict[str, Handle] = {"repair.words": receive_words}
 RENDERERS: dict[str, Render] = {
     "repair.card": render_card_for(repair_card.CUSTOMER),
     "repair.card_manager": render_card_for(repair_card.MANAGER),

@@ -1,6 +1,7 @@
 """Conversation: a technician's jobs, from the offer to fixed, each step one tap or one command."""
 
 from datetime import datetime, time, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -9,7 +10,9 @@ from bot import repair_card
 from bot.context import Command, Fallback, Handle, Reader, Render, Turn
 from bot.handlers.repairs import (
     WORDS_MAX,
+    add_words,
     get_view,
+    line_of,
     read_number,
     render_card_for,
     show_done,
@@ -58,63 +61,43 @@ async def _list_active(turn: Turn) -> list[RepairLine]:
     ]
 
 
-async def _subject(turn: Turn) -> tuple[str, tuple[str, ...]]:
+async def _read_job(turn: Turn) -> tuple[int | str, int | None, str]:
     """
-    Return the repair that a command is about, and the words after its number.
+    Return the repair of a button or command, the button's version, and the words after a number.
 
     Raises:
         WhichJob: no number was given, and there is not exactly one active job.
     """
+    if turn.said.data:
+        repair_id, version = read_press(turn.said.data, int, int)
+        return repair_id, version, ""
     number, rest = read_number(turn.said.arguments)
-    if number is not None:
-        return number, rest
-    active = await _list_active(turn)
-    if len(active) != 1:
-        raise WhichJob(command=turn.said.command)
-    return active[0].number, rest
+    if number is None:
+        active = await _list_active(turn)
+        if len(active) != 1:
+            raise WhichJob(command=turn.said.command)
+        number = active[0].number
+    return number, None, " ".join(rest)
 
 
 async def type_step(turn: Turn) -> None:
     """Report a step by its typed command."""
-    number, rest = await _subject(turn)
-    words = _line(rest)
-    await show_done(turn, await take_step(turn, STEP_OF[turn.said.command], number, words=words))
+    number, _, words = await _read_job(turn)
+    act = STEP_OF[turn.said.command]
+    await show_done(turn, await take_step(turn, act, number, words=line_of(words)))
 
 
-def _line(words: tuple[str, ...]) -> str:
-    return clean_line(" ".join(words), length_max=WORDS_MAX) if words else ""
-
-
-async def type_fixed(turn: Turn) -> None:
-    """Report that it is fixed; `/fixed_anyway` when the meter does not agree."""
-    number, rest = await _subject(turn)
-    insists = turn.said.command == "fixed_anyway"
-    await _fix(turn, number, words=_line(rest), despite_meter=insists)
-
-
-async def press_fix(turn: Turn) -> None:
-    """Report that the button's repair is fixed."""
-    repair_id, version = read_press(turn.said.data, int, int)
-    await _fix(turn, repair_id, version=version)
-
-
-async def press_insist(turn: Turn) -> None:
-    """Report that it is fixed though the meter does not agree."""
-    repair_id, version = read_press(turn.said.data, int, int)
-    await _fix(turn, repair_id, version=version, despite_meter=True)
-
-
-async def _fix(
-    turn: Turn,
-    repair: int | str,
-    *,
-    version: int | None = None,
-    words: str = "",
-    despite_meter: bool = False,
-) -> None:
+async def fix(turn: Turn, *, despite_meter: bool = False) -> None:
+    """Report that it is fixed; when the meter does not agree, ask before insisting."""
+    repair, version, words = await _read_job(turn)
     try:
         done = await take_step(
-            turn, Act.FIXED, repair, version=version, words=words, despite_meter=despite_meter
+            turn,
+            Act.FIXED,
+            repair,
+            version=version,
+            words=line_of(words),
+            despite_meter=despite_meter,
         )
     except MeterStillAbnormal:
         await _ask_despite_meter(turn, repair)
@@ -137,22 +120,26 @@ async def _ask_despite_meter(turn: Turn, repair: int | str) -> None:
     )
 
 
-async def press_pause(turn: Turn) -> None:
-    """Ask why it waits, or why the promise moves."""
-    family = turn.said.data.split(":")[0]
-    repair_id, version = read_press(turn.said.data, int, int)
-    await _ask_reason(turn, family, repair_id, version)
-
-
-async def _ask_reason(turn: Turn, family: str, repair_id: int, version: int) -> None:
+async def pause(turn: Turn, *, family: str) -> None:
+    """Take `/wait R1001 15:30 part` or `/newtime R1001 15:30 rain`, or ask for what is missing."""
+    repair, version, words = await _read_job(turn)
+    if words:
+        promised_at, after = split_moment(tuple(words.split()), texts=turn.texts, now=turn.now)
+        reason, own_words = _read_reason(after, turn.texts)
+        done = await _promise(
+            turn, family, repair, promised_at=promised_at, reason=reason, words=own_words
+        )
+        await show_done(turn, done)
+        return
+    view = await get_view(turn, repair)
     keys = [
         Button(
             turn.texts.plain(f"repair.reason_{reason}"),
-            press("rreason", family, repair_id, version, reason.value),
+            press("rreason", family, view.id, version or view.version, reason.value),
         )
         for reason in Reason
     ]
-    rows = [keys[:2], keys[2:], [repair_card.back_to(turn.texts, repair_id)]]
+    rows = [keys[:2], keys[2:], [repair_card.back_to(turn.texts, view.id)]]
     await turn.show("repair.ask_reason", keyboard=rows)
 
 
@@ -186,30 +173,13 @@ async def _ask_time(turn: Turn, **draft: Any) -> None:  # noqa: ANN401 (the dial
     await turn.show("repair.ask_time", keyboard=[soon[:2], soon[2:], [back]])
 
 
-async def press_time(turn: Turn) -> None:
-    """Take a time from a button of the open question."""
-    (choice,) = read_press(turn.said.data, str)
-    moments = {
-        "1h": turn.now + timedelta(hours=1),
-        "2h": turn.now + timedelta(hours=2),
-        "tomorrow": _tomorrow(turn.texts, turn.now),
-    }
-    if choice not in moments or "family" not in turn.draft:
-        raise ButtonIsOld
-    await _pause(turn, moments[choice])
-
-
 async def receive_time(turn: Turn) -> None:
-    """Take a typed time."""
-    await _pause(turn, parse_moment(turn.said.text, texts=turn.texts, now=turn.now))
-
-
-def _tomorrow(texts: Texts, now: datetime) -> datetime:
-    day = now.astimezone(texts.zone).date() + timedelta(days=1)
-    return datetime.combine(day, TOMORROW_AT, tzinfo=texts.zone)
-
-
-async def _pause(turn: Turn, promised_at: datetime) -> None:
+    """Take a time from a button of the open question, or a typed one."""
+    turn.expect("job.time")
+    if turn.said.data:
+        promised_at = _read_choice(turn)
+    else:
+        promised_at = parse_moment(turn.said.text, texts=turn.texts, now=turn.now)
     draft = turn.draft
     done = await _promise(
         turn,
@@ -217,11 +187,28 @@ async def _pause(turn: Turn, promised_at: datetime) -> None:
         draft["repair_id"],
         version=draft["version"],
         reason=Reason(draft["reason"]),
-        words=draft.get("words", ""),
+        words=draft["words"],
         promised_at=promised_at,
     )
     await turn.finish()
     await show_done(turn, done)
+
+
+def _read_choice(turn: Turn) -> datetime:
+    (choice,) = read_press(turn.said.data, str)
+    moments = {
+        "1h": turn.now + timedelta(hours=1),
+        "2h": turn.now + timedelta(hours=2),
+        "tomorrow": _tomorrow(turn.texts, turn.now),
+    }
+    if choice not in moments:
+        raise ButtonIsOld
+    return moments[choice]
+
+
+def _tomorrow(texts: Texts, now: datetime) -> datetime:
+    day = now.astimezone(texts.zone).date() + timedelta(days=1)
+    return datetime.combine(day, TOMORROW_AT, tzinfo=texts.zone)
 
 
 async def _promise(
@@ -245,23 +232,9 @@ async def _promise(
     )
 
 
-async def type_pause(turn: Turn) -> None:
-    """Take `/wait R1001 15:30 part` or `/newtime R1001 15:30 rain`, or ask for what is missing."""
-    number, rest = await _subject(turn)
-    family = "rwait" if turn.said.command == "wait" else "rpromise"
-    if not rest:
-        view = await get_view(turn, number)
-        await _ask_reason(turn, family, view.id, view.version)
-        return
-    promised_at, after = split_moment(rest, texts=turn.texts, now=turn.now)
-    reason, words = _read_reason(after, turn.texts)
-    done = await _promise(turn, family, number, promised_at=promised_at, reason=reason, words=words)
-    await show_done(turn, done)
-
-
 def _read_reason(words: tuple[str, ...], texts: Texts) -> tuple[Reason, str]:
     """Return the reason that the words name, in English or the person's language, or the words."""
-    line = _line(words)
+    line = line_of(" ".join(words))
     for reason in Reason:
         if line.casefold() in {reason.value, texts.plain(f"repair.reason_{reason}").casefold()}:
             return reason, ""
@@ -277,7 +250,7 @@ async def take_photo(turn: Turn) -> bool:
         return False
     words = words_of(turn, turn.said.text)
     if len(active) == 1:
-        await _attach(turn, active[0].id, turn.said.photo_ref, words)
+        await add_words(turn, active[0].id, words, turn.said.photo_ref)
         return True
     await turn.ask("job.photo", photo_ref=turn.said.photo_ref, words=words)
     keys = [[Button(line.number, press("rattach", line.id))] for line in active]
@@ -285,43 +258,22 @@ async def take_photo(turn: Turn) -> bool:
     return True
 
 
-async def press_attach(turn: Turn) -> None:
-    """Add the photo that is waiting to the button's job."""
-    (repair_id,) = read_press(turn.said.data, int)
-    await _attach_waiting(turn, repair_id)
-
-
-async def receive_which(turn: Turn) -> None:
+async def attach(turn: Turn) -> None:
     """
-    Add the photo that is waiting to the job whose number was typed.
+    Add the photo that is waiting to the job that was pressed, or whose number was typed.
 
     Raises:
         WhichJob: what was typed is no number.
     """
-    number, _ = read_number(tuple(turn.said.text.split()))
-    if number is None:
+    turn.expect("job.photo")
+    repair: int | str | None
+    if turn.said.data:
+        (repair,) = read_press(turn.said.data, int)
+    else:
+        repair, _ = read_number(tuple(turn.said.text.split()))
+    if repair is None:
         raise WhichJob(command="jobs")
-    await _attach_waiting(turn, number)
-
-
-async def _attach_waiting(turn: Turn, repair: int | str) -> None:
-    if "photo_ref" not in turn.draft:
-        raise ButtonIsOld
-    await _attach(turn, repair, turn.draft["photo_ref"], turn.draft["words"])
-    await turn.finish()
-
-
-async def _attach(turn: Turn, repair: int | str, photo_ref: str, words: str) -> None:
-    done = await repairs.comment(
-        turn.session,
-        person_id=turn.person_id,
-        repair=repair,
-        text=words,
-        photo_ref=photo_ref,
-        now=turn.now,
-    )
-    keyboard = [[repair_card.back_to(turn.texts, done.repair_id)]]
-    await turn.show("repair.words_added", keyboard=keyboard, number=done.number)
+    await add_words(turn, repair, turn.draft["words"], turn.draft["photo_ref"])
 
 
 async def render_job(
@@ -344,29 +296,30 @@ async def render_job(
 
 
 _STAFF = frozenset({Role.TECHNICIAN})
+_wait = partial(pause, family="rwait")
+_move_promise = partial(pause, family="rpromise")
+_insist = partial(fix, despite_meter=True)
 COMMANDS: dict[str, Command] = {
     "jobs": Command(run=list_jobs, roles=_STAFF),
     **{name: Command(run=type_step, roles=_STAFF, in_menu=False) for name in STEP_OF},
-    "fixed": Command(run=type_fixed, roles=_STAFF, in_menu=False),
-    "fixed_anyway": Command(run=type_fixed, roles=_STAFF, in_menu=False),
-    "wait": Command(run=type_pause, roles=_STAFF, in_menu=False),
-    "newtime": Command(
-        run=type_pause, roles=frozenset({Role.TECHNICIAN, Role.MANAGER}), in_menu=False
-    ),
+    "fixed": Command(run=fix, roles=_STAFF, in_menu=False),
+    "fixed_anyway": Command(run=_insist, roles=_STAFF, in_menu=False),
+    "wait": Command(run=_wait, roles=_STAFF, in_menu=False),
+    "newtime": Command(run=_move_promise, roles=_STAFF | {Role.MANAGER}, in_menu=False),
 }
 PRESSES: dict[str, Handle] = {
-    "rfix": press_fix,
-    "rinsist": press_insist,
-    "rwait": press_pause,
-    "rpromise": press_pause,
+    "rfix": fix,
+    "rinsist": _insist,
+    "rwait": _wait,
+    "rpromise": _move_promise,
     "rreason": press_reason,
-    "rtime": press_time,
-    "rattach": press_attach,
+    "rtime": receive_time,
+    "rattach": attach,
 }
 STEPS: dict[str, Handle] = {
     "job.reason": receive_reason,
     "job.time": receive_time,
-    "job.photo": receive_which,
+    "job.photo": attach,
 }
 RENDERERS: dict[str, Render] = {"repair.offer": render_job, "repair.job": render_job}
 FALLBACKS: tuple[Fallback, ...] = (take_photo,)

@@ -2,12 +2,15 @@
 
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 
 from bot.context import Command, Handle, Render, Turn
 from bot.handlers.account import back_home, cancel_key
 from bot.handlers.usage_pictures import (
     SPANS,
     describe_quality,
+    heading,
+    meter_key,
     render_quality,
     render_usage,
 )
@@ -39,13 +42,9 @@ async def show_meters(turn: Turn) -> None:
     )
     parts = []
     for place, meter in mine[:METERS_SHOWN]:
-        lines = [_heading(turn.texts, place), turn.texts.get("meter.serial", serial=meter.serial)]
+        lines = [heading(turn.texts, place), turn.texts.get("meter.serial", serial=meter.serial)]
         lines += [
-            turn.texts.get(
-                "meter.reading",
-                value=turn.texts.quantity(value.value, place.service),
-                at=turn.texts.moment(value.taken_at),
-            )
+            _shown(turn.texts, "meter.reading", value, place.service)
             for value in shown
             if value.meter_id == meter.id
         ]
@@ -80,21 +79,12 @@ async def press_usage(turn: Turn) -> None:
     meter_id, span = read_press(turn.said.data, int, str)
     if span not in SPANS:
         raise ButtonIsOld
-    await service.find_meter_of(turn.session, person_id=turn.person_id, meter_id=meter_id)
+    await _meter(turn, meter_id)
     await turn.send("usage.chart", meter_id=meter_id, span=span)
 
 
-async def show_pressure(turn: Turn) -> None:
-    """Send the water pressure of now and of the last day."""
-    await _show_quality(turn, Service.WATER)
-
-
-async def show_voltage(turn: Turn) -> None:
-    """Send the voltage of now and of the last day."""
-    await _show_quality(turn, Service.ELECTRICITY)
-
-
-async def _show_quality(turn: Turn, kind: Service) -> None:
+async def show_quality(turn: Turn, *, kind: Service) -> None:
+    """Send the pressure or voltage of now and of the last day."""
     serial = turn.said.arguments[0] if turn.said.arguments else ""
     (_, meter), *_ = await _mine(turn, serial=serial, kind=kind)
     await turn.send("quality.chart", meter_id=meter.id)
@@ -103,8 +93,12 @@ async def _show_quality(turn: Turn, kind: Service) -> None:
 async def press_quality(turn: Turn) -> None:
     """Send the pressure or voltage of the meter that was pressed."""
     (meter_id,) = read_press(turn.said.data, int)
-    await service.find_meter_of(turn.session, person_id=turn.person_id, meter_id=meter_id)
+    await _meter(turn, meter_id)
     await turn.send("quality.chart", meter_id=meter_id)
+
+
+async def _meter(turn: Turn, meter_id: int) -> MeterFacts:
+    return await service.find_meter_of(turn.session, person_id=turn.person_id, meter_id=meter_id)
 
 
 async def begin_reading(turn: Turn) -> None:
@@ -113,8 +107,7 @@ async def begin_reading(turn: Turn) -> None:
     mine = await _mine(turn, serial=serial)
     if len(mine) > 1:
         keys = [
-            [Button(_label(turn.texts, place), press("read", meter.id))]
-            for place, meter in mine[:METERS_SHOWN]
+            [meter_key(turn.texts, place, "read", meter.id)] for place, meter in mine[:METERS_SHOWN]
         ]
         await turn.show("reading.which", keyboard=[*keys, [back_home(turn.texts)]])
     elif typed:
@@ -126,10 +119,7 @@ async def begin_reading(turn: Turn) -> None:
 async def press_meter(turn: Turn) -> None:
     """Ask what the meter that was pressed shows."""
     (meter_id,) = read_press(turn.said.data, int)
-    await _ask(
-        turn,
-        await service.find_meter_of(turn.session, person_id=turn.person_id, meter_id=meter_id),
-    )
+    await _ask(turn, await _meter(turn, meter_id))
 
 
 async def _ask(turn: Turn, meter: MeterFacts) -> None:
@@ -137,47 +127,36 @@ async def _ask(turn: Turn, meter: MeterFacts) -> None:
     await turn.ask("reading.value", meter_id=meter.id)
     parts = [turn.texts.get("reading.ask", serial=meter.serial)]
     if latest is not None:
-        parts.append(
-            turn.texts.get(
-                "reading.latest",
-                value=turn.texts.quantity(latest.value, meter.service),
-                at=turn.texts.moment(latest.taken_at),
-            )
-        )
+        parts.append(_shown(turn.texts, "reading.latest", latest, meter.service))
     await turn.draw("\n".join(parts), keyboard=[[cancel_key(turn.texts)]])
+
+
+def _shown(texts: Texts, key: str, reading: service.RegisterValue, kind: Service) -> str:
+    value = texts.quantity(reading.value, kind)
+    return texts.get(key, value=value, at=texts.moment(reading.taken_at))
 
 
 async def receive_value(turn: Turn) -> None:
     """Take the number that was typed."""
-    meter = await service.find_meter_of(
-        turn.session, person_id=turn.person_id, meter_id=turn.draft["meter_id"]
-    )
-    await _record(turn, meter, turn.texts.parse_quantity(turn.said.text))
+    value = turn.texts.parse_quantity(turn.said.text)
+    await _record(turn, await _meter(turn, turn.draft["meter_id"]), value)
 
 
 async def receive_answer(turn: Turn) -> None:
     """Take a typed yes, or a better number, to the question whether an unusual reading is right."""
     word = clean_line(turn.said.text, length_max=40).casefold()
     if word in turn.texts.plain("word.yes").split("|"):
-        await _confirm(turn)
+        await confirm(turn)
     else:
         await receive_value(turn)
 
 
-async def press_confirm(turn: Turn) -> None:
+async def confirm(turn: Turn) -> None:
     """Record the unusual reading that this chat was asked about."""
-    read_press(turn.said.data)
     turn.expect("reading.confirm")
-    await _confirm(turn)
-
-
-async def _confirm(turn: Turn) -> None:
-    meter = await service.find_meter_of(
-        turn.session, person_id=turn.person_id, meter_id=turn.draft["meter_id"]
-    )
     await _record(
         turn,
-        meter,
+        await _meter(turn, turn.draft["meter_id"]),
         Decimal(turn.draft["value"]),
         taken_at=datetime.fromisoformat(turn.draft["taken_at"]),
         confirmed=True,
@@ -208,21 +187,17 @@ async def _record(
         await _ask_if_right(turn, meter, value, unusual)
         return
     await turn.finish()
-    words = {"value": turn.texts.quantity(value, meter.service), "serial": meter.serial}
     keys = [
         [Button(turn.texts.plain("usage.key"), press("use", meter.id, "month"))],
         [back_home(turn.texts)],
     ]
-    if recorded.use is None or recorded.previous is None:
-        await turn.show("reading.first", keyboard=keys, **words)
-        return
-    await turn.show(
-        "reading.recorded",
-        keyboard=keys,
-        use=turn.texts.quantity(recorded.use, meter.service),
-        since=turn.texts.moment(recorded.previous.taken_at),
-        **words,
-    )
+    values = {"value": turn.texts.quantity(value, meter.service), "serial": meter.serial}
+    key = "reading.first"
+    if recorded.use is not None and recorded.previous is not None:
+        key = "reading.recorded"
+        values["use"] = turn.texts.quantity(recorded.use, meter.service)
+        values["since"] = turn.texts.moment(recorded.previous.taken_at)
+    await turn.draw(turn.texts.get(key, **values), keyboard=keys)
 
 
 async def _ask_if_right(
@@ -251,9 +226,11 @@ async def _mine(turn: Turn, *, serial: str = "", kind: Service | None = None) ->
         NoMeter: there is none.
         MeterNotFound: none has this serial.
     """
-    mine = await service.list_meters_of(turn.session, person_id=turn.person_id)
-    if kind is not None:
-        mine = [(place, meter) for place, meter in mine if place.service is kind]
+    mine = [
+        item
+        for item in await service.list_meters_of(turn.session, person_id=turn.person_id)
+        if kind in {None, item[0].service}
+    ]
     if not mine:
         raise NoMeter
     if serial:
@@ -263,26 +240,18 @@ async def _mine(turn: Turn, *, serial: str = "", kind: Service | None = None) ->
     return mine
 
 
-def _heading(texts: Texts, place: Place) -> str:
-    return texts.get(f"meter.heading_{place.service}", address=place.address)
-
-
-def _label(texts: Texts, place: Place) -> str:
-    return texts.plain(f"meter.label_{place.service}", address=place.address)
-
-
 COMMANDS: dict[str, Command] = {
     "meters": Command(run=show_meters, customers_only=True),
     "usage": Command(run=show_usage, customers_only=True),
-    "pressure": Command(run=show_pressure, customers_only=True),
-    "voltage": Command(run=show_voltage, customers_only=True),
+    "pressure": Command(run=partial(show_quality, kind=Service.WATER), customers_only=True),
+    "voltage": Command(run=partial(show_quality, kind=Service.ELECTRICITY), customers_only=True),
     "reading": Command(run=begin_reading, customers_only=True),
 }
 PRESSES: dict[str, Handle] = {
     "use": press_usage,
     "quality": press_quality,
     "read": press_meter,
-    "readyes": press_confirm,
+    "readyes": confirm,
 }
 STEPS: dict[str, Handle] = {"reading.value": receive_value, "reading.confirm": receive_answer}
 RENDERERS: dict[str, Render] = {"usage.chart": render_usage, "quality.chart": render_quality}

@@ -29,6 +29,17 @@ OTHERS_SHOWN = 6
 LABELS_APART = 5
 
 
+def heading(texts: Texts, place: Place) -> str:
+    """Return the line that says which service where."""
+    return texts.get(f"meter.heading_{place.service}", address=place.address)
+
+
+def meter_key(texts: Texts, place: Place, family: str, *parts: object) -> Button:
+    """Return a button named for the service and the place of a meter."""
+    label = texts.plain(f"meter.label_{place.service}", address=place.address)
+    return Button(label, press(family, *parts))
+
+
 async def render_usage(
     session: AsyncSession, reader: Reader, params: dict[str, Any]
 ) -> Outgoing | None:
@@ -47,24 +58,23 @@ async def render_usage(
         uses = await usage.usage_by_day(
             session, meter=meter, last_day=today, days=DAYS[span], zone=texts.zone
         )
-    keyboard = _usage_keys(texts, mine, meter, span)
-    words = _describe_use(texts, place, uses, span=span)
-    if all(use.value is None for use in uses):
-        return Outgoing(text=words, keyboard=keyboard)
-    kind, title = _charted(place), texts.plain(f"usage.title_{span}")
-    bars = _bars(texts, uses, span=span)
 
     def draw() -> bytes:
         return usage_chart(
             language=texts.locale,
-            service=kind,
-            title=title,
-            unit=texts.unit(kind),
-            bars=bars,
-            highlight=len(bars) - 1,
+            service=_charted(place),
+            title=texts.plain(f"usage.title_{span}"),
+            unit=texts.unit(place.service),
+            bars=_bars(texts, uses, span=span),
+            highlight=len(uses) - 1,
         )
 
-    return Outgoing(text=words, keyboard=keyboard, photo=File(name="usage.png", make=draw))
+    is_known = any(use.value is not None for use in uses)
+    return Outgoing(
+        text=_describe_use(texts, place, uses, span=span),
+        keyboard=_usage_keys(texts, mine, meter, span),
+        photo=File(name="usage.png", make=draw) if is_known else None,
+    )
 
 
 def _charted(place: Place) -> Literal["water", "electricity"]:
@@ -80,12 +90,7 @@ def _usage_keys(
         if other != span
     ]
     others = [
-        [
-            Button(
-                texts.plain(f"meter.label_{place.service}", address=place.address),
-                press("use", other.id, span),
-            )
-        ]
+        [meter_key(texts, place, "use", other.id, span)]
         for place, other in mine[:OTHERS_SHOWN]
         if other.id != meter.id
     ]
@@ -96,22 +101,17 @@ def _usage_keys(
 
 
 def _describe_use(texts: Texts, place: Place, uses: Sequence[Use], *, span: str) -> str:
-    heading = texts.get(f"meter.heading_{place.service}", address=place.address)
     known = [(use.value, use.starts_date) for use in uses if use.value is not None]
     if not known:
-        return texts.lines([heading, texts.get(f"usage.nothing_{span}")])
+        return texts.lines([heading(texts, place), texts.get(f"usage.nothing_{span}")])
     most, day = max(known)
-    return texts.lines(
-        [
-            heading,
-            texts.get(
-                f"usage.said_{span}",
-                total=texts.quantity(sum((value for value, _ in known), Decimal(0)), place.service),
-                most=texts.quantity(most, place.service),
-                when=texts.month(day) if span == "year" else texts.day(day),
-            ),
-        ]
+    said = texts.get(
+        f"usage.said_{span}",
+        total=texts.quantity(sum((value for value, _ in known), Decimal(0)), place.service),
+        most=texts.quantity(most, place.service),
+        when=texts.month(day) if span == "year" else texts.day(day),
     )
+    return texts.lines([heading(texts, place), said])
 
 
 def _bars(texts: Texts, uses: Sequence[Use], *, span: str) -> list[Bar]:
@@ -159,20 +159,17 @@ async def render_quality(
         [Button(texts.plain("usage.key"), press("use", meter.id, "month"))],
         [back_home(texts)],
     ]
-    words = texts.lines(
-        [
-            texts.get(f"meter.heading_{place.service}", address=place.address),
-            describe_quality(texts, now),
-            _describe_day(texts, now, steps),
-        ]
-    )
-    if all(step.mean is None for step in steps):
-        return Outgoing(text=words, keyboard=keyboard)
+    words = [heading(texts, place), describe_quality(texts, now), _describe_day(texts, now, steps)]
 
     def draw() -> bytes:
         return _draw_line(texts, now, steps, kind=_charted(place))
 
-    return Outgoing(text=words, keyboard=keyboard, photo=File(name="quality.png", make=draw))
+    is_known = any(step.mean is not None for step in steps)
+    return Outgoing(
+        text=texts.lines(words),
+        keyboard=keyboard,
+        photo=File(name="quality.png", make=draw) if is_known else None,
+    )
 
 
 def _draw_line(

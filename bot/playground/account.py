@@ -4,20 +4,21 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from bot.playground.faults import Faults
 from bot.playground.journal import Events, Journal
 from bot.playground.options import BotProfile, Options
 from bot.playground.params import Json
-from bot.playground.refusals import Refusal, too_many_requests
+from bot.playground.refusals import Refusal, require
 from bot.playground.store import Store
 from bot.playground.updates import Updates
+from bot.playground.webhook import Webhook
 
-USER_FIELDS: Final = ("id", "first_name", "last_name", "username", "language_code")
 CHAT_FIELDS: Final = ("id", "first_name", "last_name", "username")
-SHOWN_EXTRA: Final = ("out", "invoice_paid", "prices")
+# What is kept with a message and never told to the bot; the second part not even to the page.
+PAGE_FIELDS: Final = {"out", "invoice_paid", "prices"}
+SECRET_FIELDS: Final = {"payload", "needs"}
 TYPING_SECONDS: Final = 5
 
 
@@ -31,30 +32,18 @@ class Account:
         self.events = Events()
         self.journal = Journal(self.events)
         self.faults = Faults(self.events)
-        self.updates = Updates(store=store, faults=self.faults, options=options)
+        self.updates = Updates(store=store, options=options)
+        self.webhook = Webhook(self.updates, store=store, faults=self.faults, options=options)
         self.checkouts: dict[str, asyncio.Future[str]] = {}
         self.paying: set[str] = set()
+        self.is_hung_up = False
         self._typing_until: dict[int, float] = {}
-        self._sent_at: dict[str, float] = {}
 
     def bot_user(self) -> Json:
         """Describe the bot as the sender of a message."""
-        name = self.store.get("name", "") or self.profile.first_name
-        return {
-            "id": self.profile.id,
-            "is_bot": True,
-            "first_name": name,
-            "username": self.profile.username,
-        }
-
-    def people(self) -> list[Json]:
-        """List everybody in the playground."""
-        return self.store.latest("person")
-
-    def person(self, person_id: int) -> Json | None:
-        """Find a person, or None."""
-        found: Json | None = self.store.get("person", person_id)
-        return found
+        profile = self.profile
+        name = self.store.get("name", "") or profile.first_name
+        return {"id": profile.id, "is_bot": True, "first_name": name, "username": profile.username}
 
     def save_person(self, person: Json) -> Json:
         """Keep a person and tell the page."""
@@ -80,12 +69,10 @@ class Account:
 
     def known_person(self, chat_id: str) -> Json:
         """Find the person behind a chat id, if the bot has ever met them."""
-        if not chat_id:
-            raise Refusal("chat_id is empty")
-        if chat_id == str(self.profile.id):
-            raise Refusal("bot can't send messages to bots", code=403)
+        require(chat_id, "chat_id is empty")
+        require(chat_id != str(self.profile.id), "bot can't send messages to bots", code=403)
         number = int(chat_id) if re.fullmatch(r"\d{1,15}", chat_id, re.ASCII) else 0
-        person = self.person(number)
+        person: Json | None = self.store.get("person", number)
         if person is None or not self.conversation(number)["started"]:
             raise Refusal("chat not found")
         return person
@@ -93,61 +80,41 @@ class Account:
     def writable_person(self, chat_id: str) -> Json:
         """Find the person behind a chat id, if the bot may write to them now."""
         person = self.known_person(chat_id)
-        if person.get("deactivated"):
-            raise Refusal("user is deactivated", code=403)
-        if person["blocked"]:
-            raise Refusal("bot was blocked by the user", code=403)
+        require(not person.get("deactivated"), "user is deactivated", code=403)
+        require(not person["blocked"], "bot was blocked by the user", code=403)
         return person
 
-    def keep_pace(self, chat_id: str) -> None:
-        """Refuse more than one message a second to a chat, where limits are enforced."""
-        if not self.options.enforce_limits:
-            return
-        now = time.monotonic()
-        if now - self._sent_at.get(chat_id, -1.0) < 1:
-            raise too_many_requests(1)
-        self._sent_at[chat_id] = now
-
-    def add_message(self, person: Json, content: Json, *, out: bool, **hidden: object) -> Json:
-        """
-        Write a message into a person's chat and show it.
-
-        `out` tells that the person wrote it; `hidden` is what the page and the bot never see.
-        """
+    def add_message(self, person: Json, content: Json, *, out: bool) -> Json:
+        """Write a message into a person's chat; `out` tells that the person wrote it."""
+        if not out:
+            self._typing_until.pop(person["id"], None)
+        # One counter of the bot's account gives all ids; some are skipped.
+        start, step = 100 + secrets.randbelow(900), 1 + (secrets.randbelow(4) == 0)
         message: Json = {
-            "message_id": self.next_message_id(),
+            "message_id": self.store.next_number("message", start=start, step=step),
             "from": as_user(person) if out else self.bot_user(),
             "chat": as_chat(person),
             "date": int(time.time()),
+            "out": out,
             **content,
         }
-        entry: Json = {"message": message, "out": out, **hidden}
-        if "invoice" in content:
-            entry["invoice_paid"] = False
-        if not out:
-            self._typing_until.pop(person["id"], None)
-        self.store.put("message", message["message_id"], entry, chat=person["id"])
-        self.events.publish("message", person_id=person["id"], message=as_shown(entry))
-        return entry
+        return self.save_message(message, event="message")
 
-    def next_message_id(self) -> int:
-        """Take the next id from the one counter of the bot's account; some are skipped."""
-        start = 100 + secrets.randbelow(900)
-        return self.store.next_number("message", start=start, step=1 + (secrets.randbelow(4) == 0))
+    def save_message(self, message: Json, *, event: str = "edit") -> Json:
+        """Keep a message and show it as it is now."""
+        person_id = message["chat"]["id"]
+        self.store.put(f"message/{person_id}", message["message_id"], message)
+        self.events.publish(event, person_id=person_id, message=as_shown(message))
+        return message
 
-    def entry(self, person_id: int, message_id: int) -> Json | None:
-        """Find a message with what is kept beside it, or None."""
-        found: Json | None = self.store.get("message", message_id, chat=person_id)
+    def message(self, person_id: int, message_id: int) -> Json | None:
+        """Find a message, or None."""
+        found: Json | None = self.store.get(f"message/{person_id}", message_id)
         return found
 
-    def change_entry(self, person_id: int, entry: Json) -> None:
-        """Keep a changed message and show the change."""
-        self.store.put("message", entry["message"]["message_id"], entry, chat=person_id)
-        self.events.publish("edit", person_id=person_id, message=as_shown(entry))
-
-    def delete_entry(self, person_id: int, message_id: int) -> None:
+    def delete_message(self, person_id: int, message_id: int) -> None:
         """Take a message out of a chat."""
-        self.store.drop("message", message_id, chat=person_id)
+        self.store.drop(f"message/{person_id}", message_id)
         self.events.publish("delete", person_id=person_id, message_id=message_id)
 
     def show_typing(self, person_id: int, action: str) -> None:
@@ -161,33 +128,45 @@ class Account:
 
     def hang_up(self) -> None:
         """End what is held open, so that the server can stop."""
+        self.is_hung_up = True
         self.events.close()
-        self.updates.hang_up()
+        self.updates.end_poll()
 
     def reset(self) -> None:
         """Forget chats, messages, files and waiting updates; the numbers keep growing."""
-        for person in self.people():
+        for person in self.store.latest("person"):
             self.store.put("person", person["id"], person | {"blocked": False})
-        self.store.drop_kind("chat", "message", "press", "checkout", "sheet", "file")
-        self.store.forget_contents()
+        self.store.forget("chat", "message/*", "press", "file")
         self.updates.forget_all()
+        self.webhook.restart()
         self._typing_until.clear()
         self.events.publish("reset")
 
 
-def as_user(person: Mapping[str, Any]) -> Json:
-    """Describe a person as the sender of a message."""
-    shown = {name: person[name] for name in USER_FIELDS if person.get(name)}
-    return {"id": person["id"], "is_bot": False, **shown}
-
-
-def as_chat(person: Mapping[str, Any]) -> Json:
+def as_chat(person: Json) -> Json:
     """Describe the private chat with a person."""
-    shown = {name: person[name] for name in CHAT_FIELDS if person.get(name)}
-    return {**shown, "type": "private"}
+    return {"type": "private"} | {n: person[n] for n in CHAT_FIELDS if person.get(n)}
 
 
-def as_shown(entry: Mapping[str, Any]) -> Json:
-    """Describe a message for the page: as the bot sees it, plus who wrote it and what is paid."""
-    extra = {name: entry[name] for name in SHOWN_EXTRA if name in entry}
-    return {**entry["message"], **extra}
+def as_user(person: Json) -> Json:
+    """Describe a person as the sender of a message."""
+    names = (*CHAT_FIELDS, "language_code")
+    return {"is_bot": False} | {name: person[name] for name in names if person.get(name)}
+
+
+def as_shown(message: Json) -> Json:
+    """Describe a message as the page sees it."""
+    return {name: value for name, value in message.items() if name not in SECRET_FIELDS}
+
+
+def as_sent(message: Json) -> Json:
+    """Describe a message as the bot sees it."""
+    return {name: value for name, value in as_shown(message).items() if name not in PAGE_FIELDS}
+
+
+def as_quoted(message: Json | None) -> Json:
+    """Build the field that quotes a message in its answer; without a message there is none."""
+    if message is None:
+        return {}
+    quoted = {name: v for name, v in as_sent(message).items() if name != "reply_to_message"}
+    return {"reply_to_message": quoted}

@@ -1,7 +1,8 @@
 """Trouble on demand: what the page can make go wrong, and how often."""
 
 import time
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from bot.playground.journal import Events
 from bot.playground.params import Json
@@ -17,14 +18,14 @@ class Faults:
         self._events = events
         self._waiting: list[Json] = []
 
-    def arm(self, kind: str, *, seconds: int | None, count: int | None, method: str | None) -> None:
+    def arm(self, kind: str, fields: Mapping[str, Any]) -> None:
         """Let the next calls (of one method, or of any but getUpdates) meet this fault."""
-        fault: Json = {"kind": kind, "count": int(count or 1)}
+        fault: Json = {"kind": kind, "count": int(fields.get("count") or 1)}
         if kind in DEFAULT_SECONDS:
-            fault["seconds"] = int(seconds or DEFAULT_SECONDS[kind])
+            fault["seconds"] = int(fields.get("seconds") or DEFAULT_SECONDS[kind])
         if kind == "webhook_down":
             fault |= {"count": None, "until": time.time() + fault["seconds"]}
-        if method:
+        if method := fields.get("method"):
             fault["method"] = str(method)
         self._waiting.append(fault)
         self._publish()
@@ -32,7 +33,7 @@ class Faults:
     def take(self, kind: str, *, method: str = "") -> Json | None:
         """Use up one turn of a fault, if one of this kind waits for this method."""
         for fault in self.waiting():
-            wanted = str(fault.get("method", "")).lower()
+            wanted = fault.get("method", "").lower()
             meant = wanted == method.lower() if wanted else method.lower() != "getupdates"
             if fault["kind"] == kind and meant:
                 if fault["count"] is not None:
@@ -44,12 +45,9 @@ class Faults:
     def waiting(self) -> list[Json]:
         """List the faults that are still to come."""
         now = time.time()
-        self._waiting = [
-            fault
-            for fault in self._waiting
-            if (fault["count"] is None or fault["count"] > 0) and fault.get("until", now) >= now
-        ]
-        return self._waiting
+        live = [f for f in self._waiting if f["count"] != 0 and f.get("until", now) >= now]
+        self._waiting = live
+        return live
 
     def clear(self) -> None:
         """Call off all faults."""

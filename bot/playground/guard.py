@@ -30,20 +30,26 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        if not self._is_ours(scope, headers):
-            body = {"ok": False, "error_code": 403, "description": "Forbidden: local use only"}
-            await JSONResponse(body | {"error": "local use only"}, 403)(scope, receive, send)
+        if not self._is_ours(scope, Headers(scope=scope)):
+            await _refusal(403, "Forbidden: local use only")(scope, receive, send)
             return
-        meter = _Meter(receive)
+        taken = 0
+
+        async def metered() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > REQUEST_BYTES:
+                raise TooLarge
+            return message
+
         try:
-            meter.expect(int(headers.get("content-length") or 0))
-            await self._app(scope, meter.receive, send)
+            await self._app(scope, metered, send)
         except TooLarge:
-            await meter.drain()
-            words = "Request Entity Too Large"
-            body = {"ok": False, "error_code": 413, "description": words}
-            await JSONResponse(body | {"error": words}, 413)(scope, receive, send)
+            # Read on for a while, so that the sender gets to see the answer.
+            while taken < DRAINED_BYTES and (message := await receive()).get("more_body"):
+                taken += len(message["body"])
+            await _refusal(413, "Request Entity Too Large")(scope, receive, send)
 
     def _is_ours(self, scope: Scope, headers: Headers) -> bool:
         client = (scope.get("client") or ("", 0))[0]
@@ -56,40 +62,13 @@ class Guard:
             page = host if origin is None else urlsplit(origin).netloc
         except ValueError:
             return False
-        if page != host:
-            return False
-        if not is_loopback(name) and name not in self._allowed_hosts:
+        if page != host or not (is_loopback(name) or name in self._allowed_hosts):
             return False
         visit = headers.get("sec-fetch-mode") == "navigate" and scope["path"] == "/"
         return visit or headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
 
 
-class _Meter:
-    """Count what comes in."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._bytes = 0
-        self._ended = False
-
-    def expect(self, length: int) -> None:
-        """Refuse what says from the start that it is too large."""
-        if length > REQUEST_BYTES:
-            raise TooLarge
-
-    async def receive(self) -> Message:
-        """Pass a message on, unless it is one too many."""
-        message = await self._count()
-        self.expect(self._bytes)
-        return message
-
-    async def drain(self) -> None:
-        """Read on for a while, so that the sender gets to see the answer."""
-        while not self._ended and self._bytes < DRAINED_BYTES:
-            await self._count()
-
-    async def _count(self) -> Message:
-        message = await self._receive()
-        self._bytes += len(message.get("body", b""))
-        self._ended = not message.get("more_body", False)
-        return message
+def _refusal(code: int, words: str) -> JSONResponse:
+    """Build an answer that both the bot and the page understand."""
+    body = {"ok": False, "error_code": code, "description": words, "error": words}
+    return JSONResponse(body, status_code=code)

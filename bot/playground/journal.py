@@ -12,6 +12,7 @@ from bot.playground.params import Json, Params
 KEPT_EVENTS: Final = 2000
 KEPT_CALLS: Final = 500
 SHOWN_CHARACTERS: Final = 200
+QUIET_SECONDS: Final = 15
 
 
 class Events:
@@ -49,7 +50,7 @@ class Events:
                 yield number, event
             if news is self._news and not self._closed:
                 try:
-                    await asyncio.wait_for(news.wait(), timeout=15)
+                    await asyncio.wait_for(news.wait(), timeout=QUIET_SECONDS)
                 except TimeoutError:
                     yield None
 
@@ -67,14 +68,14 @@ class Journal:
         if method.lower() == "getupdates" and answer.get("result") == []:
             return
         self._number += 1
+        files = {name: f"({len(file.content)} bytes)" for name, file in params.uploads.items()}
         entry: Json = {
             "n": self._number,
             "at": time.time(),
             "method": method,
-            "params": {name: _shown(value) for name, value in params.values.items()}
-            | {name: f"({len(file.content)} bytes)" for name, file in params.uploads.items()},
+            "params": {name: _shown(value) for name, value in params.values.items()} | files,
             "status": status,
-            "ok": bool(answer.get("ok")),
+            "ok": answer["ok"],
             "ms": ms,
         }
         if "description" in answer:

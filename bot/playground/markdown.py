@@ -7,7 +7,7 @@ from bot.playground.markup import Draft, link_address
 from bot.playground.refusals import Refusal
 
 RESERVED: Final = "_*[]()~`>#+-=|{}.!"
-# Openings in the order in which they are looked for, with their ends.
+# What opens an entity, in the order in which it is looked for; what it opens; what ends it.
 MARKS: Final = (
     ("```", "pre", "```"),
     ("||", "spoiler", "||"),
@@ -21,56 +21,50 @@ MARKS: Final = (
 )
 ENDS: Final = {kind: end for _, kind, end in MARKS}
 NAMES: Final = {"text_link": "TextUrl", "custom_emoji": "CustomEmoji"}
+LANGUAGE: Final = r"(?:([^\s`]+)(?=\s))?(?:\r\n|\n\r|\n|\r)?"
+ESCAPED: Final = r"\\([\x01-\x7e])"
+URL: Final = re.compile(rf"\(((?:{ESCAPED}|[^)])*?)\)")
+# An escape, or a whole entity: nothing nests here. A mark without its end is left for the end.
+LEGACY: Final = re.compile(
+    rf"""
+    \\(?P<escaped>[_*`\[])
+    | ```{LANGUAGE}(?P<pre>.*?)```
+    | (?P<mark>(?!```)[_*`])(?P<words>.*?)(?P=mark)
+    | \[(?P<link>.*?)\](?:\((?P<url>[^)]*)\)?)?
+    | (?P<open>[_*`\[])
+    """,
+    re.DOTALL | re.VERBOSE,
+)
 
 
 def parse_markdown(source: str) -> Draft:
     """Read the legacy Markdown."""
     draft = Draft(source)
     at = 0
-    while at < len(source):
-        mark = source[at]
-        if mark == "\\" and source[at + 1 : at + 2] in set("_*`["):
-            draft.add(source[at + 1])
-            at += 2
-        elif mark not in "_*`[":
-            draft.add(mark)
-            at += 1
+    for match in LEGACY.finditer(source):
+        draft.text += source[at : match.start()]
+        at = match.end()
+        found = match.groupdict()
+        if found["escaped"]:
+            draft.text += found["escaped"]
+        elif found["open"]:
+            raise draft.failure("Can't find end of the entity starting", match.start())
         else:
-            at = _legacy_entity(draft, at)
+            draft.open("", match.start())
+            draft.text += found["pre"] or found["words"] or found["link"] or ""
+            draft.close(*_legacy_kind(match))
+    draft.text += source[at:]
     return draft
 
 
-def _legacy_entity(draft: Draft, at: int) -> int:
-    source, mark = draft.source, draft.source[at]
-    mark = "```" if source.startswith("```", at) else mark
-    end_mark = "]" if mark == "[" else mark
-    start, language = at + len(mark), ""
-    if mark == "```":
-        start, language = _language(source, start)
-    end = source.find(end_mark, start)
-    if end < 0:
-        raise draft.fail("Can't find end of the entity starting", at)
-    kind = {"_": "italic", "*": "bold", "`": "code", "```": "pre", "[": "text_link"}[mark]
-    draft.open(kind, at)
-    draft.add(source[start:end])
-    argument, after = language, end + len(end_mark)
-    if mark == "[":
-        url = source[start:end]
-        if source.startswith("(", after):
-            close = source.find(")", after)
-            close = len(source) if close < 0 else close
-            url, after = source[after + 1 : close], close + 1
-        argument = link_address(url)
-    draft.close(kind, argument)
-    return after
-
-
-def _language(source: str, start: int) -> tuple[int, str]:
-    """Read the language after three back-quotes, and skip one line break."""
-    match = re.compile(r"([^\s`]+)(?=\s)").match(source, start)
-    end = match.end() if match else start
-    line = re.compile(r"\r\n|\n\r|\n|\r").match(source, end)
-    return (line.end() if line else end), (match[1] if match else "")
+def _legacy_kind(match: re.Match[str]) -> tuple[str, str]:
+    """Tell what an entity is, with its language or address."""
+    if match["pre"] is not None:
+        return "pre", match[2] or ""
+    if match["link"] is not None:
+        url = match["link"] if match["url"] is None else match["url"]
+        return "text_link", link_address(url)
+    return {"_": "italic", "*": "bold", "`": "code"}[match["mark"]], ""
 
 
 def parse_markdown_v2(source: str) -> Draft:
@@ -80,45 +74,49 @@ def parse_markdown_v2(source: str) -> Draft:
     while at < len(source):
         mark = source[at]
         top = draft.stack[-1].kind if draft.stack else ""
-        escaped = source[at + 1 : at + 2]
-        if mark == "\\" and "\0" < escaped <= "~":
-            draft.add(escaped)
-            at += 2
-        elif mark == "\n" and any(opened.kind == "blockquote" for opened in draft.stack):
-            at = _quote_line_end(draft, at)
+        if escape := re.compile(ESCAPED).match(source, at):
+            draft.text += escape[1]
+            at = escape.end()
+        elif mark == "\n" and _in_quote(draft):
+            goes_on = source.startswith(">", at + 1)
+            if not goes_on:
+                _end_quote(draft, at)
+            draft.text += mark
+            at += 1 + goes_on
         elif mark not in ("`" if top in {"code", "pre"} else RESERVED):
-            draft.add(mark)
+            draft.text += mark
             at += 1
         elif top in ENDS and _ends(source, at, top):
             at = _end_mark(draft, at)
         else:
             at = _start_mark(draft, at)
-    if any(opened.kind == "blockquote" for opened in draft.stack):
+    if _in_quote(draft):
         _end_quote(draft, len(source))
     if draft.stack:
         raise _no_end(draft)
     return draft
 
 
+def _in_quote(draft: Draft) -> bool:
+    return any(opened.kind == "blockquote" for opened in draft.stack)
+
+
 def _ends(source: str, at: int, kind: str) -> bool:
-    if kind == "italic" and source.startswith("__", at):
-        return False
-    return source.startswith(ENDS[kind], at)
+    is_underline = kind == "italic" and source.startswith("__", at)
+    return source.startswith(ENDS[kind], at) and not is_underline
 
 
 def _start_mark(draft: Draft, at: int) -> int:
     source = draft.source
-    for mark, kind, _ in MARKS:
-        if source.startswith(mark, at):
-            start, argument = at + len(mark), ""
-            if kind == "pre":
-                start, argument = _language(source, start)
-            draft.open(kind, at, argument)
-            return start
-    if source[at] == ">" and (not draft.characters or draft.characters[-1] == "\n"):
-        if not any(opened.kind == "blockquote" for opened in draft.stack):
+    if source[at] == ">" and (not draft.text or draft.text.endswith("\n")):
+        if not _in_quote(draft):
             draft.open("blockquote", at)
         return at + 1
+    for mark, kind, _ in MARKS:
+        if source.startswith(mark, at):
+            language = re.compile(LANGUAGE if kind == "pre" else "()").match(source, at + len(mark))
+            draft.open(kind, at, (language and language[1]) or "")
+            return language.end() if language else at + len(mark)
     raise Refusal(
         f"can't parse entities: Character '{source[at]}' is reserved "
         "and must be escaped with the preceding '\\'"
@@ -131,23 +129,14 @@ def _end_mark(draft: Draft, at: int) -> int:
     if opened.kind in {"text_link", "custom_emoji"}:
         url = draft.inner_text()
         if source.startswith("(", after):
-            match = re.compile(r"\(((?:\\[\x01-\x7e]|[^)\\]|\\)*?)\)").match(source, after)
+            match = URL.match(source, after)
             if match is None:
-                raise draft.fail("Can't find end of a URL", after + 1)
-            url, after = re.sub(r"\\([\x01-\x7e])", r"\1", match[1]), match.end()
-        link = opened.kind == "text_link"
-        argument = link_address(url) if link else url.removeprefix("tg://emoji?id=")
+                raise draft.failure("Can't find end of a URL", after + 1)
+            url, after = re.sub(ESCAPED, r"\1", match[1]), match.end()
+        is_link = opened.kind == "text_link"
+        argument = link_address(url) if is_link else url.removeprefix("tg://emoji?id=")
     draft.close(opened.kind, argument)
     return after
-
-
-def _quote_line_end(draft: Draft, at: int) -> int:
-    if draft.source.startswith(">", at + 1):
-        draft.add("\n")
-        return at + 2
-    _end_quote(draft, at)
-    draft.add("\n")
-    return at + 1
 
 
 def _end_quote(draft: Draft, at: int) -> None:
@@ -158,11 +147,11 @@ def _end_quote(draft: Draft, at: int) -> None:
         kind = "expandable_blockquote"
     if draft.stack[-1].kind != "blockquote":
         raise _no_end(draft)
-    draft.close(kind, "")
+    draft.close(kind)
 
 
 def _no_end(draft: Draft) -> Refusal:
     opened = draft.stack[-1]
     name = NAMES.get(opened.kind, opened.kind.title())
     name = "PreCode" if opened.kind == "pre" and opened.argument else name
-    return draft.fail(f"Can't find end of {name} entity", opened.at)
+    return draft.failure(f"Can't find end of {name} entity", opened.at)

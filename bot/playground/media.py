@@ -1,124 +1,109 @@
 """Files: how they come in, what Telegram makes of them, and how a bot gets them back."""
 
 import mimetypes
+import re
 import secrets
 import struct
 from typing import Final
-from urllib.parse import quote
 
 from bot.playground.account import Account
 from bot.playground.params import Json, Params, Upload
-from bot.playground.refusals import Refusal
+from bot.playground.refusals import Refusal, require
 
 MEGABYTE: Final = 1024 * 1024
 UPLOAD_BYTES: Final = 50 * MEGABYTE
 PHOTO_BYTES: Final = 10 * MEGABYTE
 DOWNLOAD_BYTES: Final = 20 * MEGABYTE
-FRAME_HEADERS: Final = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # of a JPEG
 SIDES: Final = 10_000
 RATIO: Final = 20
-SIZES: Final = (("s", 90), ("m", 320), ("x", 800), ("y", 1280))
+SIZES: Final = (("s", 90), ("m", 320), ("x", 800), ("y", 1280), ("w", 2560))
+# A file id is a prefix for the kind, the unique id and, for a photo, the letter of a size.
 PREFIXES: Final = {"photo": "AgAC", "document": "BQAC", "video": "BAAC", "voice": "AwAC"}
-WRONG_ID: Final = "wrong file_id or the file is temporarily unavailable"
+ID_LENGTH: Final = 16
+ANY_TYPE: Final = "application/octet-stream"
+# How images begin, with width and height in the groups; their byte order; what is to be added.
+HEADS: Final = (
+    ("image/png", rb"\x89PNG\r\n\x1a\n.{8}(.{4})(.{4})", "big", 0),
+    ("image/gif", rb"GIF8[79]a(..)(..)", "little", 0),
+    ("image/webp", rb"RIFF....WEBPVP8 .{10}(..)(..)", "little", 0),
+    ("image/webp", rb"RIFF....WEBPVP8X.{8}(...)(...)", "little", 1),
+)
 
 
-def image_size(content: bytes) -> tuple[int, int] | None:
-    """Read width and height from the head of a PNG, GIF, WebP or JPEG; None for anything else."""
-    try:
-        if content.startswith(b"\x89PNG\r\n\x1a\n"):
-            width, height = struct.unpack(">II", content[16:24])
-            return width, height
-        if content[:6] in {b"GIF87a", b"GIF89a"}:
-            width, height = struct.unpack("<HH", content[6:10])
-            return width, height
-        if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-            return _webp_size(content)
-        return _jpeg_size(content) if content.startswith(b"\xff\xd8") else None
-    except (struct.error, IndexError):
-        return None
+def _image_facts(content: bytes) -> Json:
+    """Read type, width and height from the head of an image; nothing from anything else."""
+    for mime, pattern, order, more in HEADS:
+        if match := re.match(pattern, content, re.DOTALL):
+            width, height = (int.from_bytes(side, order) + more for side in match.groups())  # type: ignore[arg-type] # both orders are literals
+            return {"mime": mime, "width": width, "height": height}
+    if match := re.match(rb"RIFF....WEBPVP8L....\x2f(.{4})", content, re.DOTALL):
+        bits = int.from_bytes(match[1], "little")
+        width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        return {"mime": "image/webp", "width": width, "height": height}
+    return _jpeg_facts(content) if content.startswith(b"\xff\xd8") else {}
 
 
-def _webp_size(content: bytes) -> tuple[int, int] | None:
-    match content[12:16]:
-        case b"VP8 ":
-            width, height = struct.unpack("<HH", content[26:30])
-            return width & 0x3FFF, height & 0x3FFF
-        case b"VP8L":
-            (bits,) = struct.unpack("<I", content[21:25])
-            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-        case b"VP8X":
-            width = int.from_bytes(content[24:27], "little") + 1
-            return width, int.from_bytes(content[27:30], "little") + 1
-    return None
-
-
-def _jpeg_size(content: bytes) -> tuple[int, int] | None:
+def _jpeg_facts(content: bytes) -> Json:
+    """Walk over the segments of a JPEG to the frame header, which holds the size."""
+    frame_headers = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
     at = 2
-    while content[at] == 0xFF:  # noqa: PLR2004 - every JPEG segment begins so
-        marker = content[at + 1]
-        (length,) = struct.unpack(">H", content[at + 2 : at + 4])
-        if marker in FRAME_HEADERS:
-            height, width = struct.unpack(">HH", content[at + 5 : at + 9])
-            return width, height
+    while content[at : at + 1] == b"\xff" and len(content) >= at + 9:
+        marker, length, height, width = struct.unpack(">xBHxHH", content[at : at + 9])
+        if marker in frame_headers:
+            return {"mime": "image/jpeg", "width": width, "height": height}
         at += 2 + length
-    return None
+    return {}
 
 
 def take_in(account: Account, kind: str, upload: Upload) -> Json:
     """Keep a file and describe it as the field of a message, for example `{"photo": [...]}`."""
-    if not upload.content:
-        raise Refusal("file must be non-empty")
-    if len(upload.content) > UPLOAD_BYTES:
-        raise Refusal("Request Entity Too Large", code=413)
-    unique = secrets.token_hex(8)
-    file: Json = {"unique": unique, "kind": kind, "size": len(upload.content)}
+    size = len(upload.content)
+    require(size, "file must be non-empty")
+    require(size <= UPLOAD_BYTES, "Request Entity Too Large", code=413)
+    file: Json = {"unique": secrets.token_hex(ID_LENGTH // 2), "kind": kind, "size": size}
     if kind == "photo":
-        file |= _photo_facts(upload.content)
+        require(size <= PHOTO_BYTES, f"file of size {size} bytes is too big for a photo")
+        facts = _image_facts(upload.content)
+        require(facts, "IMAGE_PROCESS_FAILED")
+        sides = facts["width"], facts["height"]
+        fits = 0 < max(sides) <= RATIO * min(sides) and sum(sides) <= SIDES
+        require(fits, "PHOTO_INVALID_DIMENSIONS")
+        file |= facts | {"name": "photo.jpg"}
     else:
-        known = upload.media_type not in {"", "application/octet-stream"}
-        guessed = mimetypes.guess_type(upload.name)[0] or "application/octet-stream"
-        media_type = upload.media_type.split(";")[0] if known else guessed
-        file |= {"name": upload.name or "file", "mime": media_type}
-    account.store.put("file", unique, file)
-    account.store.keep_content(unique, upload.content)
-    return describe(account, file)
+        told = upload.media_type.partition(";")[0]
+        guessed = mimetypes.guess_type(upload.name)[0] or ANY_TYPE
+        mime = guessed if told in {"", ANY_TYPE} else told
+        file |= {"name": upload.name or "file", "mime": mime}
+    account.store.put("file", file["unique"], file)
+    account.store.keep_content(file["unique"], upload.content)
+    return _describe(file)
 
 
-def _photo_facts(content: bytes) -> Json:
-    if len(content) > PHOTO_BYTES:
-        raise Refusal(f"file of size {len(content)} bytes is too big for a photo")
-    size = image_size(content)
-    if size is None:
-        raise Refusal("IMAGE_PROCESS_FAILED")
-    width, height = size
-    if min(size) == 0 or width + height > SIDES or max(size) > RATIO * min(size):
-        raise Refusal("PHOTO_INVALID_DIMENSIONS")
-    mime = "image/png" if content.startswith(b"\x89PNG") else "image/jpeg"
-    mime = {b"GIF8": "image/gif", b"RIFF": "image/webp"}.get(content[:4], mime)
-    return {"width": width, "height": height, "name": "photo.jpg", "mime": mime}
-
-
-def describe(account: Account, file: Json) -> Json:
+def _describe(file: Json) -> Json:
     """Describe a kept file as the field of a message."""
-    kind, unique = file["kind"], file["unique"]
-    file_id = f"{PREFIXES[kind]}{account.profile.id}-{unique}"
-    base: Json = {"file_id": file_id, "file_unique_id": unique, "file_size": file["size"]}
+    kind = file["kind"]
+    base: Json = {
+        "file_id": PREFIXES[kind] + file["unique"],
+        "file_unique_id": file["unique"],
+        "file_size": file["size"],
+    }
     if kind == "photo":
-        return {"photo": _photo_sizes(base, file["width"], file["height"])}
-    base["mime_type"] = file["mime"]
-    if kind == "voice":
-        return {"voice": {**base, "duration": 1}}
-    base["file_name"] = file["name"]
+        return {kind: _photo_sizes(base, file["width"], file["height"])}
+    extra: Json = {"mime_type": file["mime"]}
+    if kind != "voice":
+        extra["file_name"] = file["name"]
+    if kind != "document":
+        extra["duration"] = 1
     if kind == "video":
-        return {"video": {**base, "duration": 1, "width": 640, "height": 360}}
-    return {"document": base}
+        extra |= {"width": 640, "height": 360}
+    return {kind: base | extra}
 
 
 def _photo_sizes(base: Json, width: int, height: int) -> list[Json]:
     """Name two to four sizes, the largest last; the same bytes stand behind all of them."""
     longest = max(width, height)
-    letters = [(letter, side) for letter, side in SIZES if side < longest][:3] or [SIZES[0]]
-    letters.append(("w", min(longest, SIZES[-1][1])))
+    smaller = [(letter, side) for letter, side in SIZES[:-1] if side < longest][:3]
+    letter, largest = SIZES[-1]
     return [
         base
         | {
@@ -127,83 +112,50 @@ def _photo_sizes(base: Json, width: int, height: int) -> list[Json]:
             "width": max(1, width * min(side, longest) // longest),
             "height": max(1, height * min(side, longest) // longest),
         }
-        for letter, side in letters
+        for letter, side in [*(smaller or SIZES[:1]), (letter, largest)]
     ]
 
 
-def find_file(account: Account, file_id: str) -> Json | None:
-    """Find a kept file by the id that this bot was given."""
-    prefix, _, unique = file_id.partition("-")
-    file = file_by_unique_id(account, unique)
-    if file is None or prefix != f"{PREFIXES[file['kind']]}{account.profile.id}":
-        return None
-    return file
+def find_file(account: Account, unique_id: str) -> tuple[Json, bytes] | None:
+    """Find a kept file with its bytes by its unique id; a photo has one for each size."""
+    unique = unique_id[:ID_LENGTH]
+    file: Json | None = account.store.get("file", unique)
+    content = account.store.content(unique)
+    return None if file is None or content is None else (file, content)
 
 
-def file_by_unique_id(account: Account, unique: str) -> Json | None:
-    """Find a kept file by the id that compares only; a photo has one for each size."""
-    found: Json | None = account.store.get("file", unique[:16])
-    return found
-
-
-def from_params(account: Account, params: Params, kind: str, *, source: str | None = None) -> Json:
+def from_params(account: Account, params: Params, kind: str, *, source: str) -> Json:
     """Take a file from a call: uploaded, attached under another name, or sent before."""
-    given = source if source is not None else params.text(kind)
-    upload = params.uploads.get(given.removeprefix("attach://") or kind)
+    upload = params.uploads.get(source.removeprefix("attach://") or kind)
     if upload is not None:
         return take_in(account, kind, upload)
-    if not given or given.startswith("attach://"):
-        raise Refusal(f"there is no {kind} in the request")
-    if given.startswith(("http://", "https://")):
-        raise Refusal("failed to get HTTP URL content")
-    file = find_file(account, given)
-    if file is None:
+    missing = not source or source.startswith("attach://")
+    require(not missing, f"there is no {kind} in the request")
+    is_url = source.startswith(("http://", "https://"))
+    require(not is_url, "failed to get HTTP URL content")
+    found = find_file(account, source[len(PREFIXES[kind]) :])
+    if found is None:
         raise Refusal("wrong remote file identifier specified: can't unserialize it. Wrong string")
-    if (file["kind"] == "photo") != (kind == "photo"):
-        shown = {"photo": "Photo", "document": "Document"}
-        wanted, found = shown.get(kind, kind.title()), shown.get(file["kind"], file["kind"].title())
-        raise Refusal(f"can't use file of type {found} as {wanted}")
-    return describe(account, file | {"kind": kind})
+    was = found[0]["kind"]
+    fits = (was == "photo") == (kind == "photo")
+    require(fits, f"can't use file of type {was.title()} as {kind.title()}")
+    return _describe(found[0] | {"kind": kind})
 
 
 def get_file(account: Account, params: Params) -> Json:
     """Answer getFile."""
     file_id = params.text("file_id")
-    if not file_id:
-        raise Refusal("file_id not specified")
-    file = find_file(account, file_id)
-    if file is None or account.store.content(file["unique"]) is None:
-        raise Refusal(WRONG_ID)
-    if file["size"] > DOWNLOAD_BYTES:
-        raise Refusal("file is too big")
-    unique = file_id.partition("-")[2]
+    require(file_id, "file_id not specified")
+    unique_id = file_id[len(PREFIXES["photo"]) :]
+    found = find_file(account, unique_id)
+    if found is None:
+        raise Refusal("wrong file_id or the file is temporarily unavailable")
+    file, _ = found
+    require(file["size"] <= DOWNLOAD_BYTES, "file is too big")
+    suffix = "." + file["name"].rpartition(".")[2] if "." in file["name"] else ""
     return {
         "file_id": file_id,
-        "file_unique_id": unique,
+        "file_unique_id": unique_id,
         "file_size": file["size"],
-        "file_path": file_path(file),
+        "file_path": f"{file['kind']}s/file_{file['unique']}{suffix}",
     }
-
-
-def file_path(file: Json) -> str:
-    """Build the path under which a bot downloads a file."""
-    suffix = "." + file["name"].rpartition(".")[2] if "." in file["name"] else ""
-    return f"{file['kind']}s/file_{file['unique']}{suffix}"
-
-
-def content_by_path(account: Account, path: str) -> tuple[Json, bytes] | None:
-    """Find the file that lies at a download path."""
-    unique = path.rpartition("/file_")[2].partition(".")[0]
-    file = file_by_unique_id(account, unique)
-    content = None if file is None else account.store.content(file["unique"])
-    if file is None or content is None or path != file_path(file):
-        return None
-    return file, content
-
-
-def attachment(name: str) -> str:
-    """Build the header that makes a browser save a file instead of showing it."""
-    return f"attachment; filename*=UTF-8''{quote(name)}"
-
-
-METHODS = {"getfile": get_file}

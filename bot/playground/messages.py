@@ -1,60 +1,73 @@
-"""Methods that write messages: text, files, places, contacts, albums, copies."""
+"""Methods about messages: one way to send, one to edit, and a reader for each kind of content."""
 
 import secrets
+import time
+from collections.abc import Callable
 from typing import Final
 
 from bot.playground import media
-from bot.playground.account import Account
+from bot.playground.account import Account, as_quoted, as_sent
 from bot.playground.entities import message_caption, message_text
 from bot.playground.keyboards import read_markup
 from bot.playground.params import Json, Params
-from bot.playground.refusals import Refusal
+from bot.playground.refusals import Refusal, require
 
+Reader = Callable[[Account, Params], Json]
 ALBUM: Final = range(2, 11)
+ALBUM_KINDS: Final = {"photo", "document", "video"}
 ACTIONS: Final = {
     "typing", "upload_photo", "record_video", "upload_video", "record_voice", "upload_voice",
     "record_audio", "upload_audio", "upload_document", "choose_sticker", "find_location",
     "record_video_note", "upload_video_note", "cancel",
 }  # fmt: skip
-COPIED: Final = ("text", "entities", "caption", "caption_entities", "photo", "document", "voice",
-                 "video", "location", "contact")  # fmt: skip
-MOST_IDS: Final = 100
+FORWARDED: Final = ("text", "entities", "caption", "caption_entities", *media.PREFIXES, "location",
+                    "contact", "invoice", "invoice_paid", "payload", "needs", "prices")  # fmt: skip
+KEPT_HOURS: Final = 48
+TOAST: Final = 200
+NOT_MODIFIED: Final = (
+    "message is not modified: specified new message content and reply markup are exactly the same "
+    "as a current content and reply markup of the message"
+)
+TOO_OLD: Final = "query is too old and response timeout expired or query ID is invalid"
+FILES: Final = set(media.PREFIXES)
+CAPTION: Final = {"caption", "caption_entities"}
+# What an edit replaces, and what the message must hold for it.
+REPLACED: Final[dict[str, tuple[set[str], set[str]]]] = {
+    "text": ({"text", "entities"}, {"text"}),
+    "caption": (CAPTION, FILES),
+    "media": (FILES | CAPTION, FILES),
+    "reply markup": (set(), {"message_id"}),
+}
 
 
-def deliver(
-    account: Account, params: Params, content: Json, *, markup: Json | None = None, **hidden: object
-) -> Json:
-    """Write the bot's message into a chat; answer with the message."""
-    markup = markup or read_markup(params)
+def send(account: Account, params: Params, *, read: Reader) -> Json:
+    """Answer a send method: write what `read` finds in its call."""
+    return as_sent(_write(account, params, read(account, params)))
+
+
+def _write(account: Account, params: Params, content: Json) -> Json:
+    markup = content.get("reply_markup") or read_markup(params)
     person = account.writable_person(params.text("chat_id"))
-    replied = _replied_message(account, params, person["id"])
-    if replied is not None:
-        content = content | {"reply_to_message": replied}
+    content = content | _reply(account, params, person["id"])
     if markup is not None and "inline_keyboard" in markup:
         content = content | {"reply_markup": markup}
-    entry = account.add_message(person, content, out=False, **hidden)
+    message = account.add_message(person, content, out=False)
     if markup is not None and "inline_keyboard" not in markup:
         account.show_keyboard(person["id"], None if "remove_keyboard" in markup else markup)
-    message: Json = entry["message"]
     return message
 
 
-def _replied_message(account: Account, params: Params, person_id: int) -> Json | None:
-    reply = params.document("reply_parameters", kind="reply parameters") or {}
-    if not isinstance(reply, dict):
-        raise Refusal("Object expected as reply parameters")
-    number = int(reply.get("message_id") or params.number("reply_to_message_id"))
-    if number == 0:
-        return None
-    entry = account.entry(person_id, number)
-    lenient = reply.get("allow_sending_without_reply") or params.flag("allow_sending_without_reply")
-    if entry is None and not lenient:
-        raise Refusal("message to be replied not found")
-    dropped = {"reply_to_message"}
-    return entry and {n: v for n, v in entry["message"].items() if n not in dropped}
+def _reply(account: Account, params: Params, person_id: int) -> Json:
+    reply = params.document("reply_parameters", kind="reply parameters")
+    if not reply:
+        return {}
+    message = account.message(person_id, int(reply["message_id"]))
+    lenient = reply.get("allow_sending_without_reply")
+    require(message or lenient, "message to be replied not found")
+    return as_quoted(message)
 
 
-def text_content(params: Params) -> Json:
+def read_text(_: Account, params: Params) -> Json:
     """Read the text of a call."""
     return message_text(
         params.text("text"),
@@ -63,7 +76,7 @@ def text_content(params: Params) -> Json:
     )
 
 
-def caption_content(params: Params) -> Json:
+def read_caption(_: Account, params: Params) -> Json:
     """Read the caption of a call."""
     return message_caption(
         params.text("caption"),
@@ -72,140 +85,122 @@ def caption_content(params: Params) -> Json:
     )
 
 
-def send_message(account: Account, params: Params) -> Json:
-    """Answer sendMessage."""
-    return deliver(account, params, text_content(params))
+def read_file(account: Account, params: Params, *, kind: str) -> Json:
+    """Read a file and its caption."""
+    caption = read_caption(account, params)
+    return media.from_params(account, params, kind, source=params.text(kind)) | caption
 
 
-def send_file(account: Account, params: Params, kind: str) -> Json:
-    """Answer sendPhoto, sendDocument, sendVideo and sendVoice."""
-    caption = caption_content(params)
-    read_markup(params)
-    account.known_person(params.text("chat_id"))
-    return deliver(account, params, media.from_params(account, params, kind) | caption)
+def read_forwarded(account: Account, params: Params) -> Json:
+    """
+    Read a message that is to be forwarded.
+
+    An invoice can be paid there too, unless its start parameter leads back to the bot.
+    """
+    person = account.known_person(params.text("from_chat_id"))
+    source = account.message(person["id"], params.number("message_id"))
+    if source is None:
+        raise Refusal("message to forward not found")
+    content: Json = {name: source[name] for name in FORWARDED if name in source}
+    sender, date = source["from"], source["date"]
+    content["forward_origin"] = {"type": "user", "sender_user": sender, "date": date}
+    if "invoice" in source:
+        content |= {"reply_markup": source["reply_markup"], "invoice_paid": False}
+        if start := source["invoice"]["start_parameter"]:
+            url = f"https://t.me/{account.profile.username}?start={start}"
+            content["reply_markup"] = {"inline_keyboard": [[{"text": "Pay", "url": url}]]}
+    return content
 
 
-def send_location(account: Account, params: Params) -> Json:
-    """Answer sendLocation."""
-    for name in ("latitude", "longitude"):
-        if not params.text(name).strip():
-            raise Refusal(f"{name} is empty")
-    place = {name: params.real(name) for name in ("latitude", "longitude")}
-    return deliver(account, params, {"location": place})
-
-
-def send_contact(account: Account, params: Params) -> Json:
-    """Answer sendContact."""
-    contact = {name: params.required(name) for name in ("phone_number", "first_name")}
-    if last_name := params.text("last_name"):
-        contact["last_name"] = last_name
-    return deliver(account, params, {"contact": contact})
-
-
-def send_media_group(account: Account, params: Params) -> list[Json]:
+def send_album(account: Account, params: Params) -> list[Json]:
     """Answer sendMediaGroup: one message for each file, all or none."""
     items = params.document("media")
-    if not isinstance(items, list):
-        raise Refusal("can't parse media JSON object: Expected an Array of InputMedia")
-    if not items:
-        raise Refusal("there are no messages to send")
-    if len(items) not in ALBUM:
-        few = len(items) < ALBUM.start
-        raise Refusal("MEDIA_EMPTY" if few else "too many messages to send as an album")
+    require(isinstance(items, list), "can't parse media JSON object: Expected an Array")
+    require(items, "there are no messages to send")
+    require(len(items) >= ALBUM.start, "MEDIA_EMPTY")
+    require(len(items) < ALBUM.stop, "too many messages to send as an album")
     kinds = {item.get("type") for item in items}
-    if len(kinds) > 1 and "document" in kinds:
-        raise Refusal("Document can't be mixed with other media types")
+    mixed = len(kinds) > 1 and "document" in kinds
+    require(not mixed, "Document can't be mixed with other media types")
     account.writable_person(params.text("chat_id"))
-    contents = [input_media(account, params, item) for item in items]
-    group = str(secrets.randbelow(10**17))
-    return [deliver(account, params, {"media_group_id": group} | c) for c in contents]
+    group = {"media_group_id": str(secrets.randbelow(10**17))}
+    contents = [group | _read_input_media(account, params, item) for item in items]
+    return [as_sent(_write(account, params, content)) for content in contents]
 
 
-def input_media(account: Account, params: Params, item: Json) -> Json:
+def read_media(account: Account, params: Params) -> Json:
+    """Read what shall stand in place of a file."""
+    item = params.document("media", kind="input media") or {}
+    return _read_input_media(account, params, item)
+
+
+def _read_input_media(account: Account, params: Params, item: Json) -> Json:
     """Read one InputMedia into the fields of a message."""
-    kind = item.get("type")
-    if kind not in {"photo", "document", "video"}:
-        raise Refusal(f'can\'t parse InputMedia: type "{kind}" is unsupported')
-    source = str(item.get("media") or "")
-    if not source:
-        raise Refusal("can't parse InputMedia: media not found")
-    caption = message_caption(
-        str(item.get("caption") or ""),
-        parse_mode=str(item.get("parse_mode") or ""),
-        entities=item.get("caption_entities"),
-    )
-    return media.from_params(account, params, kind, source=source) | caption
+    kind, source = item.get("type"), item.get("media")
+    known = kind in ALBUM_KINDS
+    require(known, f'can\'t parse InputMedia: type "{kind}" is unsupported')
+    require(source, "can't parse InputMedia: media not found")
+    caption = read_caption(account, Params(item))
+    return media.from_params(account, params, str(kind), source=str(source)) | caption
 
 
 def send_chat_action(account: Account, params: Params) -> bool:
     """Answer sendChatAction."""
     action = params.text("action").lower()
-    if action not in ACTIONS:
-        raise Refusal("wrong parameter action in request")
+    require(action in ACTIONS, "wrong parameter action in request")
     person = account.writable_person(params.text("chat_id"))
     account.show_typing(person["id"], action)
     return True
 
 
-def _source_entry(account: Account, params: Params, what: str) -> Json:
-    person = account.known_person(params.text("from_chat_id"))
-    entry = account.entry(person["id"], params.number("message_id"))
-    if entry is None:
-        raise Refusal(f"message to {what} not found")
-    return entry
+def edit(account: Account, params: Params, *, part: str, read: Reader) -> Json:
+    """Answer an edit method: replace a part by what `read` finds; a keyboard not sent goes."""
+    content, markup = read(account, params), read_markup(params, inline_only=True)
+    require(not params.text("inline_message_id"), "MESSAGE_ID_INVALID")
+    before = _find(account, params, "edit")
+    require(not before["out"], "message can't be edited")
+    replaced, needed = REPLACED[part]
+    require(needed & before.keys(), f"there is no {part} in the message to edit")
+    dropped = replaced | {"reply_markup"}
+    after = {name: value for name, value in before.items() if name not in dropped} | content
+    if markup is not None:
+        after["reply_markup"] = markup
+    require(after != before, NOT_MODIFIED)
+    return as_sent(account.save_message(after | {"edit_date": int(time.time())}))
 
 
-def copy_message(account: Account, params: Params) -> Json:
-    """Answer copyMessage: the content goes on, its author does not."""
-    source = _source_entry(account, params, "copy")["message"]
-    content = {name: source[name] for name in COPIED if name in source}
-    if not content:
-        raise Refusal("message can't be copied")
-    if params.has("caption") and "text" not in content:
-        content = {n: v for n, v in content.items() if not n.startswith("caption")}
-        content |= caption_content(params)
-    return {"message_id": deliver(account, params, content)["message_id"]}
-
-
-def forward_message(account: Account, params: Params) -> Json:
-    """
-    Answer forwardMessage.
-
-    A forwarded invoice can be paid there too, unless its start parameter leads back to the bot.
-    """
-    entry = _source_entry(account, params, "forward")
-    source = entry["message"]
-    names = (*COPIED, "invoice") + (("reply_markup",) if "invoice" in source else ())
-    content = {name: source[name] for name in names if name in source}
-    origin = {"type": "user", "sender_user": source["from"], "date": source["date"]}
-    if start := source.get("invoice", {}).get("start_parameter"):
-        url = f"https://t.me/{account.profile.username}?start={start}"
-        content["reply_markup"] = {"inline_keyboard": [[{"text": "Pay", "url": url}]]}
-    hidden = {name: entry[name] for name in ("payload", "needs", "prices") if name in entry}
-    return deliver(account, params, {"forward_origin": origin} | content, **hidden)
-
-
-def pin_message(account: Account, params: Params) -> bool:
-    """Answer pinChatMessage and unpinChatMessage."""
+def _find(account: Account, params: Params, what: str) -> Json:
     person = account.known_person(params.text("chat_id"))
     number = params.number("message_id")
-    if number and account.entry(person["id"], number) is None:
-        raise Refusal("message to pin not found")
+    require(number, "message identifier is not specified")
+    message = account.message(person["id"], number)
+    if message is None:
+        raise Refusal(f"message to {what} not found")
+    return message
+
+
+def delete_message(account: Account, params: Params) -> bool:
+    """Answer deleteMessage."""
+    message = _find(account, params, "delete")
+    young = time.time() - message["date"] <= KEPT_HOURS * 3600
+    require(young, "message can't be deleted")
+    account.delete_message(message["chat"]["id"], message["message_id"])
     return True
 
 
-METHODS = {
-    "sendmessage": send_message,
-    "sendphoto": lambda account, params: send_file(account, params, "photo"),
-    "senddocument": lambda account, params: send_file(account, params, "document"),
-    "sendvideo": lambda account, params: send_file(account, params, "video"),
-    "sendvoice": lambda account, params: send_file(account, params, "voice"),
-    "sendlocation": send_location,
-    "sendcontact": send_contact,
-    "sendmediagroup": send_media_group,
-    "sendchataction": send_chat_action,
-    "copymessage": copy_message,
-    "forwardmessage": forward_message,
-    "pinchatmessage": pin_message,
-    "unpinchatmessage": pin_message,
-}
+def answer_press(account: Account, params: Params) -> bool:
+    """Answer answerCallbackQuery: end the spinner, show a toast, an alert or a link."""
+    query_id, text, url = (params.text(name) for name in ("callback_query_id", "text", "url"))
+    press: Json | None = account.store.get("press", query_id)
+    if press is None or press["until"] < time.time():
+        raise Refusal(TOO_OLD)
+    require(len(text) <= TOAST, "MESSAGE_TOO_LONG")
+    own = (f"https://t.me/{account.profile.username}?", "tg://")
+    require(not url or url.startswith(own), "URL_INVALID")
+    account.store.drop("press", query_id)
+    account.events.publish("spinner", **press["shown"], on=False)
+    if text or url:
+        alert = params.flag("show_alert")
+        link = {"url": url} if url else {}
+        account.events.publish("toast", **press["shown"], text=text, show_alert=alert, **link)
+    return True

@@ -16,17 +16,10 @@ class BotProfile:
 
 @dataclass(frozen=True)
 class Options:
-    """
-    The times Telegram works with; tests shorten them.
-
-    Units:
-        all `_seconds`: seconds.
-    """
+    """The times Telegram works with, in seconds; tests shorten them."""
 
     checkout_seconds: float = 10
     press_seconds: float = 150
-    repeat_poll_seconds: float = 3
     conflict_seconds: float = 3
     retry_seconds: float = 2
     set_webhook_seconds: float = 1
-    enforce_limits: bool = False

@@ -4,8 +4,8 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 
-from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -14,12 +14,13 @@ from bot.playground import media, payments, people
 from bot.playground.about import bot_text, commands_for
 from bot.playground.account import Account, as_shown
 from bot.playground.faults import KINDS
-from bot.playground.params import Json, Upload
-from bot.playground.refusals import Refusal
+from bot.playground.params import Json, Params, read_params
+from bot.playground.refusals import Refusal, require
 
 SHOWN_MESSAGES: Final = 300
 SHOWN_INLINE: Final = ("image/png", "image/jpeg", "image/gif", "image/webp", "audio/", "video/")
-Act = Callable[[Account, Json, Json], object]
+
+Answer = Callable[[Params], Awaitable[object]]
 
 
 class Panel(Protocol):
@@ -34,83 +35,62 @@ class Panel(Protocol):
 
 @dataclass(frozen=True)
 class Page:
-    """The endpoints of the page, for one bot."""
+    """The endpoints of the page, for one bot; each answers with JSON or with a response."""
 
     account: Account
     panel: Panel | None
 
     def routes(self) -> list[Route]:
         """List the endpoints."""
-        person = "/play/api/people/{id:int}"
-        table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
-            ("GET", "/play/api/state", self.state),
-            ("GET", "/play/api/events", self.events),
-            ("POST", "/play/api/people", self.add_person),
+        person = "people/{id:int}"
+        table: tuple[tuple[str, str, Answer], ...] = (
+            ("GET", "state", self.state),
+            ("POST", "people", self.add_person),
             ("PATCH", person, self.change_person),
-            ("POST", person + "/send_file", self.send_file),
-            ("POST", person + "/checkout", self.checkout),
-            ("GET", person + "/commands", self.commands),
-            ("GET", person + "/transcript", self.transcript),
-            ("POST", person + "/{act}", self.act),
-            ("GET", "/play/api/file/{unique}", self.file),
-            ("POST", "/play/api/faults", self.arm_fault),
-            ("DELETE", "/play/api/faults", self.clear_faults),
-            ("GET", "/play/api/journal", self.journal),
-            ("POST", "/play/api/reset", self.reset),
-            ("GET", "/play/api/panel", self.show_panel),
-            ("POST", "/play/api/panel", self.use_panel),
+            ("POST", f"{person}/checkout", self.checkout),
+            ("GET", f"{person}/commands", self.commands),
+            ("GET", f"{person}/transcript", self.transcript),
+            ("POST", f"{person}/{{act}}", self.act),
+            ("GET", "file/{unique}", self.file),
+            ("POST", "faults", self.arm_fault),
+            ("DELETE", "faults", self.clear_faults),
+            ("GET", "journal", self.journal),
+            ("POST", "reset", self.reset),
+            ("GET", "panel", self.show_panel),
+            ("POST", "panel", self.use_panel),
+        )
+        return [
+            Route("/play/api/events", self.events),
+            *(
+                Route(f"/play/api/{path}", _endpoint(answer), methods=[verb])
+                for verb, path, answer in table
+            ),
         ]
-        return [Route(path, self._told(answer), methods=[verb]) for verb, path, answer in table]
 
-    def _told(
-        self, answer: Callable[[Request], Awaitable[Response]]
-    ) -> Callable[[Request], Awaitable[Response]]:
-        """Turn what cannot be done into an error the page can show; keep what was done."""
-
-        async def endpoint(request: Request) -> Response:
-            try:
-                return await answer(request)
-            except Refusal as refusal:
-                return _error(refusal.description, status=max(400, min(refusal.code, 499)))
-            except (people.NotPossible, payments.NotPayable) as refusal:
-                return _error(str(refusal), status=409)
-            except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
-                return _error(f"the request is not complete: {problem}", status=400)
-            finally:
-                self.account.store.commit()
-
-        return endpoint
-
-    def _person(self, request: Request) -> Json:
-        person = self.account.person(request.path_params["id"])
+    def _person(self, params: Params) -> Json:
+        person: Json | None = self.account.store.get("person", params.number("id"))
         if person is None:
-            raise people.NotPossible("there is no such person")
+            raise Refusal("there is no such person", code=409)
         return person
 
-    async def state(self, _: Request) -> Response:
+    async def state(self, _: Params) -> object:
         """Answer with all that the page shows."""
         account = self.account
-        crowd = account.people()
-        bot = account.bot_user() | {
-            "description": bot_text(account, "description"),
-            "short_description": bot_text(account, "short_description"),
-            "commands_ok": True,
+        crowd = account.store.latest("person")
+        texts = {name: bot_text(account, name) for name in ("description", "short_description")}
+        return {
+            "bot": account.bot_user() | texts | {"commands_ok": True},
+            "people": crowd,
+            "chats": {str(person["id"]): self._chat(person["id"]) for person in crowd},
+            "faults": account.faults.waiting(),
+            "last_event": account.events.last,
+            "has_panel": self.panel is not None,
         }
-        return JSONResponse(
-            {
-                "bot": bot,
-                "people": crowd,
-                "chats": {str(person["id"]): self._chat(person["id"]) for person in crowd},
-                "faults": account.faults.waiting(),
-                "last_event": account.events.last,
-                "has_panel": self.panel is not None,
-            }
-        )
 
     def _chat(self, person_id: int) -> Json:
-        entries = self.account.store.latest("message", chat=person_id, limit=SHOWN_MESSAGES)
+        messages = self.account.store.latest(f"message/{person_id}", limit=SHOWN_MESSAGES)
         return self.account.conversation(person_id) | {
-            "messages": [as_shown(entry) for entry in entries],
+            "messages": [as_shown(message) for message in messages],
             "typing": self.account.is_typing(person_id),
         }
 
@@ -128,152 +108,113 @@ class Page:
             else:
                 yield f"id: {item[0]}\ndata: {json.dumps(item[1], ensure_ascii=False)}\n\n"
 
-    async def add_person(self, request: Request) -> Response:
+    async def add_person(self, params: Params) -> object:
         """Let somebody in."""
-        return JSONResponse(people.add_person(self.account, await request.json()))
+        return people.save_person(self.account, params)
 
-    async def change_person(self, request: Request) -> Response:
+    async def change_person(self, params: Params) -> object:
         """Change a person's name, language, phone or note."""
-        number = self._person(request)["id"]
-        fields = await request.json()
-        return JSONResponse(people.add_person(self.account, fields | {"id": number}))
+        self._person(params)
+        return people.save_person(self.account, params)
 
-    async def act(self, request: Request) -> Response:
+    async def act(self, params: Params) -> object:
         """Do one of the plain acts of a person."""
-        act = ACTS.get(request.path_params["act"])
+        act = people.ACTS.get(params.text("act"))
         if act is None:
-            return _error("there is no such act", status=404)
-        person, fields = self._person(request), await request.json()
-        if not isinstance(fields, dict):
-            raise TypeError("an object is expected")
-        return JSONResponse(act(self.account, person, fields))
+            raise Refusal("there is no such act", code=404)
+        return act(self.account, self._person(params), params)
 
-    async def send_file(self, request: Request) -> Response:
-        """Send a file to the bot."""
-        person = self._person(request)
-        async with request.form(max_files=1) as form:
-            file = form["file"]
-            if not isinstance(file, UploadFile):
-                raise TypeError("file")
-            upload = Upload(file.filename or "", file.content_type or "", await file.read())
-            kind, caption = str(form["kind"]), str(form.get("caption", ""))
-        return JSONResponse(people.send_file(self.account, person, kind, upload, caption))
-
-    async def checkout(self, request: Request) -> Response:
+    async def checkout(self, params: Params) -> object:
         """Open, use or close a payment sheet."""
-        person, fields = self._person(request), await request.json()
-        number, action = int(fields["message_id"]), fields["action"]
-        sheet = str(fields.get("query_id") or "")
-        if action not in {"open", "pay", "decline", "close"}:
-            return _error("a sheet is opened, paid, declined or closed", status=400)
-        if action == "close":
-            payments.show(self.account, person["id"], number, sheet, state="closed")
-            return JSONResponse({"query_id": sheet, "state": "closed"})
-        sheet = sheet or payments.open_sheet(self.account, person, number)
-        if action == "open":
-            return JSONResponse({"query_id": sheet})
-        declined = action == "decline"
-        return JSONResponse(await payments.pay(self.account, person, sheet, declined=declined))
+        person = self._person(params)
+        invoice = payments.find_invoice(self.account, person, params.number("message_id"))
+        sheet = params.text("query_id") or people.new_id()
+        match params.text("action"):
+            case "open":
+                return {"query_id": sheet}
+            case "close":
+                return payments.show(self.account, invoice, sheet, state="closed")
+            case "pay" | "decline" as action:
+                declined = action == "decline"
+                return await payments.pay(self.account, person, invoice, sheet, declined=declined)
+        raise Refusal("a sheet is opened, paid, declined or closed")
 
-    async def commands(self, request: Request) -> Response:
+    async def commands(self, params: Params) -> object:
         """List the commands in a person's menu."""
-        return JSONResponse(commands_for(self.account, self._person(request)))
+        return commands_for(self.account, self._person(params))
 
-    async def transcript(self, request: Request) -> Response:
+    async def transcript(self, params: Params) -> object:
         """Answer with a chat as plain text."""
-        return PlainTextResponse(people.transcript(self.account, self._person(request)))
+        return PlainTextResponse(people.transcript(self.account, self._person(params)))
 
-    async def file(self, request: Request) -> Response:
+    async def file(self, params: Params) -> object:
         """Answer with the bytes of a file; only harmless kinds are shown in place."""
-        file = media.file_by_unique_id(self.account, request.path_params["unique"])
-        content = None if file is None else self.account.store.content(file["unique"])
-        if file is None or content is None:
-            return _error("the file is gone", status=404)
+        found = media.find_file(self.account, params.text("unique"))
+        if found is None:
+            raise Refusal("the file is gone", code=404)
+        file, content = found
         response = Response(content, media_type=file["mime"])
         response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
-        if "name" in request.query_params or not file["mime"].startswith(SHOWN_INLINE):
-            name = request.query_params.get("name", file["name"])
-            response.headers["Content-Disposition"] = media.attachment(name)
+        name = params.text("name")
+        if name or not file["mime"].startswith(SHOWN_INLINE):
+            name = quote(name or file["name"])
+            response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{name}"
         return response
 
-    async def arm_fault(self, request: Request) -> Response:
+    async def arm_fault(self, params: Params) -> object:
         """Let something go wrong."""
-        fields = await request.json()
-        if fields.get("kind") not in KINDS:
-            return _error(f"faults are {', '.join(sorted(KINDS))}", status=400)
-        if fields["kind"] == "redeliver":
+        kind = params.text("kind")
+        require(kind in KINDS, f"faults are {', '.join(sorted(KINDS))}")
+        if kind == "redeliver":
             self.account.updates.deliver_again()
         else:
-            names = ("seconds", "count", "method")
-            self.account.faults.arm(fields["kind"], **{n: fields.get(n) for n in names})
-        return JSONResponse(self.account.faults.waiting())
+            self.account.faults.arm(kind, params.values)
+        return self.account.faults.waiting()
 
-    async def clear_faults(self, _: Request) -> Response:
+    async def clear_faults(self, _: Params) -> object:
         """Let everything go well again."""
         self.account.faults.clear()
-        return JSONResponse([])
+        return []
 
-    async def journal(self, request: Request) -> Response:
+    async def journal(self, params: Params) -> object:
         """List the bot's calls."""
-        after = int(request.query_params.get("after", "0"))
-        return JSONResponse(self.account.journal.after(after))
+        return self.account.journal.after(params.number("after"))
 
-    async def reset(self, _: Request) -> Response:
+    async def reset(self, _: Params) -> object:
         """Forget all chats."""
         self.account.reset()
-        return JSONResponse({})
+        return {}
 
-    async def show_panel(self, _: Request) -> Response:
+    async def show_panel(self, _: Params) -> object:
         """Describe the host's panel."""
         if self.panel is None:
-            return _error("there is no panel", status=404)
-        return JSONResponse(await self.panel.describe())
+            raise Refusal("there is no panel", code=404)
+        return await self.panel.describe()
 
-    async def use_panel(self, request: Request) -> Response:
+    async def use_panel(self, params: Params) -> object:
         """Let the host do something, and show its panel anew."""
         if self.panel is None:
-            return _error("there is no panel", status=404)
-        fields = await request.json()
+            raise Refusal("there is no panel", code=404)
+        fields = dict(params.values)
         answer = await self.panel.act(str(fields.pop("action")), fields)
         panel = await self.panel.describe()
         self.account.events.publish("panel", panel=panel)
-        return JSONResponse({"message": "", **answer, "panel": panel})
+        return {"message": "", **answer, "panel": panel}
 
 
-def _error(words: str, *, status: int) -> JSONResponse:
-    return JSONResponse({"error": words}, status_code=status)
+def _endpoint(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    """Turn what cannot be done into an error the page can show."""
 
+    async def endpoint(request: Request) -> Response:
+        try:
+            params = await read_params(request)
+            values = {**params.values, **request.path_params}
+            result = await answer(Params(values, params.uploads))
+        except Refusal as refusal:
+            return JSONResponse({"error": str(refusal)}, status_code=refusal.code)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
+            words = f"the request is not complete: {problem}"
+            return JSONResponse({"error": words}, status_code=400)
+        return result if isinstance(result, Response) else JSONResponse(result)
 
-def _say(account: Account, person: Json, fields: Json) -> object:
-    reply_to = int(fields.get("reply_to") or 0)
-    return {"messages": people.say(account, person, str(fields["text"]), reply_to=reply_to)}
-
-
-def _press(account: Account, person: Json, fields: Json) -> object:
-    number, row, col = (int(fields[name]) for name in ("message_id", "row", "col"))
-    entry = account.entry(person["id"], number)
-    rows = (entry or {"message": {}})["message"].get("reply_markup", {}).get("inline_keyboard", [])
-    if row == col == 0 and rows and "pay" in rows[0][0]:
-        return {"checkout": payments.open_sheet(account, person, number)}
-    return people.press(account, person, number, row, col)
-
-
-def _location(account: Account, person: Json, fields: Json) -> object:
-    place = {name: float(fields[name]) for name in ("latitude", "longitude")}
-    return people.send(account, person, {"location": place})
-
-
-ACTS: Final[dict[str, Act]] = {
-    "say": _say,
-    "start": lambda a, person, f: people.start(a, person, str(f.get("payload") or "")),
-    "press": _press,
-    "press_data": lambda a, person, f: people.press_data(
-        a, person, int(f["message_id"]), str(f["data"])
-    ),
-    "send_contact": lambda a, person, f: people.send_contact(
-        a, person, f.get("phone_number"), f.get("user_id")
-    ),
-    "send_location": _location,
-    "edit": lambda a, person, f: people.edit(a, person, int(f["message_id"]), str(f["text"])),
-    "block": lambda a, person, f: people.block(a, person, blocked=bool(f["blocked"])),
-}
+    return endpoint

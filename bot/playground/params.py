@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.playground.refusals import Refusal
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+
+from bot.playground.refusals import Refusal, require
 
 Json = dict[str, Any]
-TRUE = {"true", "yes", "1"}
 
 
 @dataclass(frozen=True)
@@ -27,28 +29,20 @@ class Params:
     values: Mapping[str, object] = field(default_factory=dict)
     uploads: Mapping[str, Upload] = field(default_factory=dict)
 
-    def has(self, name: str) -> bool:
-        """Tell whether the parameter was sent at all."""
-        return self.values.get(name) is not None
-
     def text(self, name: str) -> str:
         """Read a parameter as text; what was not sent is empty."""
         value = self.values.get(name)
         if value is None:
             return ""
-        if isinstance(value, bool | dict | list):
-            value = json.dumps(value, ensure_ascii=False)
-        try:
-            str(value).encode()
-        except UnicodeEncodeError:
-            raise Refusal("strings must be encoded in UTF-8") from None
-        return str(value)
+        text = value if isinstance(value, str) else json.dumps(value)
+        text.encode()  # half a surrogate pair fails here, before it is kept or shown
+        return text
 
     def required(self, name: str) -> str:
         """Read a text that must not be empty."""
-        if text := self.text(name):
-            return text
-        raise Refusal(f'parameter "{name}" is required')
+        text = self.text(name)
+        require(text, f'parameter "{name}" is required')
+        return text
 
     def number(self, name: str, default: int = 0) -> int:
         """Read a whole number; what is none is the default."""
@@ -57,25 +51,36 @@ class Params:
         except ValueError:
             return default
 
-    def real(self, name: str) -> float:
-        """Read a number with a fraction; what is none is 0."""
-        try:
-            return float(self.text(name))
-        except ValueError:
-            return 0.0
-
     def flag(self, name: str) -> bool:
         """Read a yes or no; what was not sent is no."""
-        return self.text(name).lower() in TRUE
+        return self.text(name).lower() in {"true", "yes", "1"}
 
     def document(self, name: str, *, kind: str = "") -> Any:  # noqa: ANN401 - JSON is anything
         """Read a nested object or list, sent as JSON or as its text."""
         value = self.values.get(name)
         if not isinstance(value, str):
             return value
-        if not value.strip():
-            return None
         try:
-            return json.loads(value)
+            return json.loads(value) if value.strip() else None
         except ValueError:
             raise Refusal(f"can't parse {kind or name} JSON object") from None
+
+
+async def read_params(request: Request) -> Params:
+    """Read the parameters of a request from its query and its body."""
+    values: Json = dict(request.query_params)
+    uploads: dict[str, Upload] = {}
+    if request.headers.get("content-type", "").startswith("application/json"):
+        try:
+            values |= json.loads(await request.body() or b"{}")
+        except (TypeError, ValueError):
+            raise Refusal("can't parse JSON object") from None
+    else:
+        async with request.form(max_part_size=1024 * 1024) as form:
+            for name, value in form.multi_items():
+                if isinstance(value, UploadFile):
+                    content = await value.read()
+                    uploads[name] = Upload(value.filename or "", value.content_type or "", content)
+                else:
+                    values[name] = value
+    return Params(values, uploads)

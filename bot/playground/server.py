@@ -5,12 +5,11 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from starlette.applications import Starlette
-from starlette.datastructures import UploadFile
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
@@ -18,26 +17,19 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from bot.playground import about, edits, media, messages, payments
 from bot.playground.account import Account
 from bot.playground.guard import Guard
+from bot.playground.media import find_file
+from bot.playground.methods import METHODS
 from bot.playground.options import BotProfile, Options
 from bot.playground.page import Page, Panel
-from bot.playground.params import Json, Params, Upload
-from bot.playground.refusals import Refusal, too_many_requests
+from bot.playground.params import Json, Params, read_params
+from bot.playground.refusals import Refusal, require, too_many_requests
 from bot.playground.store import Store, connect
-from bot.playground.updates import Described
 
 STATIC: Final = Path(__file__).parent / "static"
 OWN_TOKEN: Final = re.compile(r"\d+:playground[A-Za-z0-9_-]*")
-METHODS: Final[dict[str, Callable[[Account, Params], object]]] = {
-    **about.METHODS,
-    **edits.METHODS,
-    **media.METHODS,
-    **messages.METHODS,
-    **payments.METHODS,
-}
-NOT_BY_WEBHOOK: Final = {"setwebhook", "deletewebhook", "close", "logout"}
+EVERY_VERB: Final = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 class RealToken(Exception):
@@ -84,23 +76,21 @@ def create_app(
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         for account in accounts.values():
-            account.updates.start(_webhook_caller(account))
+            account.webhook.restart()
         yield
         for account in accounts.values():
-            await account.updates.stop()
-        connection.commit()
+            await account.webhook.stop()
         connection.close()
+
+    def hang_up() -> None:
+        for account in accounts.values():
+            account.hang_up()
 
     app = Starlette(
         routes=_routes(accounts, panel),
         middleware=[Middleware(Guard, allowed_hosts=allowed_hosts)],
         lifespan=lifespan,
     )
-
-    def hang_up() -> None:
-        for account in accounts.values():
-            account.hang_up()
-
     app.state.hang_up = hang_up
     return app
 
@@ -108,46 +98,37 @@ def create_app(
 def _routes(accounts: Mapping[str, Account], panel: Panel | None) -> list[BaseRoute]:
     async def bot_api(request: Request) -> Response:
         account = accounts.get(request.path_params["token"])
-        if account is None:
-            return _refused(Refusal("Unauthorized", code=401))
-        return await _answer(account, request)
+        return await _answer(account, request) if account else _failure(401, "Unauthorized")
 
     async def bot_file(request: Request) -> Response:
         account = accounts.get(request.path_params["token"])
         if account is None:
-            return _refused(Refusal("Unauthorized", code=401))
-        found = media.content_by_path(account, request.path_params["path"])
-        if found is None:
-            return _refused(Refusal("Not Found", code=404), plain=True)
-        return Response(found[1], media_type="application/octet-stream")
+            return _failure(401, "Unauthorized")
+        found = find_file(account, request.path_params["path"].rpartition("/file_")[2])
+        return Response(found[1]) if found else _failure(404, "Not Found")
 
     async def index(_: Request) -> Response:
         return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
     async def nothing(_: Request) -> Response:
-        return _refused(Refusal("Not Found", code=404), plain=True)
+        return _failure(404, "Not Found")
 
-    page = Page(next(iter(accounts.values())), panel)
-    every = ["GET", "POST", "PUT", "PATCH", "DELETE"]
     return [
         Route("/bot{token}/{method}", bot_api, methods=["GET", "POST"]),
         Route("/file/bot{token}/{path:path}", bot_file),
-        *page.routes(),
+        *Page(next(iter(accounts.values())), panel).routes(),
         Route("/", index),
-        Mount("/static", StaticFiles(directory=STATIC, check_dir=False)),
-        Route("/{path:path}", nothing, methods=every),
+        Mount("/static", StaticFiles(directory=STATIC)),
+        Route("/{path:path}", nothing, methods=EVERY_VERB),
     ]
 
 
-def _refused(refusal: Refusal, *, plain: bool = False) -> JSONResponse:
-    answer: Json = {"ok": False, "error_code": refusal.code}
-    answer["description"] = "Not Found" if plain else refusal.description
-    headers = {}
-    if refusal.parameters:
-        answer["parameters"] = refusal.parameters
-    if "retry_after" in refusal.parameters:
-        headers["Retry-After"] = str(refusal.parameters["retry_after"])
-    return JSONResponse(answer, status_code=refusal.code, headers=headers)
+def _failure(code: int, description: str, *, retry_after: int = 0) -> JSONResponse:
+    answer: Json = {"ok": False, "error_code": code, "description": description}
+    if not retry_after:
+        return JSONResponse(answer, status_code=code)
+    answer["parameters"] = {"retry_after": retry_after}
+    return JSONResponse(answer, status_code=code, headers={"Retry-After": str(retry_after)})
 
 
 async def _answer(account: Account, request: Request) -> Response:
@@ -156,28 +137,27 @@ async def _answer(account: Account, request: Request) -> Response:
     begun = time.monotonic()
     params = Params()
     try:
-        params = await _read_params(request)
+        params = await read_params(request)
         await _meet_fault(account, method)
-        response = _accepted(await _carry_out(account, method, params, request))
+        response = _success(await _carry_out(account, method.lower(), params))
     except Refusal as refusal:
-        response = _refused(refusal)
-    finally:
-        account.store.commit()
-    answer = json.loads(bytes(response.body))
-    ms = int((time.monotonic() - begun) * 1000)
-    if account.faults.take("lost", method=method):
+        response = _failure(refusal.code, refusal.description, retry_after=refusal.retry_after)
+    answer, status = json.loads(bytes(response.body)), response.status_code
+    lost = account.faults.take("lost", method=method)
+    if lost:
         answer = {"ok": False, "description": f"the answer was lost; it was: {answer}"}
-        account.journal.record(method, params, answer, status=0, ms=ms)
-        return _LostResponse()
-    account.journal.record(method, params, answer, status=response.status_code, ms=ms)
-    return response
+        status = 0
+    ms = int((time.monotonic() - begun) * 1000)
+    account.journal.record(method, params, answer, status=status, ms=ms)
+    return _LostResponse() if lost else response
 
 
-def _accepted(result: object) -> JSONResponse:
-    if isinstance(result, Described):
-        described = {"result": result.result, "description": result.description}
-        return JSONResponse({"ok": True, **described})
-    return JSONResponse({"ok": True, "result": result})
+def _success(result: object) -> JSONResponse:
+    """Build the answer to a call; a text as its result describes a plain yes."""
+    described = {"result": True, "description": result}
+    return JSONResponse(
+        {"ok": True} | (described if isinstance(result, str) else {"result": result})
+    )
 
 
 async def _meet_fault(account: Account, method: str) -> None:
@@ -189,74 +169,15 @@ async def _meet_fault(account: Account, method: str) -> None:
         raise Refusal("Bad Gateway", code=502)
 
 
-async def _carry_out(account: Account, method: str, params: Params, request: Request) -> object:
-    name = method.lower()
-    if name == "getupdates":
-        return await account.updates.poll(params, lambda: _gone(request))
-    return _call(account, name, params)
-
-
-def _call(account: Account, name: str, params: Params) -> object:
-    if name not in METHODS:
-        raise Refusal("method not found", code=404)
-    if name.startswith("send") and name != "sendchataction":
-        account.keep_pace(params.text("chat_id"))
+async def _carry_out(account: Account, method: str, params: Params) -> object:
+    if method == "getupdates":
+        return await account.updates.poll(params)
+    require(method in METHODS, "method not found", code=404)
     try:
-        return METHODS[name](account, params)
+        return METHODS[method](account, params)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
         # JSON of another shape than asked for fails where it is first used: Telegram says 400 too.
         raise Refusal(f"can't parse the parameters: {problem!r}") from problem
-
-
-async def _gone(request: Request) -> None:
-    """Wait until the caller hangs up."""
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _webhook_caller(account: Account) -> Callable[[str, Params], Any]:
-    """Build what carries out a call that came as a webhook's answer."""
-
-    async def call(method: str, params: Params) -> None:
-        name, status, answer = method.lower(), 200, Json(ok=True)
-        if name.startswith("get") or name in NOT_BY_WEBHOOK:
-            return
-        try:
-            _call(account, name, params)
-        except Refusal as refusal:
-            status = refusal.code
-            answer = {"ok": False, "description": refusal.description}
-        account.store.commit()
-        account.journal.record(method, params, answer, status=status, ms=0)
-
-    return call
-
-
-async def _read_params(request: Request) -> Params:
-    values: dict[str, Any] = dict(request.query_params)
-    uploads: dict[str, Upload] = {}
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/json":
-        values |= _read_json(await request.body())
-    elif kind in {"application/x-www-form-urlencoded", "multipart/form-data"}:
-        async with request.form(max_part_size=1024 * 1024) as form:
-            for name, value in form.multi_items():
-                if isinstance(value, UploadFile):
-                    content = await value.read()
-                    uploads[name] = Upload(value.filename or "", value.content_type or "", content)
-                else:
-                    values[name] = value
-    return Params(values, uploads)
-
-
-def _read_json(body: bytes) -> dict[str, Any]:
-    try:
-        values = json.loads(body or b"{}")
-    except ValueError:
-        raise Refusal("can't parse JSON object") from None
-    if not isinstance(values, dict):
-        raise Refusal("can't parse JSON object")
-    return values
 
 
 class _LostResponse(Response):

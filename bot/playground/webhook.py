@@ -3,24 +3,27 @@
 import asyncio
 import ipaddress
 import json
+import re
 import secrets
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable
 from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from bot.playground.faults import Faults
+from bot.playground.options import Options
 from bot.playground.params import Json, Params
-from bot.playground.refusals import Refusal
+from bot.playground.refusals import Refusal, require, too_many_requests
+from bot.playground.store import Store
+from bot.playground.updates import Updates
 
 PORTS: Final = {80, 88, 443, 8443}
+LONGEST_SECRET: Final = 256
 LONGEST_WAIT: Final = 3600
 GONE_FOR: Final = 23 * 3600
 ANSWER_SECONDS: Final = 60
-CONFIRMED: Final = -1.0
+DOUBLINGS: Final = 8
 
 
 def check_address(url: str) -> None:
@@ -30,14 +33,14 @@ def check_address(url: str) -> None:
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         raise Refusal("invalid webhook URL specified") from None
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise Refusal("invalid webhook URL specified")
-    if is_loopback(parts.hostname):
+    known = parts.scheme in {"http", "https"} and parts.hostname
+    require(known, "invalid webhook URL specified")
+    if is_loopback(parts.hostname or ""):
         return
-    if parts.scheme != "https":
-        raise Refusal("bad webhook: An HTTPS URL must be provided for webhook")
-    if port not in PORTS:
-        raise Refusal("bad webhook: Webhook can be set up only on ports 80, 88, 443 or 8443")
+    https = parts.scheme == "https"
+    require(https, "bad webhook: An HTTPS URL must be provided for webhook")
+    words = "bad webhook: Webhook can be set up only on ports 80, 88, 443 or 8443"
+    require(port in PORTS, words)
     raise Refusal("bad webhook: the playground sends to this machine only")
 
 
@@ -52,107 +55,135 @@ def is_loopback(host: str) -> bool:
 class Webhook:
     """The lanes to one address; a failing update holds up its own lane only."""
 
-    def __init__(
-        self,
-        *,
-        faults: Faults,
-        retry_seconds: float,
-        confirm: Callable[[int], None],
-        note_error: Callable[[str], None],
-        give_up: Callable[[], None],
-    ) -> None:
-        self.carry_out: Callable[[str, Params], Awaitable[object]] | None = None
+    def __init__(self, updates: Updates, *, store: Store, faults: Faults, options: Options) -> None:
+        updates.push = self._push
+        self._updates = updates
+        self._store = store
         self._faults = faults
-        self._retry_seconds = retry_seconds
-        self._confirm = confirm
-        self._note_error = note_error
-        self._give_up = give_up
-        self._hook: Json = {}
+        self._options = options
         self._places = asyncio.Semaphore(1)
-        self._lanes: dict[str, deque[Json]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._lanes: dict[str, asyncio.Task[None]] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._set_at = float("-inf")
         self._gone_since: float | None = None
 
-    def aim(self, hook: Json) -> None:
-        """Choose where updates go."""
-        self._hook = hook
-        self._places = asyncio.Semaphore(hook["max_connections"])
-        self._gone_since = None
+    def set(self, params: Params) -> str:
+        """Answer setWebhook: send the updates to an address from now on; an empty one ends that."""
+        url, secret = params.text("url").strip(), params.text("secret_token")
+        if not url:
+            return self.delete(params)
+        require(len(secret) <= LONGEST_SECRET, "secret token is too long")
+        plain = re.fullmatch(r"[A-Za-z0-9_-]*", secret)
+        require(plain, "secret token contains unallowed characters")
+        check_address(url)
+        if time.monotonic() - self._set_at < self._options.set_webhook_seconds:
+            raise too_many_requests(1)
+        self._set_at = time.monotonic()
+        self._updates.remember_allowed(params)
+        if params.flag("drop_pending_updates"):
+            self._updates.forget_all()
+        places = min(max(params.number("max_connections", 40), 1), 100)
+        hook = {"url": url, "secret": secret, "max_connections": places}
+        before: Json = self._store.get("webhook") or {}
+        self._store.put("webhook", 0, hook)
+        self._updates.end_poll("terminated by setWebhook request")
+        self.restart()
+        same = before | hook == before
+        return f"Webhook {'is already' if same else 'was'} set"
 
-    def push(self, item: Json) -> None:
-        """Put an update at the end of its lane."""
-        if (lane := self._lanes.get(item["lane"])) is not None:
-            lane.append(item)
-            return
-        self._lanes[item["lane"]] = deque([item])
-        task = asyncio.get_running_loop().create_task(self._run(item["lane"]))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def delete(self, params: Params) -> str:
+        """Answer deleteWebhook: go back to polling."""
+        if params.flag("drop_pending_updates"):
+            self._updates.forget_all()
+        was = "was" if self._store.get("webhook") else "is already"
+        self._store.drop("webhook")
+        self.restart()
+        return f"Webhook {was} deleted"
 
-    def cancel(self) -> None:
-        """Stop all lanes where they are."""
-        for task in self._tasks:
+    def describe(self) -> Json:
+        """Answer getWebhookInfo."""
+        hook: Json = self._store.get("webhook") or {"url": ""}
+        allowed = self._store.get("allowed_updates")
+        return {
+            **{name: value for name, value in hook.items() if name != "secret"},
+            **({"allowed_updates": allowed} if allowed else {}),
+            "has_custom_certificate": False,
+            "pending_update_count": len(self._updates.pending),
+        }
+
+    def restart(self) -> None:
+        """Stop all lanes where they are, and begin anew if there is an address."""
+        for task in self._lanes.values():
             task.cancel()
         self._lanes = {}
+        self._gone_since = None
+        if hook := self._store.get("webhook"):
+            self._places = asyncio.Semaphore(hook["max_connections"])
+            for item in self._updates.pending.values():
+                self._push(item)
 
     async def stop(self) -> None:
-        """Stop all lanes and close the connections."""
-        self.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """End all deliveries; what is unconfirmed comes again after the next start."""
+        tasks = list(self._lanes.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
 
-    async def _run(self, name: str) -> None:
-        lane = self._lanes[name]
+    def _push(self, item: Json) -> None:
+        lane = item["lane"]
+        if lane not in self._lanes or self._lanes[lane].done():
+            self._lanes[lane] = asyncio.get_running_loop().create_task(self._run(lane))
+
+    async def _run(self, lane: str) -> None:
         failures = 0
-        while lane:
-            item = lane[0]
-            wait = CONFIRMED if item["until"] < time.time() else await self._post(item["update"])
-            if wait == CONFIRMED:
-                lane.popleft()
-                self._confirm(item["update"]["update_id"])
+        while item := self._first(lane):
+            wait = await self._post(item["update"])
+            if wait is None:
+                self._updates.confirm(item["update"]["update_id"])
                 failures = 0
             else:
                 await asyncio.sleep(max(wait, self._pause(failures)))
                 failures += 1
-        if self._lanes.get(name) is lane:
-            del self._lanes[name]
+
+    def _first(self, lane: str) -> Json | None:
+        self._updates.drop_expired()
+        waiting = self._updates.pending.values()
+        return next((item for item in waiting if item["lane"] == lane), None)
 
     def _pause(self, failures: int) -> float:
         """Answer with the pause before the next try: none, then 2, 4, 8 ... seconds."""
-        longest = 60 + secrets.randbelow(61)
-        return min(self._retry_seconds * 2 ** (failures - 1), longest) if failures else 0.0
+        doubled = self._options.retry_seconds * 2 ** min(failures - 1, DOUBLINGS)
+        return min(doubled, 60 + secrets.randbelow(61)) if failures else 0.0
 
-    async def _post(self, update: Json) -> float:
-        """Send one update; answer with CONFIRMED or with the pause the receiver asks for."""
+    async def _post(self, update: Json) -> float | None:
+        """Send one update; answer with the pause the receiver asks for, None when it arrived."""
         if self._faults.take("webhook_down"):
-            self._note_error("Connection refused")
-            return 0.0
+            return self._fail("Connection refused")
         self._session = self._session or aiohttp.ClientSession()
-        secret = self._hook["secret"]
-        headers = {"X-Telegram-Bot-Api-Secret-Token": secret} if secret else {}
+        hook = self._store.get("webhook")
+        headers = {"Content-Type": "application/json"}
+        if hook["secret"]:
+            headers["X-Telegram-Bot-Api-Secret-Token"] = hook["secret"]
         try:
             async with self._places:
                 response = await self._session.post(
-                    self._hook["url"],
+                    hook["url"],
                     data=json.dumps(update, ensure_ascii=False).encode(),
-                    headers=headers | {"Content-Type": "application/json"},
+                    headers=headers,
                     allow_redirects=False,
                     ssl=False,  # a certificate for this machine is always a home-made one
                     timeout=aiohttp.ClientTimeout(total=ANSWER_SECONDS),
                 )
-                body = await response.read()
+                await response.read()
         except aiohttp.ClientConnectorError:
-            self._note_error("Connection refused")
-            return 0.0
+            return self._fail("Connection refused")
         except (aiohttp.ClientError, TimeoutError):
-            self._note_error("Connection reset by peer")
-            return 0.0
-        if response.ok and response.status < 300:  # noqa: PLR2004 - HTTP's own bound
+            return self._fail("Connection reset by peer")
+        if 200 <= response.status < 300:  # noqa: PLR2004 - HTTP's own bounds
             self._gone_since = None
-            await self._obey(body)
-            return CONFIRMED
+            return None
         return self._complain(response)
 
     def _complain(self, response: aiohttp.ClientResponse) -> float:
@@ -161,18 +192,14 @@ class Webhook:
         elif self._gone_since is None:
             self._gone_since = time.monotonic()
         elif time.monotonic() - self._gone_since > GONE_FOR:
-            self._give_up()
+            self.delete(Params())
             return 0.0
-        words = f"{response.status} {response.reason or ''}".strip()
-        self._note_error(f"Wrong response from the webhook: {words}")
         asked = response.headers.get("Retry-After", "0")
-        return float(min(int(asked), LONGEST_WAIT)) if asked.isdecimal() else 0.0
+        pause = float(min(int(asked), LONGEST_WAIT)) if asked.isdecimal() else 0.0
+        reason = f"{response.status} {response.reason or ''}".strip()
+        return self._fail(f"Wrong response from the webhook: {reason}", pause=pause)
 
-    async def _obey(self, body: bytes) -> None:
-        """Carry out the call that a webhook may give as its answer; its result is unseen."""
-        try:
-            values = json.loads(body)
-        except ValueError:
-            return
-        if isinstance(values, dict) and self.carry_out and isinstance(values.get("method"), str):
-            await self.carry_out(values.pop("method"), Params(values))
+    def _fail(self, words: str, *, pause: float = 0.0) -> float:
+        error = {"last_error_date": int(time.time()), "last_error_message": words}
+        self._store.put("webhook", 0, self._store.get("webhook") | error)
+        return pause

@@ -179,7 +179,9 @@ async def accept(
 
 
 def _hashed(code: str) -> str:
-    return hashlib.sha256(f"invitation:{code.strip().upper()}".encode()).hexdigest()
+    # People copy codes from paper in groups, with spaces or dashes.
+    typed = "".join(character for character in code.upper() if character.isalnum())
+    return hashlib.sha256(f"invitation:{typed}".encode()).hexdigest()
 
 
 def _masked(address: str) -> str:

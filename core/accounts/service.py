@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import (
@@ -42,6 +42,7 @@ class Speaker:
     locale: str
     roles: frozenset[Role]
     is_customer: bool
+    is_reachable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +62,10 @@ class Place:
 
 
 async def get_operator(session: AsyncSession) -> Operator:
-    """Return the operator of this installation."""
-    return await session.get_one(Operator, 1)
+    """Return the operator of this installation; a session asks the database once."""
+    operator = await session.get_one(Operator, 1)
+    session.info["operator"] = operator  # which keeps it in the session
+    return operator
 
 
 async def meet(
@@ -73,36 +76,58 @@ async def meet(
 
     Whoever writes can be reached again, so the address is no longer unreachable.
     """
-    contact = await session.scalar(
-        select(Contact).where(Contact.channel == channel, Contact.address == address)
-    )
-    if contact is None:
+    known = (Contact.channel == channel) & (Contact.address == address)
+    speaker = await _find_speaker(session, known)
+    if speaker is None:
         person = Person(name=name, locale=locale, created_at=now)
         session.add(person)
         await session.flush()
-        contact = Contact(person_id=person.id, channel=channel, address=address)
-        session.add(contact)
+        session.add(Contact(person_id=person.id, channel=channel, address=address))
         await session.flush()
-    contact.unreachable_since = None
-    return await get_speaker(session, contact_id=contact.id)
+        speaker = await _find_speaker(session, known)
+        assert speaker is not None  # noqa: S101 (just added)
+    if not speaker.is_reachable:
+        await note_reachable(session, channel=channel, address=address, since=None)
+    return speaker
 
 
 async def get_speaker(session: AsyncSession, *, contact_id: int) -> Speaker:
     """Return the person behind a contact with their roles."""
-    contact = await session.get_one(Contact, contact_id)
-    person = await session.get_one(Person, contact.person_id)
-    roles = await session.scalars(select(Staff.role).where(Staff.person_id == person.id))
-    right = await session.scalar(
-        select(AccountRight.account_id).where(AccountRight.person_id == person.id).limit(1)
-    )
+    speaker = await _find_speaker(session, Contact.id == contact_id)
+    assert speaker is not None  # noqa: S101 (contacts are never deleted)
+    return speaker
+
+
+async def _find_speaker(session: AsyncSession, which: ColumnElement[bool]) -> Speaker | None:
+    roles = select(Staff.role).where(Staff.person_id == Person.id)
+    right = select(AccountRight.account_id).where(AccountRight.person_id == Person.id)
+    row = (
+        await session.execute(
+            select(
+                Contact.id,
+                Contact.person_id,
+                Contact.address,
+                Contact.unreachable_since,
+                Person.name,
+                Person.locale,
+                func.array(roles.scalar_subquery()).label("roles"),
+                right.exists().label("is_customer"),
+            )
+            .join(Person, Person.id == Contact.person_id)
+            .where(which)
+        )
+    ).one_or_none()
+    if row is None:
+        return None
     return Speaker(
-        contact_id=contact.id,
-        person_id=person.id,
-        address=contact.address,
-        name=person.name,
-        locale=person.locale,
-        roles=frozenset(roles),
-        is_customer=right is not None,
+        contact_id=row.id,
+        person_id=row.person_id,
+        address=row.address,
+        name=row.name,
+        locale=row.locale,
+        roles=frozenset(Role(role) for role in row.roles),
+        is_customer=row.is_customer,
+        is_reachable=row.unreachable_since is None,
     )
 
 

@@ -220,15 +220,32 @@ class Allocation(Base):
 
 
 class DunningStep(Base):
-    """A step of the ladder for the oldest unpaid bill; it counts once it is known as delivered."""
+    """
+    A step of the ladder for the oldest unpaid bill; it counts from when it was delivered.
+
+    `round` is how many payments the agreement had made: a payment makes the notice start anew,
+    while the reminder (always round 0) is not repeated. `dedupe_key` names the latest try;
+    `unreached_at` is when a try was first seen to have reached nobody.
+    """
 
     __tablename__ = "dunning_steps"
-    __table_args__ = (UniqueConstraint("bill_id", "kind"),)
+    __table_args__ = (UniqueConstraint("bill_id", "kind", "round"),)
 
     id: Mapped[Id]
     agreement_id: Mapped[int] = mapped_column(ForeignKey("agreements.id"), index=True)
     bill_id: Mapped[int] = mapped_column(ForeignKey("bills.id"))
     kind: Mapped[StepKind]
+    round: Mapped[int]
     at: Mapped[datetime]
     owed_minor: Mapped[int]
     dedupe_key: Mapped[str]
+    unreached_at: Mapped[datetime | None]
+
+
+class DunningLook(Base):
+    """The local day on which an agreement in arrears was last looked at; once a day is enough."""
+
+    __tablename__ = "dunning_looks"
+
+    agreement_id: Mapped[int] = mapped_column(ForeignKey("agreements.id"), primary_key=True)
+    day: Mapped[date]

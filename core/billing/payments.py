@@ -266,9 +266,9 @@ async def _recorded(session: AsyncSession, payment: Payment, *, is_new: bool) ->
     )
 
 
-def invoice_payload(*, number: str, amount_minor: int) -> str:
+def invoice_payload(*, number: str, amount_minor: int, is_for_all: bool) -> str:
     """Return what an invoice in the chat carries; it names, and grants nothing."""
-    return f"pay:{number}:{amount_minor}"
+    return f"{'payall' if is_for_all else 'pay'}:{number}:{amount_minor}"
 
 
 async def check_checkout(
@@ -288,26 +288,28 @@ async def check_checkout(
         BillNotOpen: nothing is left to pay.
         AmountChanged: less is left to pay, or the currency differs.
     """
-    number = _number_in(payload, amount_minor)
+    number, is_for_all = _read_payload(payload, amount_minor)
     target = await find_target_by_bill(session, number=number)
     people = await people_of(session, agreement_ids=[target.agreement_id])
     if person_id not in people.get(target.agreement_id, ()):
         raise BillNotFound(number=number)
     bills = await list_open_bills(session, agreement_ids=[target.agreement_id])
-    left = {bill.bill_id: bill for bill in bills}.get(target.bill_id or 0)
-    if left is None:
+    named = next((bill for bill in bills if bill.bill_id == target.bill_id), None)
+    if named is None:
         raise BillNotOpen(number=number)
-    if currency != left.currency or amount_minor > left.left_minor:
-        raise AmountChanged(number=number, left=Money(left.left_minor, left.currency))
+    owing = sum(bill.left_minor for bill in bills) if is_for_all else named.left_minor
+    if currency != named.currency or amount_minor > owing:
+        raise AmountChanged(number=number, left=Money(owing, named.currency))
     return target
 
 
-def _number_in(payload: str, amount_minor: int) -> str:
+def _read_payload(payload: str, amount_minor: int) -> tuple[str, bool]:
+    """Return the bill that an invoice is for, and whether it may pay the next ones too."""
     family, _, rest = payload.partition(":")
     number, _, amount = rest.partition(":")
-    if family != "pay" or not number or amount != str(amount_minor):
+    if family not in {"pay", "payall"} or not number or amount != str(amount_minor):
         raise InvoiceNotOurs
-    return number
+    return number, family == "payall"
 
 
 async def take_invoice_payment(
@@ -329,7 +331,7 @@ async def take_invoice_payment(
         BillNotFound: the same.
         PaymentConflict: see `record_payment`.
     """
-    target = await find_target_by_bill(session, number=_number_in(payload, amount_minor))
+    target = await find_target_by_bill(session, number=_read_payload(payload, amount_minor)[0])
     return await record_payment(
         session,
         provider=provider,
@@ -341,6 +343,12 @@ async def take_invoice_payment(
         now=now,
         payer_id=payer_id,
     )
+
+
+async def owed(session: AsyncSession, *, agreement_id: int) -> int:
+    """Return what is open on an agreement's bills, due or not. Units: minor units."""
+    bills = await list_open_bills(session, agreement_ids=[agreement_id])
+    return sum(bill.left_minor for bill in bills)
 
 
 async def has_unknown_payment(session: AsyncSession, *, agreement_id: int) -> bool:

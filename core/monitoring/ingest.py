@@ -62,6 +62,11 @@ class NewReading(NamedTuple):
     taken_at: datetime
     value: Decimal
 
+    @property
+    def name(self) -> str:
+        """The register."""
+        return self.register
+
 
 class NewSample(NamedTuple):
     """What a gateway says it measured; `position` is its place in the batch."""
@@ -71,6 +76,11 @@ class NewSample(NamedTuple):
     quantity: Quantity
     taken_at: datetime
     value: Decimal
+
+    @property
+    def name(self) -> str:
+        """The quantity."""
+        return self.quantity.value
 
 
 class Rejected(NamedTuple):
@@ -154,23 +164,15 @@ async def store_batch(
     meters = await find_meters(session, is_among(Meter.serial, serials))
     by_serial = {meter.serial: meter for meter in meters}
     registers, measured = _Batch("readings"), _Batch("samples")
-    check = _Check(gateway_id=gateway_id, now=now)
-    for reading in readings:
-        meter = by_serial.get(reading.serial)
-        if meter is None:
-            registers.reject(reading, Reason.UNKNOWN_METER)
-        elif reason := check.of_reading(meter, reading):
-            registers.reject(reading, reason)
-        else:
-            registers.add(Key(meter.id, reading.register, reading.taken_at), reading)
-    for sample in samples:
-        meter = by_serial.get(sample.serial)
-        if meter is None:
-            measured.reject(sample, Reason.UNKNOWN_METER)
-        elif reason := check.of_sample(meter, sample):
-            measured.reject(sample, reason)
-        else:
-            measured.add(Key(meter.id, sample.quantity.value, sample.taken_at), sample)
+    for batch, items in ((registers, readings), (measured, samples)):
+        for item in items:
+            meter = by_serial.get(item.serial)
+            if meter is None:
+                batch.reject(item, Reason.UNKNOWN_METER)
+            elif reason := _find_reason(meter, item, gateway_id=gateway_id, now=now):
+                batch.reject(item, reason)
+            else:
+                batch.add(Key(meter.id, item.name, item.taken_at), item)
     keys = (*registers.rows, *measured.rows)
     await ensure_months(session, months_of(key.taken_at for key in keys))
     held = await _store_readings(session, registers, meters, now=now)
@@ -186,35 +188,26 @@ async def store_batch(
     )
 
 
-class _Check:
-    """The rules that an item must pass before it is stored."""
-
-    def __init__(self, *, gateway_id: int, now: datetime) -> None:
-        self._gateway_id = gateway_id
-        self._latest = now + AHEAD_MAX
-        self._earliest = now - AGE_MAX
-
-    def of_reading(self, meter: MeterFacts, item: NewReading) -> Reason | None:
-        return self._of(meter, item) or _too_long(item.value, digits=meter.digits)
-
-    def of_sample(self, meter: MeterFacts, item: NewSample) -> Reason | None:
-        if meter.service is not SERVICE_OF[item.quantity]:
-            return Reason.WRONG_SERVICE
-        return self._of(meter, item) or _too_long(item.value, digits=SAMPLE_DIGITS_MAX)
-
-    def _of(self, meter: MeterFacts, item: NewReading | NewSample) -> Reason | None:
-        reason = None
-        if meter.gateway_id != self._gateway_id:
-            reason = Reason.NOT_YOUR_METER
-        elif item.taken_at > self._latest:
-            reason = Reason.IN_THE_FUTURE
-        elif item.taken_at < self._earliest:
-            reason = Reason.TOO_OLD
-        elif item.taken_at < meter.installed_at:
-            reason = Reason.NOT_INSTALLED
-        elif meter.removed_at is not None and item.taken_at > meter.removed_at:
-            reason = Reason.REMOVED
-        return reason
+def _find_reason(
+    meter: MeterFacts, item: NewReading | NewSample, *, gateway_id: int, now: datetime
+) -> Reason | None:
+    """Return why an item cannot be stored, if there is a reason."""
+    if isinstance(item, NewSample) and meter.service is not SERVICE_OF[item.quantity]:
+        reason = Reason.WRONG_SERVICE
+    elif meter.gateway_id != gateway_id:
+        reason = Reason.NOT_YOUR_METER
+    elif item.taken_at > now + AHEAD_MAX:
+        reason = Reason.IN_THE_FUTURE
+    elif item.taken_at < now - AGE_MAX:
+        reason = Reason.TOO_OLD
+    elif item.taken_at < meter.installed_at:
+        reason = Reason.NOT_INSTALLED
+    elif meter.removed_at is not None and item.taken_at > meter.removed_at:
+        reason = Reason.REMOVED
+    else:
+        is_sample = isinstance(item, NewSample)
+        return _too_long(item.value, digits=SAMPLE_DIGITS_MAX if is_sample else meter.digits)
+    return reason
 
 
 def _too_long(value: Decimal, *, digits: int) -> Reason | None:

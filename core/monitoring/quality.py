@@ -46,32 +46,23 @@ class Step:
     highest: Decimal | None
 
 
-async def range_of(session: AsyncSession, *, meter: MeterFacts, quantity: Quantity) -> Range:
-    """Return what is normal for a meter."""
-    return (await load_ranges(session, meter_ids=[meter.id])).of(meter, quantity)
-
-
 async def current_quality(session: AsyncSession, *, meter: MeterFacts, now: datetime) -> Quality:
     """Return how a meter's pressure or voltage is now; after a silence that is unknown."""
     quantity = QUANTITY_OF[meter.service]
-    limits = await range_of(session, meter=meter, quantity=quantity)
+    limits = (await load_ranges(session, meter_ids=[meter.id])).of(meter, quantity)
     latest = await session.scalar(
         select(Sample)
         .where(Sample.meter_id == meter.id, Sample.quantity == quantity)
         .order_by(Sample.taken_at.desc())
         .limit(1)
     )
-    if latest is None:
-        return Quality(
-            quantity=quantity, value=None, taken_at=None, range=limits, standing=Standing.UNKNOWN
-        )
     standing = Standing.UNKNOWN
-    if now - latest.taken_at <= SILENCE_MAX:
+    if latest is not None and now - latest.taken_at <= SILENCE_MAX:
         standing = Standing(limits.side_of(latest.value) or Standing.NORMAL)
     return Quality(
         quantity=quantity,
-        value=latest.value,
-        taken_at=latest.taken_at,
+        value=None if latest is None else latest.value,
+        taken_at=None if latest is None else latest.taken_at,
         range=limits,
         standing=standing,
     )
@@ -89,27 +80,19 @@ async def list_samples(
     """Return a quantity's values by equal steps of time from `since` on."""
     rows = await session.execute(
         text(
-            "SELECT date_bin(:step, taken_at, :since) AS at, round(avg(value), 1) AS mean,"  # noqa: S608 (a constant)
-            f" min(value) AS lowest, max(value) AS highest FROM {SCHEMA}.samples"
-            " WHERE meter_id = :meter AND quantity = :quantity"
-            " AND taken_at >= :since AND taken_at < :until GROUP BY 1"
+            "SELECT * FROM generate_series(CAST(:since AS timestamptz), :last, :step) steps (at)"  # noqa: S608 (a constant)
+            " LEFT JOIN (SELECT date_bin(:step, taken_at, :since) AS at,"
+            " round(avg(value), 1) AS mean, min(value) AS lowest, max(value) AS highest"
+            f" FROM {SCHEMA}.samples WHERE meter_id = :meter AND quantity = :quantity"
+            " AND taken_at >= :since AND taken_at < :last + :step GROUP BY 1) found"
+            " USING (at) ORDER BY at"
         ),
         {
             "step": step,
             "since": since,
-            "until": since + steps * step,
+            "last": since + (steps - 1) * step,
             "meter": meter.id,
             "quantity": quantity.value,
         },
     )
-    found = {row.at: row for row in rows}
-    moments = [since + i * step for i in range(steps)]
-    return [
-        Step(
-            at=at,
-            mean=found[at].mean if at in found else None,
-            lowest=found[at].lowest if at in found else None,
-            highest=found[at].highest if at in found else None,
-        )
-        for at in moments
-    ]
+    return [Step(**row._asdict()) for row in rows]

@@ -1,6 +1,6 @@
 """Readings and samples into their tables, many at once, each key only once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -32,6 +32,12 @@ def array(values: Iterable[object]) -> str:
     return "{" + ",".join([_element(value) for value in values]) + "}"
 
 
+def arrays(names: str, rows: Iterable[Sequence[object]]) -> dict[str, str]:
+    """Return rows, of which there is at least one, column by column: a named array for each."""
+    columns = zip(*rows, strict=True)
+    return {name: array(column) for name, column in zip(names.split(), columns, strict=True)}
+
+
 def is_among(column: InstrumentedAttribute[Any], values: Iterable[object]) -> ColumnElement[bool]:
     """Return the condition that a column has one of these values, however many they are."""
     text_of_array = literal(array(values), Text)
@@ -50,19 +56,17 @@ async def add_readings(
     session: AsyncSession, rows: Rows, *, source: Source, received_at: datetime
 ) -> Rows:
     """Store readings as accepted; return those whose key was taken, with the value it has."""
-    return await _add(
-        session,
-        rows,
-        table="readings",
-        name="register",
-        more={"source": source.value, "status": ReadingStatus.ACCEPTED.value},
-        moment={"received_at": received_at},
-    )
+    more = {
+        "source": ("text", source.value),
+        "status": ("text", ReadingStatus.ACCEPTED.value),
+        "received_at": ("timestamptz", received_at),
+    }
+    return await _add(session, rows, table="readings", name="register", more=more)
 
 
 async def add_samples(session: AsyncSession, rows: Rows) -> Rows:
     """Store samples; return those whose key was taken, with the value it has."""
-    return await _add(session, rows, table="samples", name="quantity", more={}, moment={})
+    return await _add(session, rows, table="samples", name="quantity", more={})
 
 
 async def _add(
@@ -71,25 +75,19 @@ async def _add(
     *,
     table: str,
     name: str,
-    more: dict[str, str],
-    moment: dict[str, datetime],
+    more: Mapping[str, tuple[str, object]],
 ) -> Rows:
     """Copy as if every key were new, which is nearly always true and fast; else without the old."""
-    columns = ("meter_id", name, "taken_at", "value", *more, *moment)
-    types = ("int8", "text", "timestamptz", "numeric", *("text" for _ in more))
-    types += tuple("timestamptz" for _ in moment)
-    rest = (*more.values(), *moment.values())
+    columns = ", ".join(("meter_id", name, "taken_at", "value", *more))
+    types = ("int8", "text", "timestamptz", "numeric", *(kind for kind, _ in more.values()))
+    rest = tuple(value for _, value in more.values())
+    statement = f"COPY {SCHEMA}.{table} ({columns}) FROM STDIN (FORMAT BINARY)"
     taken: Rows = {}
     for attempt in range(1, ATTEMPTS_MAX + 1):
         fresh = sorted(item for item in rows.items() if item[0] not in taken)
         try:
             async with session.begin_nested():
-                await _copy(
-                    session,
-                    f"COPY {SCHEMA}.{table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)",
-                    types,
-                    ((*key, value, *rest) for key, value in fresh),
-                )
+                await _copy(session, statement, types, [(*k, v, *rest) for k, v in fresh])
         except psycopg.errors.UniqueViolation:
             if attempt == ATTEMPTS_MAX:
                 raise
@@ -111,7 +109,6 @@ async def _copy(
 
 
 async def _find(session: AsyncSession, keys: Iterable[Key], *, table: str, name: str) -> Rows:
-    meters, names, moments = zip(*keys, strict=True)
     found = await session.execute(
         text(
             f"SELECT r.meter_id, r.{name}, r.taken_at, r.value"  # noqa: S608 (constants)
@@ -120,6 +117,6 @@ async def _find(session: AsyncSession, keys: Iterable[Key], *, table: str, name:
             f" JOIN {SCHEMA}.{table} r ON r.meter_id = k.meter_id AND r.{name} = k.name"
             " AND r.taken_at = k.taken_at"
         ),
-        {"meters": array(meters), "names": array(names), "moments": array(moments)},
+        arrays("meters names moments", keys),
     )
     return {Key(*row[:3]): row.value for row in found}

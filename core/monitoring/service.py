@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -59,8 +60,7 @@ class MeterNotWorking(DomainError):
     code = "reading.meter_not_working"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegisterValue:
+class RegisterValue(NamedTuple):
     """What a register showed. Units: before the multiplier."""
 
     meter_id: int
@@ -194,36 +194,31 @@ async def _require_right(
         raise MeterNotFound
 
 
-async def find_latest_reading(
-    session: AsyncSession,
-    *,
-    meter_id: int,
-    register: str = TOTAL,
-    at: datetime | None = None,
-) -> RegisterValue | None:
-    """Return the latest accepted reading of a register, or the latest at a moment."""
-    query = (
-        select(Reading)
+def _accepted(meter_id: int, register: str) -> Select[int, str, datetime, Decimal, Source]:
+    return (
+        select(Reading.meter_id, Reading.register, Reading.taken_at, Reading.value, Reading.source)
         .where(
             Reading.meter_id == meter_id,
             Reading.register == register,
             Reading.status == ReadingStatus.ACCEPTED,
         )
-        .order_by(Reading.taken_at.desc())
         .limit(1)
     )
-    reading = await session.scalar(query if at is None else query.where(Reading.taken_at <= at))
-    return _value(reading) if reading is not None else None
 
 
-def _value(reading: Reading) -> RegisterValue:
-    return RegisterValue(
-        meter_id=reading.meter_id,
-        register=reading.register,
-        taken_at=reading.taken_at,
-        value=reading.value,
-        source=reading.source,
-    )
+async def _find(
+    session: AsyncSession, query: Select[int, str, datetime, Decimal, Source]
+) -> RegisterValue | None:
+    row = (await session.execute(query)).one_or_none()
+    return None if row is None else RegisterValue(*row)
+
+
+async def find_latest_reading(
+    session: AsyncSession, *, meter_id: int, register: str = TOTAL, at: datetime
+) -> RegisterValue | None:
+    """Return the latest accepted reading of a register at a moment."""
+    query = _accepted(meter_id, register).where(Reading.taken_at <= at)
+    return await _find(session, query.order_by(Reading.taken_at.desc()))
 
 
 async def _check_course(
@@ -236,17 +231,11 @@ async def _check_course(
     register: str,
 ) -> Decimal | None:
     """Return the use since the previous reading, with the multiplier."""
-    following = await session.scalar(
-        select(Reading)
-        .where(
-            Reading.meter_id == meter.id,
-            Reading.register == register,
-            Reading.status == ReadingStatus.ACCEPTED,
-            Reading.source != Source.ESTIMATE,
-            Reading.taken_at > taken_at,
-        )
-        .order_by(Reading.taken_at)
-        .limit(1)
+    following = await _find(
+        session,
+        _accepted(meter.id, register)
+        .where(Reading.source != Source.ESTIMATE, Reading.taken_at > taken_at)
+        .order_by(Reading.taken_at),
     )
     if following is not None and advance(value, following.value, digits=meter.digits) is None:
         raise ReadingGoesBackwards(latest=following.value, taken_at=following.taken_at)
@@ -267,12 +256,13 @@ async def _check_usual(
     taken_at: datetime,
 ) -> None:
     usual = USUAL_FLOOR[meter.service]
+    series = (previous.meter_id, previous.register)
     earlier = await find_latest_reading(
-        session,
-        meter_id=meter.id,
-        register=previous.register,
-        at=previous.taken_at - USUAL_OVER,
-    ) or await _find_first_reading(session, previous)
+        session, meter_id=series[0], register=series[1], at=previous.taken_at - USUAL_OVER
+    )
+    if earlier is None:
+        earlier = await _find(session, _accepted(*series).order_by(Reading.taken_at))
+    assert earlier is not None  # noqa: S101 (the previous one at least)
     days = _days(previous.taken_at - earlier.taken_at)
     went = advance(earlier.value, previous.value, digits=meter.digits)
     if went is not None and days >= USUAL_DAYS_MIN:
@@ -284,17 +274,3 @@ async def _check_usual(
 
 def _days(span: timedelta) -> Decimal:
     return (Decimal(span.days * DAY_SECONDS + span.seconds)) / DAY_SECONDS
-
-
-async def _find_first_reading(session: AsyncSession, known: RegisterValue) -> RegisterValue:
-    reading = await session.scalar(
-        select(Reading)
-        .where(
-            Reading.meter_id == known.meter_id,
-            Reading.register == known.register,
-            Reading.status == ReadingStatus.ACCEPTED,
-        )
-        .order_by(Reading.taken_at)
-        .limit(1)
-    )
-    return _value(reading) if reading is not None else known

@@ -1,6 +1,6 @@
 """Which readings of a register are accepted, and which are held because it would go back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.db import SCHEMA
 from core.monitoring.models import ReadingStatus
 from core.monitoring.registers import follow
-from core.monitoring.rows import Key, Rows, array
+from core.monitoring.rows import Key, Rows, arrays
 
 Register = tuple[int, str]
 
@@ -72,24 +72,14 @@ async def settle(session: AsyncSession, fresh: Rows, *, digits: Mapping[int, int
     Units: `digits` by meter, before the point of its register.
     """
     first_rows, doubtful = _by_register(fresh)
-    registers = list(first_rows)
-    if registers:
+    if first_rows:
+        registers = [(*register, *first) for register, first in first_rows.items()]
         found = await session.scalars(
-            _UNSETTLED,
-            {
-                "meters": array(meter_id for meter_id, _ in registers),
-                "registers": array(name for _, name in registers),
-                "starts": array(first_rows[register][0] for register in registers),
-                "firsts": array(first_rows[register][1] for register in registers),
-                "counts": array(first_rows[register][2] for register in registers),
-            },
+            _UNSETTLED, arrays("meters registers starts firsts counts", registers)
         )
-        doubtful |= {registers[i - 1] for i in found}
-    if not doubtful:
-        return set()
-    return await _decide(
-        session, {register: first_rows[register][0] for register in doubtful}, digits
-    )
+        doubtful |= {registers[i - 1][:2] for i in found}
+    starts = [(*register, first_rows[register][0]) for register in doubtful]
+    return await _decide(session, starts, digits) if starts else set()
 
 
 def _by_register(
@@ -113,19 +103,11 @@ def _by_register(
 
 
 async def _decide(
-    session: AsyncSession, starts: Mapping[Register, datetime], digits: Mapping[int, int]
+    session: AsyncSession, starts: Iterable[tuple[int, str, datetime]], digits: Mapping[int, int]
 ) -> set[Key]:
-    registers = list(starts)
-    rows = await session.execute(
-        _FROM_LAST_ACCEPTED,
-        {
-            "meters": array(meter_id for meter_id, _ in registers),
-            "registers": array(name for _, name in registers),
-            "starts": array(starts[register] for register in registers),
-        },
-    )
+    rows = await session.execute(_FROM_LAST_ACCEPTED, arrays("meters registers starts", starts))
     held: set[Key] = set()
-    changed: dict[Key, str] = {}
+    changed: list[tuple[object, ...]] = []
     for (meter_id, name), group in groupby(rows, key=lambda row: (row.meter_id, row.register)):
         series = list(group)
         before = series.pop(0).value if series[0].before else None
@@ -136,21 +118,7 @@ async def _decide(
             if not is_possible:
                 held.add(key)
             if status != row.status:
-                changed[key] = status.value
-    await _set_status(session, changed)
+                changed.append((*key, status.value))
+    if changed:
+        await session.execute(_SET_STATUS, arrays("meters registers moments statuses", changed))
     return held
-
-
-async def _set_status(session: AsyncSession, statuses: Mapping[Key, str]) -> None:
-    if not statuses:
-        return
-    meters, registers, moments = zip(*statuses, strict=True)
-    await session.execute(
-        _SET_STATUS,
-        {
-            "meters": array(meters),
-            "registers": array(registers),
-            "moments": array(moments),
-            "statuses": array(statuses.values()),
-        },
-    )

@@ -68,13 +68,7 @@ async def list_registers(
     """Return, for each register of these meters, the latest accepted reading at a moment."""
     rows = await session.execute(_AT, {"meters": array(meter_ids), "moments": array([at])})
     return [
-        RegisterValue(
-            meter_id=row.meter_id,
-            register=row.register,
-            taken_at=row.taken_at,
-            value=row.value,
-            source=Source(row.source),
-        )
+        RegisterValue(row.meter_id, row.register, row.taken_at, row.value, Source(row.source))
         for row in rows
     ]
 

@@ -50,6 +50,13 @@ class Delivery(Base):
             "id",
             postgresql_where=text("outcome IN ('due', 'sending', 'postponed')"),
         ),
+        Index(
+            "ix_deliveries_waiting_contact",
+            "contact_id",
+            "lane",
+            "id",
+            postgresql_where=text("outcome IN ('due', 'sending', 'postponed')"),
+        ),
     )
 
     id: Mapped[Id]

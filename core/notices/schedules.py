@@ -60,8 +60,8 @@ def following(moment: datetime, *, repeat: Repeat, first_at: datetime, zone: Zon
         day = min(first.day, calendar.monthrange(year, month + 1)[1])
         return first.replace(year=year, month=month + 1, day=day)
     days = {Repeat.DAILY: 1, Repeat.WEEKLY: 7}[repeat]
-    # Adding to the wall clock keeps the local hour when the clocks are changed.
-    return (local.replace(tzinfo=None) + timedelta(days=days)).replace(tzinfo=zone)
+    # The first one's hour on the wall is kept, whatever a change of clocks did to this one.
+    return datetime.combine(local.date() + timedelta(days=days), first.time(), tzinfo=zone)
 
 
 async def create(

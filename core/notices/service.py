@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,6 +22,20 @@ class Message:
     person_ids: Iterable[int]
     params: Mapping[str, Any]
     dedupe_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What became of a message to a person in one channel; only `sent` is proof."""
+
+    person_id: int
+    outcome: Outcome
+    sent_at: datetime | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still be sent."""
+        return self.outcome in {Outcome.DUE, Outcome.SENDING, Outcome.POSTPONED}
 
 
 async def enqueue(
@@ -101,7 +115,7 @@ async def enqueue_each(
         result = await session.execute(
             insert(Delivery)
             .on_conflict_do_nothing(index_elements=["dedupe_key", "contact_id"])
-            .returning(Delivery.id),
+            .returning(func.pg_notify(WAKE, "")),
             deliveries,
         )
         added = len(result.all())
@@ -110,8 +124,6 @@ async def enqueue_each(
             insert(Unreached).on_conflict_do_nothing(index_elements=["dedupe_key", "person_id"]),
             unreached,
         )
-    if added:
-        await session.execute(text(f"NOTIFY {WAKE}"))
     return added
 
 
@@ -138,8 +150,8 @@ async def enqueue_for_contact(
             due_at=now,
         )
         .on_conflict_do_nothing(index_elements=["dedupe_key", "contact_id"])
+        .returning(func.pg_notify(WAKE, ""))
     )
-    await session.execute(text(f"NOTIFY {WAKE}"))
 
 
 async def refresh_card(
@@ -166,21 +178,30 @@ async def refresh_card(
     )
 
 
-async def is_delivered(
-    session: AsyncSession, *, person_ids: Iterable[int], dedupe_key: str
-) -> bool:
-    """Tell whether at least one of these people provably got the message with this key."""
-    found = await session.scalar(
-        select(Delivery.id)
+async def list_fates(session: AsyncSession, *, dedupe_keys: Iterable[str]) -> dict[str, list[Fate]]:
+    """Return what became of the messages with these keys, person by person."""
+    fates: dict[str, list[Fate]] = {}
+    for key, person_id, outcome, sent_at in await session.execute(
+        select(Delivery.dedupe_key, Contact.person_id, Delivery.outcome, Delivery.sent_at)
         .join(Contact, Contact.id == Delivery.contact_id)
-        .where(
-            Delivery.dedupe_key == dedupe_key,
-            Delivery.outcome == Outcome.SENT,
-            Contact.person_id.in_(list(person_ids)),
+        .where(Delivery.dedupe_key.in_(sorted(set(dedupe_keys))))
+        .order_by(Delivery.id)
+    ):
+        fates.setdefault(key, []).append(
+            Fate(person_id=person_id, outcome=outcome, sent_at=sent_at)
         )
-        .limit(1)
-    )
-    return found is not None
+    return fates
+
+
+def find_delivery(fates: Iterable[Fate], *, person_ids: Iterable[int]) -> datetime | None:
+    """Return when the first of these people provably got a message, if anybody did."""
+    people = set(person_ids)
+    proven = [
+        fate.sent_at
+        for fate in fates
+        if fate.outcome is Outcome.SENT and fate.sent_at is not None and fate.person_id in people
+    ]
+    return min(proven, default=None)
 
 
 async def is_card_shown(session: AsyncSession, *, contact_id: int, card: str) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core import audit
 from core.accounts import areas
 from core.accounts import service as accounts
-from core.accounts.models import Contact, Role, Service, Staff
+from core.accounts.models import Contact, Role, Service
 from core.errors import DomainError
 from core.notices import service as notices
 from core.notices.models import Lane
@@ -184,10 +184,7 @@ async def change(
         raise LastsTooLong(days=LASTS_MAX.days)
     outage.ends_at = ends_at
     outage.reason = reason or outage.reason
-    outage.version += 1
-    await _record(session, outage, actor_id=actor_id, now=now)
-    await _say_news(session, outage, now=now)
-    return await view_of(session, outage)
+    return await _say_change(session, outage, actor_id=actor_id, now=now)
 
 
 async def end(
@@ -203,10 +200,7 @@ async def end(
     begun = now >= outage.starts_at
     outage.state = OutageState.ENDED if begun else OutageState.WITHDRAWN
     outage.ended_at = now
-    outage.version += 1
-    await _record(session, outage, actor_id=actor_id, now=now)
-    await _say_news(session, outage, now=now)
-    return await view_of(session, outage)
+    return await _say_change(session, outage, actor_id=actor_id, now=now)
 
 
 async def take_up_overruns(session: AsyncSession, *, now: datetime) -> None:
@@ -265,7 +259,7 @@ async def _record(
     )
     await session.flush()
     people = await _people_of(session, outage)
-    managers = await session.scalars(select(Staff.person_id).where(Staff.role == Role.MANAGER))
+    managers = await accounts.list_staff(session, role=Role.MANAGER)
     await notices.refresh_card(
         session,
         person_ids={*people, *managers},
@@ -278,8 +272,12 @@ async def _record(
     )
 
 
-async def _say_news(session: AsyncSession, outage: Outage, *, now: datetime) -> None:
+async def _say_change(
+    session: AsyncSession, outage: Outage, *, actor_id: int | None, now: datetime
+) -> OutageView:
     """An edited message makes no sound, so a change is also said in a short new one."""
+    outage.version += 1
+    await _record(session, outage, actor_id=actor_id, now=now)
     await notices.enqueue(
         session,
         person_ids=await _people_of(session, outage),
@@ -289,6 +287,7 @@ async def _say_news(session: AsyncSession, outage: Outage, *, now: datetime) -> 
         now=now,
         lane=Lane.URGENT,
     )
+    return await view_of(session, outage)
 
 
 async def _people_of(session: AsyncSession, outage: Outage) -> list[int]:

@@ -1,6 +1,6 @@
 """Who may see a repair, what a person is to it, and what of people is shown."""
 
-from sqlalchemy import ColumnElement, Select, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import AccountRight, Agreement, Role, Staff
@@ -29,15 +29,32 @@ def mask_phone(phone: str) -> str:
     return f"{phone[:3]}{'•' * (len(phone) - 7)}{phone[-4:]}"
 
 
-def is_repair(key: int | str) -> ColumnElement[bool]:
-    """Return the condition for a repair by its id (from a button) or its number (typed)."""
-    return Repair.number == key if isinstance(key, str) else Repair.id == key
+async def find_repair(session: AsyncSession, key: int | str, *, lock: bool = False) -> Repair:
+    """
+    Return a repair by its id (from a button) or its number (typed).
+
+    Raises:
+        RepairNotFound: there is none.
+    """
+    is_it = Repair.number == key if isinstance(key, str) else Repair.id == key
+    query = select(Repair).where(is_it).execution_options(populate_existing=True)
+    found: Repair | None = await session.scalar(query.with_for_update() if lock else query)
+    if found is None:
+        raise RepairNotFound
+    return found
 
 
 async def list_parties(
-    session: AsyncSession, *, repair: Repair, person_id: int
+    session: AsyncSession, *, repair: Repair, person_id: int | None
 ) -> frozenset[Party]:
-    """Return what a person is to a repair at this moment."""
+    """
+    Return what a person is to a repair at this moment; nobody is the service itself.
+
+    Raises:
+        RepairNotFound: it is not theirs to see.
+    """
+    if person_id is None:
+        return frozenset({Party.SERVICE})
     parties = set()
     roles = set(await session.scalars(select(Staff.role).where(Staff.person_id == person_id)))
     if Role.MANAGER in roles:
@@ -46,29 +63,27 @@ async def list_parties(
         parties.add(Party.TECHNICIAN)
         if repair.technician_id == person_id:
             parties.add(Party.ASSIGNED)
-    if await session.scalar(_customers(repair).where(AccountRight.person_id == person_id)):
+    if await _is_customer(session, repair, person_id):
         parties.add(Party.CUSTOMER)
         if repair.reporter_id == person_id:
             parties.add(Party.REPORTER)
+    is_offered = Party.TECHNICIAN in parties and repair.state in UNCLAIMED
+    if not (is_offered or parties & {Party.CUSTOMER, Party.MANAGER, Party.ASSIGNED}):
+        raise RepairNotFound
     return frozenset(parties)
 
 
-def _customers(repair: Repair) -> Select[int]:
-    """Select those who were supplied there while the repair was open, not who moved in later."""
-    return (
+async def _is_customer(session: AsyncSession, repair: Repair, person_id: int) -> bool:
+    """Tell whether somebody was supplied there while it was open, and did not move in later."""
+    found = await session.scalar(
         select(AccountRight.person_id)
         .join(Agreement, Agreement.account_id == AccountRight.account_id)
         .where(
+            AccountRight.person_id == person_id,
             Agreement.service_point_id == repair.service_point_id,
             or_(Agreement.ends_date.is_(None), Agreement.ends_date > repair.filed_at),
             *([Agreement.starts_date <= repair.closed_at] if repair.closed_at else []),
         )
         .limit(1)
     )
-
-
-def may_see(repair: Repair, parties: frozenset[Party]) -> bool:
-    """Tell whether a repair is visible: to its customers, managers, and whom it is a job for."""
-    if parties & {Party.CUSTOMER, Party.MANAGER, Party.ASSIGNED}:
-        return True
-    return Party.TECHNICIAN in parties and repair.state in UNCLAIMED
+    return found is not None

@@ -1,17 +1,16 @@
 """What time alone does to repairs: late ones are escalated, silent ones end."""
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import ColumnElement, SQLColumnExpression, and_, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.repairs.announcements import Audience, News, redraw, tell
-from core.repairs.journal import record_event
+from core.repairs.journal import News, record_event
 from core.repairs.models import Repair
-from core.repairs.promises import ACCEPT_WITHIN, SILENCE
+from core.repairs.promises import SILENCE
+from core.repairs.queries import is_late
 from core.repairs.service import take_step
-from core.repairs.workflow import ENDED, UNCLAIMED, Act, State
+from core.repairs.workflow import Act, State
 
 CHUNK = 100
 
@@ -20,21 +19,12 @@ async def escalate_late(session: AsyncSession, *, now: datetime) -> int:
     """
     Mark repairs that nobody accepted in time or whose promise has passed, once for each breach.
 
-    Managers and the technician are told; a new promise that is broken again is a new breach.
-    Takes at most a hundred and returns how many.
+    Managers and the technician are told. Takes at most a hundred and returns how many.
     """
-
-    def breached(moment: SQLColumnExpression[Any]) -> ColumnElement[bool]:
-        return and_(moment <= now, or_(Repair.escalated_at.is_(None), Repair.escalated_at < moment))
-
-    unaccepted = and_(Repair.state.in_(UNCLAIMED), breached(Repair.state_since + ACCEPT_WITHIN))
     late = (
         await session.scalars(
             select(Repair)
-            .where(
-                Repair.state.not_in({*ENDED, State.FIXED}),
-                or_(unaccepted, breached(Repair.promised_at)),
-            )
+            .where(is_late(now=now, is_unsaid=True))
             .order_by(Repair.id)
             .limit(CHUNK)
             .with_for_update(skip_locked=True)
@@ -42,10 +32,9 @@ async def escalate_late(session: AsyncSession, *, now: datetime) -> int:
     ).all()
     for repair in late:
         repair.escalated_at = now
-        event = await record_event(session, repair=repair, kind="late", actor_id=None, now=now)
-        await redraw(session, repair=repair, event=event, now=now)
-        for to in (Audience.MANAGERS, Audience.TECHNICIAN):
-            await tell(session, news=News.LATE, to=to, repair=repair, event=event, now=now)
+        await record_event(
+            session, repair=repair, kind="late", actor_id=None, now=now, news=[News.LATE]
+        )
     await session.flush()
     return len(late)
 

@@ -1,17 +1,17 @@
 """How repairs begin: by an alarm, by a customer's words; one open repair per place and cause."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import or_, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import numbers
 from core.accounts import service as accounts
 from core.errors import DomainError
 from core.monitoring.models import Alarm, Meter, Quantity, Side
-from core.repairs.announcements import Audience, News, redraw, tell
-from core.repairs.journal import record_event
+from core.repairs.journal import News, record_event
 from core.repairs.models import Cause, Repair, RepairEvent
 from core.repairs.workflow import ENDED, UNCLAIMED, State
 
@@ -89,7 +89,7 @@ async def _take_up_begin(
     repair.alarm_id = alarm.id
     repair.normal_at = None
     contradicts = repair.state is State.FIXED
-    event = await record_event(
+    await record_event(
         session,
         repair=repair,
         kind="filed" if is_new else "contradicted" if contradicts else "alarm",
@@ -102,35 +102,25 @@ async def _take_up_begin(
             "value": alarm.worst,
             "previous": await _find_previous(session, repair=repair) if is_new else None,
         },
+        news=[News.CONTRADICTED] if contradicts else [],
+        is_offer=is_new,
     )
-    await redraw(session, repair=repair, event=event, now=now, is_offer=is_new)
-    if contradicts:
-        to = Audience.MANAGERS
-        await tell(session, news=News.CONTRADICTED, to=to, repair=repair, event=event, now=now)
 
 
 async def _take_up_end(session: AsyncSession, *, alarm: Alarm, now: datetime) -> None:
-    repair = await session.scalar(
-        select(Repair)
-        .where(Repair.alarm_id == alarm.id, Repair.state.not_in(ENDED))
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
+    repair = await session.scalar(_open_repairs().where(Repair.alarm_id == alarm.id))
     if repair is None:
         return
     repair.normal_at = alarm.ended_at
-    event = await record_event(
+    await record_event(
         session,
         repair=repair,
         kind="normal",
         actor_id=None,
         now=now,
         details={"alarm_id": alarm.id, "quantity": alarm.quantity, "value": alarm.end_value},
+        news=[News.NORMAL] if repair.state in UNCLAIMED else [],
     )
-    await redraw(session, repair=repair, event=event, now=now)
-    if repair.state in UNCLAIMED:
-        to = Audience.CUSTOMERS
-        await tell(session, news=News.NORMAL, to=to, repair=repair, event=event, now=now)
 
 
 async def report(
@@ -153,22 +143,25 @@ async def report(
         raise NothingReported
     await accounts.get_place_of(session, person_id=person_id, service_point_id=service_point_id)
     await _lock_filing(session)
-    repair = await _find_open(session, service_point_id=service_point_id, cause=None)
+    repair = await session.scalar(
+        _open_repairs().where(Repair.service_point_id == service_point_id)
+    )
+    is_new = repair is None
     if repair is not None:
         await add_words(
             session, repair=repair, person_id=person_id, text=text, photo_ref=photo_ref, now=now
         )
-        return Reported(repair_id=repair.id, number=repair.number, is_new=False)
-    repair, _ = await file_repair(
-        session,
-        service_point_id=service_point_id,
-        cause=Cause.REPORTED,
-        reporter_id=person_id,
-        text=text,
-        photo_ref=photo_ref,
-        now=now,
-    )
-    return Reported(repair_id=repair.id, number=repair.number, is_new=True)
+    else:
+        repair, _ = await file_repair(
+            session,
+            service_point_id=service_point_id,
+            cause=Cause.REPORTED,
+            reporter_id=person_id,
+            text=text,
+            photo_ref=photo_ref,
+            now=now,
+        )
+    return Reported(repair_id=repair.id, number=repair.number, is_new=is_new)
 
 
 async def file_repair(
@@ -201,8 +194,8 @@ async def file_repair(
             "text": text,
             "previous": await _find_previous(session, repair=repair) if is_new else None,
         },
+        is_offer=is_new,
     )
-    await redraw(session, repair=repair, event=event, now=now, is_offer=is_new)
     return repair, event
 
 
@@ -214,9 +207,10 @@ async def add_words(
     text: str,
     photo_ref: str,
     now: datetime,
-) -> RepairEvent:
+    news: Sequence[News] = (),
+) -> None:
     """Add somebody's words or photo to a repair; they reach its technician as a message."""
-    event = await record_event(
+    await record_event(
         session,
         repair=repair,
         kind="comment",
@@ -224,11 +218,8 @@ async def add_words(
         now=now,
         photo_ref=photo_ref,
         details={"text": text},
+        news=[News.WORDS, *news],
     )
-    await redraw(session, repair=repair, event=event, now=now)
-    to = Audience.TECHNICIAN
-    await tell(session, news=News.WORDS, to=to, repair=repair, event=event, now=now)
-    return event
 
 
 async def _lock_filing(session: AsyncSession) -> None:
@@ -250,7 +241,9 @@ async def _find_or_open(
     reporter_id: int | None = None,
 ) -> tuple[Repair, bool]:
     await _lock_filing(session)
-    found = await _find_open(session, service_point_id=service_point_id, cause=cause)
+    found = await session.scalar(
+        _open_repairs().where(Repair.service_point_id == service_point_id, Repair.cause == cause)
+    )
     if found is not None:
         return found, False
     (number,) = await numbers.take_numbers(session, prefix="R")
@@ -271,22 +264,16 @@ async def _find_or_open(
     return repair, True
 
 
-async def _find_open(
-    session: AsyncSession, *, service_point_id: int, cause: Cause | None
-) -> Repair | None:
-    """Return the open repair at a place, for one cause or the newest for any, locked."""
-    query = (
+def _open_repairs() -> Select[Repair]:
+    """Select the newest open repair, locked, as it stands now."""
+    return (
         select(Repair)
-        .where(Repair.service_point_id == service_point_id, Repair.state.not_in(ENDED))
+        .where(Repair.state.not_in(ENDED))
         .order_by(Repair.id.desc())
         .limit(1)
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-    if cause is not None:
-        query = query.where(Repair.cause == cause)
-    found: Repair | None = await session.scalar(query)
-    return found
 
 
 async def _find_previous(session: AsyncSession, *, repair: Repair) -> str | None:

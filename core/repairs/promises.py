@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 
 from core.errors import DomainError
-from core.repairs.workflow import ENDED, UNCLAIMED, State
 
 ACCEPT_WITHIN = timedelta(minutes=30)
 SILENCE = timedelta(days=3)
@@ -49,13 +48,3 @@ def check_promise(promised_at: datetime, *, now: datetime) -> None:
         raise PromiseInThePast
     if promised_at > now + FARTHEST:
         raise PromiseTooFar
-
-
-def is_late(
-    *, state: State, state_since: datetime, promised_at: datetime | None, now: datetime
-) -> bool:
-    """Tell whether nobody accepted a repair in time, or its promised time has passed."""
-    if state in ENDED or state is State.FIXED:
-        return False
-    unaccepted = state in UNCLAIMED and state_since + ACCEPT_WITHIN <= now
-    return unaccepted or (promised_at is not None and promised_at <= now)

@@ -1,11 +1,11 @@
-"""Reads of repairs: who may see which, the lists, and one repair with its whole history."""
+"""Reads of repairs: the lists, and one repair with its whole history."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from sqlalchemy import Row, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -20,17 +20,10 @@ from core.accounts.models import (
     ServicePoint,
     Staff,
 )
-from core.monitoring.models import Alarm, Meter, Quantity, Sample, Side
-from core.repairs import promises
-from core.repairs.access import (
-    RepairNotFound,
-    is_repair,
-    list_parties,
-    mask_phone,
-    may_see,
-    short_name,
-)
+from core.monitoring.models import Alarm, Meter, Quantity, Sample
+from core.repairs.access import find_repair, list_parties, mask_phone, short_name
 from core.repairs.models import Attachment, Cause, Repair, RepairEvent
+from core.repairs.promises import ACCEPT_WITHIN
 from core.repairs.workflow import ENDED, UNCLAIMED, UNDERWAY, Party, State
 
 RECENT = timedelta(days=90)
@@ -60,7 +53,7 @@ class RepairLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happening:
-    """One row of a repair's history; customers are named by their first name only."""
+    """One row of a history; customers go by their first name."""
 
     event_id: int
     at: datetime
@@ -70,7 +63,7 @@ class Happening:
     state: State | None
     promised_at: datetime | None
     details: dict[str, str]
-    photo_ids: tuple[int, ...]
+    photo_ids: list[int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +71,6 @@ class Measured:
     """What the meter says about the cause. Units: as the quantity (kPa, V)."""
 
     quantity: Quantity
-    side: Side
     limit: Decimal
     worst: Decimal
     latest: Decimal | None
@@ -104,55 +96,50 @@ class RepairView(RepairLine):
     parties: frozenset[Party]
 
 
-_technician = aliased(Person)
-_LineRow = Row[Repair, ServicePoint, Premise, str | None]
+def is_late(*, now: datetime, is_unsaid: bool = False) -> ColumnElement[bool]:
+    """
+    Return the condition that nobody accepted a repair in time, or that its promise has passed.
+
+    With `is_unsaid` only what was not escalated counts; a new promise broken is a new breach.
+    """
+
+    def passed(moment: SQLColumnExpression[datetime | None]) -> ColumnElement[bool]:
+        unsaid = or_(Repair.escalated_at.is_(None), Repair.escalated_at < moment)
+        return and_(moment.is_not(None), moment <= now, unsaid if is_unsaid else true())
+
+    unaccepted = and_(Repair.state.in_(UNCLAIMED), passed(Repair.state_since + ACCEPT_WITHIN))
+    is_open = Repair.state.not_in({*ENDED, State.FIXED})
+    return and_(is_open, or_(unaccepted, passed(Repair.promised_at)))
 
 
-def _lines() -> Select[Repair, ServicePoint, Premise, str | None]:
+def _lines(now: datetime) -> Select[*tuple[object, ...]]:
+    technician = aliased(Person)
     return (
-        select(Repair, ServicePoint, Premise, _technician.name)
+        select(
+            Repair.id,
+            Repair.number,
+            Repair.version,
+            Repair.state,
+            Repair.cause,
+            ServicePoint.service,
+            Premise.address,
+            Repair.filed_at,
+            Repair.state_since,
+            Repair.promised_at,
+            Repair.promise_moves,
+            Repair.technician_id,
+            technician.name.label("technician_name"),
+            Repair.normal_at,
+            is_late(now=now).label("is_late"),
+        )
         .join(ServicePoint, ServicePoint.id == Repair.service_point_id)
         .join(Premise, Premise.id == ServicePoint.premise_id)
-        .outerjoin(_technician, _technician.id == Repair.technician_id)
-        .execution_options(populate_existing=True)
+        .outerjoin(technician, technician.id == Repair.technician_id)
     )
 
 
-def _line_values(row: _LineRow, now: datetime) -> dict[str, object]:
-    repair, point, premise, technician_name = row
-    return {
-        "id": repair.id,
-        "number": repair.number,
-        "version": repair.version,
-        "state": repair.state,
-        "cause": repair.cause,
-        "service": point.service,
-        "address": premise.address,
-        "filed_at": repair.filed_at,
-        "state_since": repair.state_since,
-        "promised_at": repair.promised_at,
-        "promise_moves": repair.promise_moves,
-        "technician_id": repair.technician_id,
-        "technician_name": technician_name,
-        "normal_at": repair.normal_at,
-        "is_late": promises.is_late(
-            state=repair.state,
-            state_since=repair.state_since,
-            promised_at=repair.promised_at,
-            now=now,
-        ),
-    }
-
-
-async def _list(
-    session: AsyncSession,
-    query: Select[Repair, ServicePoint, Premise, str | None],
-    now: datetime,
-) -> list[RepairLine]:
-    return [
-        RepairLine(**_line_values(row, now))  # type: ignore[arg-type]  # its own fields by name
-        for row in await session.execute(query)
-    ]
+async def _list(session: AsyncSession, query: Select[*tuple[object, ...]]) -> list[RepairLine]:
+    return [RepairLine(**row._asdict()) for row in await session.execute(query)]
 
 
 async def list_for_customer(
@@ -171,14 +158,13 @@ async def list_for_customer(
     )
     return await _list(
         session,
-        _lines()
+        _lines(now)
         .where(
             Repair.service_point_id.in_(mine),
             or_(Repair.closed_at.is_(None), Repair.closed_at > now - RECENT),
         )
         .order_by(Repair.closed_at.desc().nulls_first(), Repair.id.desc())
         .limit(LISTED),
-        now,
     )
 
 
@@ -189,11 +175,10 @@ async def list_for_technician(
     own = and_(Repair.technician_id == person_id, Repair.state.in_(UNDERWAY))
     return await _list(
         session,
-        _lines()
+        _lines(now)
         .where(or_(own, Repair.state.in_(UNCLAIMED)))
         .order_by(own.desc(), Repair.promised_at.nulls_last(), Repair.id)
         .limit(LISTED),
-        now,
     )
 
 
@@ -202,27 +187,22 @@ async def list_open(
 ) -> tuple[list[RepairLine], int]:
     """Return open repairs and their total: the late ones first, then by the oldest promise."""
     is_open = Repair.state.not_in(ENDED)
-    unaccepted = and_(
-        Repair.state.in_(UNCLAIMED), Repair.state_since <= now - promises.ACCEPT_WITHIN
-    )
-    late = and_(Repair.state != State.FIXED, or_(unaccepted, Repair.promised_at <= now))
-    total = await session.scalar(select(func.count()).select_from(Repair).where(is_open)) or 0
+    total = await session.scalar(select(func.count()).select_from(Repair).where(is_open))
     lines = await _list(
         session,
-        _lines()
+        _lines(now)
         .where(is_open)
-        .order_by(case((late, 0), else_=1), func.coalesce(Repair.promised_at, Repair.filed_at))
-        .order_by(Repair.id)
+        .order_by(is_late(now=now).desc())
+        .order_by(func.coalesce(Repair.promised_at, Repair.filed_at), Repair.id)
         .limit(limit)
         .offset(offset),
-        now,
     )
-    return lines, total
+    return lines, total or 0
 
 
 async def get_line(session: AsyncSession, *, repair_id: int, now: datetime) -> RepairLine:
     """Return a repair as a line, for a message that was decided when it concerned its reader."""
-    (line,) = await _list(session, _lines().where(Repair.id == repair_id), now)
+    (line,) = await _list(session, _lines(now).where(Repair.id == repair_id))
     return line
 
 
@@ -235,16 +215,11 @@ async def get_repair_for(
     Raises:
         RepairNotFound: it does not exist, or is not this person's to see.
     """
-    row = (await session.execute(_lines().where(is_repair(repair)))).one_or_none()
-    if row is None:
-        raise RepairNotFound
-    found = row[0]
+    found = await find_repair(session, repair)
     parties = await list_parties(session, repair=found, person_id=person_id)
-    if not may_see(found, parties):
-        raise RepairNotFound
     contact = await _find_contact(session, found)
     return RepairView(
-        **_line_values(row, now),  # type: ignore[arg-type]  # its own fields by name
+        **asdict(await get_line(session, repair_id=found.id, now=now)),
         reopened_count=found.reopened_count,
         meter_serial=await session.scalar(
             select(Meter.serial).where(
@@ -276,56 +251,55 @@ async def _find_contact(session: AsyncSession, repair: Repair) -> Person | None:
 
 async def find_measured(session: AsyncSession, *, repair: Repair) -> Measured | None:
     """Return what the meter says about a repair that an alarm filed."""
-    if repair.alarm_id is None:
-        return None
-    alarm = await session.get_one(Alarm, repair.alarm_id, populate_existing=True)
-    latest = await session.scalar(
+    latest = (
         select(Sample.value)
-        .where(Sample.meter_id == alarm.meter_id, Sample.quantity == alarm.quantity)
+        .where(Sample.meter_id == Alarm.meter_id, Sample.quantity == Alarm.quantity)
         .order_by(Sample.taken_at.desc())
         .limit(1)
     )
-    return Measured(
-        quantity=alarm.quantity,
-        side=alarm.side,
-        limit=alarm.limit,
-        worst=alarm.worst,
-        latest=latest,
-        is_abnormal=alarm.ended_at is None,
-        end_value=alarm.end_value,
+    rows = await session.execute(
+        select(
+            Alarm.quantity,
+            Alarm.limit,
+            Alarm.worst,
+            Alarm.end_value,
+            Alarm.ended_at.is_(None).label("is_abnormal"),
+            latest.scalar_subquery().label("latest"),
+        ).where(Alarm.id == repair.alarm_id)
     )
+    row = rows.one_or_none()
+    return None if row is None else Measured(**row._asdict())
 
 
 async def get_history(session: AsyncSession, *, repair_id: int) -> tuple[Happening, ...]:
     """Return everything that happened on a repair, in order: when, who, what, why."""
-    photos: dict[int, list[int]] = {}
-    for photo_id, event_id in await session.execute(
-        select(Attachment.id, Attachment.event_id)
-        .where(Attachment.repair_id == repair_id)
-        .order_by(Attachment.id)
-    ):
-        photos.setdefault(event_id, []).append(photo_id)
-    staff = select(Staff.person_id).where(Staff.person_id == Person.id).exists()
+    photos = (
+        select(Attachment.id).where(Attachment.event_id == RepairEvent.id).order_by(Attachment.id)
+    )
     rows = await session.execute(
-        select(RepairEvent, Person.name, staff)
+        select(
+            RepairEvent.id.label("event_id"),
+            RepairEvent.at,
+            Person.name.label("who"),
+            select(Staff).where(Staff.person_id == Person.id).exists().label("is_staff"),
+            RepairEvent.kind,
+            RepairEvent.state,
+            RepairEvent.promised_at,
+            RepairEvent.details,
+            func.array(photos.scalar_subquery()).label("photo_ids"),
+        )
         .outerjoin(Person, Person.id == RepairEvent.actor_id)
         .where(RepairEvent.repair_id == repair_id)
         .order_by(RepairEvent.id)
     )
     return tuple(
-        Happening(
-            event_id=event.id,
-            at=event.at,
-            who=name if name is None or is_staff else short_name(name),
-            is_staff=is_staff,
-            kind=event.kind,
-            state=event.state,
-            promised_at=event.promised_at,
-            details=event.details,
-            photo_ids=tuple(photos.get(event.id, ())),
-        )
-        for event, name, is_staff in rows
+        Happening(**{**row._asdict(), "who": row.who if row.is_staff else _first_name(row.who)})
+        for row in rows
     )
+
+
+def _first_name(name: str | None) -> str | None:
+    return None if name is None else short_name(name)
 
 
 async def get_photos_for(
@@ -337,11 +311,8 @@ async def get_photos_for(
     Raises:
         RepairNotFound: it does not exist, or is not this person's to see.
     """
-    found = await session.scalar(select(Repair).where(is_repair(repair)))
-    if found is None or not may_see(
-        found, await list_parties(session, repair=found, person_id=person_id)
-    ):
-        raise RepairNotFound
+    found = await find_repair(session, repair)
+    await list_parties(session, repair=found, person_id=person_id)
     rows = await session.execute(
         select(Attachment.id, Attachment.channel_ref)
         .where(Attachment.repair_id == found.id)

@@ -9,11 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Person, Role, ServicePoint, Staff
 from core.errors import DomainError
-from core.repairs import access, promises, queries, workflow
-from core.repairs.access import RepairNotFound
-from core.repairs.announcements import NEWS_OF, Audience, News, redraw, tell
+from core.repairs import promises, queries, workflow
+from core.repairs.access import find_repair, list_parties
 from core.repairs.intake import add_words
-from core.repairs.journal import record_event
+from core.repairs.journal import NEWS_OF, News, record_event
 from core.repairs.models import Repair, RepairEvent
 from core.repairs.workflow import (
     ENDED,
@@ -107,14 +106,18 @@ async def take_step(
     """
     if act is Act.WAIT and (reason is None or promised_at is None):
         raise ValueError("a wait needs a reason and a promised time")
-    found = await _lock(session, repair)
+    found = await find_repair(session, repair, lock=True)
     if act is Act.CLAIM:
         technician_id = person_id
         await _refuse_claimed(session, found, person_id)
-    parties = await _list_parties(session, found, person_id)
+    parties = await list_parties(session, repair=found, person_id=person_id)
     latest = await _get_latest_step(session, found)
-    if _is_repeated(found, act, parties, latest, person_id, version, technician_id, promised_at):
-        return _done(found, changed=False)
+    just_did = latest.kind == act and latest.actor_id == person_id
+    could = bool(workflow.RULES[act].by & parties)
+    pressed_before = just_did and version == found.version - 1
+    stands_there = _stands_there(found, act, technician_id, promised_at)
+    if pressed_before or (stands_there and (could or just_did)):
+        return _done(found, changed=False)  # late or twice: harmless
     _check_version(found, version)
     former = Standing(state=found.state, technician_id=found.technician_id)
     standing = workflow.advance(former, act=act, parties=parties, technician_id=technician_id)
@@ -124,10 +127,9 @@ async def take_step(
         technician = await _get_technician(session, technician_id)
         promised_at = await _keep_promise(session, found, now=now)
     if promised_at is not None:
-        promises.check_promise(promised_at, now=now)
-        _set_promise(found, promised_at)
+        _set_promise(found, promised_at, now=now)
     _write(found, act, standing, now=now)
-    event = await record_event(
+    await record_event(
         session,
         repair=found,
         kind=act,
@@ -136,29 +138,11 @@ async def take_step(
         state=found.state,
         promised_at=promised_at,
         details={"text": words, "reason": reason, "technician": technician, **measured},
+        news=NEWS_OF.get(act, ()),
+        former_id=former.technician_id,
+        is_offer=bool({former.state, found.state} & UNCLAIMED),
     )
-    await _announce(session, act, former, repair=found, event=event, now=now)
     return _done(found, changed=True)
-
-
-async def _announce(
-    session: AsyncSession,
-    act: Act,
-    former: Standing,
-    *,
-    repair: Repair,
-    event: RepairEvent,
-    now: datetime,
-) -> None:
-    former_id = former.technician_id
-    is_offer = bool({former.state, repair.state} & UNCLAIMED)
-    await redraw(
-        session, repair=repair, event=event, now=now, former_id=former_id, is_offer=is_offer
-    )
-    for news, to in NEWS_OF.get(act, ()):
-        await tell(
-            session, news=news, to=to, repair=repair, event=event, now=now, former_id=former_id
-        )
 
 
 async def promise(
@@ -181,18 +165,18 @@ async def promise(
         StepNotPossible: nobody is at work on it.
         RepairNotFound, RepairMovedOn: it is not visible, or the button is old.
     """
-    found = await _lock(session, repair)
-    if not await _list_parties(session, found, person_id) & {Party.ASSIGNED, Party.MANAGER}:
+    found = await find_repair(session, repair, lock=True)
+    parties = await list_parties(session, repair=found, person_id=person_id)
+    if not parties & {Party.ASSIGNED, Party.MANAGER}:
         raise NotYourRepair
     if found.promised_at == promised_at:
         return _done(found, changed=False)
     _check_version(found, version)
-    promises.check_promise(promised_at, now=now)
     if found.state not in UNDERWAY:
         raise StepNotPossible
-    _set_promise(found, promised_at)
+    _set_promise(found, promised_at, now=now)
     found.version += 1
-    event = await record_event(
+    await record_event(
         session,
         repair=found,
         kind="promise",
@@ -200,10 +184,8 @@ async def promise(
         now=now,
         promised_at=promised_at,
         details={"reason": reason, "text": words},
+        news=[News.PROMISE],
     )
-    await redraw(session, repair=found, event=event, now=now)
-    to = Audience.CUSTOMERS
-    await tell(session, news=News.PROMISE, to=to, repair=found, event=event, now=now)
     return _done(found, changed=True)
 
 
@@ -227,38 +209,18 @@ async def comment(
     """
     if not text and not photo_ref:
         raise NothingSaid
-    found = await _lock(session, repair)
-    parties = await _list_parties(session, found, person_id)
-    event = await add_words(
-        session, repair=found, person_id=person_id, text=text, photo_ref=photo_ref, now=now
+    found = await find_repair(session, repair, lock=True)
+    parties = await list_parties(session, repair=found, person_id=person_id)
+    await add_words(
+        session,
+        repair=found,
+        person_id=person_id,
+        text=text,
+        photo_ref=photo_ref,
+        now=now,
+        news=[News.ANSWER] if text and Party.CUSTOMER not in parties else [],
     )
-    if text and Party.CUSTOMER not in parties:
-        to = Audience.CUSTOMERS
-        await tell(session, news=News.ANSWER, to=to, repair=found, event=event, now=now)
     return _done(found, changed=True)
-
-
-async def _lock(session: AsyncSession, repair: int | str) -> Repair:
-    found: Repair | None = await session.scalar(
-        select(Repair)
-        .where(access.is_repair(repair))
-        .with_for_update()
-        .execution_options(populate_existing=True)
-    )
-    if found is None:
-        raise RepairNotFound
-    return found
-
-
-async def _list_parties(
-    session: AsyncSession, repair: Repair, person_id: int | None
-) -> frozenset[Party]:
-    if person_id is None:
-        return frozenset({Party.SERVICE})
-    parties = await access.list_parties(session, repair=repair, person_id=person_id)
-    if not access.may_see(repair, parties):
-        raise RepairNotFound
-    return parties
 
 
 async def _refuse_claimed(session: AsyncSession, repair: Repair, person_id: int | None) -> None:
@@ -281,35 +243,18 @@ async def _get_latest_step(session: AsyncSession, repair: Repair) -> RepairEvent
     ).one()
 
 
-def _is_repeated(  # noqa: PLR0917 (only called above)
-    repair: Repair,
-    act: Act,
-    parties: frozenset[Party],
-    latest: RepairEvent,
-    person_id: int | None,
-    version: int | None,
-    technician_id: int | None,
-    promised_at: datetime | None,
+def _stands_there(
+    repair: Repair, act: Act, technician_id: int | None, promised_at: datetime | None
 ) -> bool:
-    """
-    Tell whether an act comes late or twice, so that it is harmless and changes nothing.
-
-    It is when the same button was pressed before, or when the repair stands where the act leads
-    and this person could have done it or did.
-    """
-    just_did = latest.kind == act and latest.actor_id == person_id
-    if just_did and version == repair.version - 1:
-        return True
-    could = bool(workflow.RULES[act].by & parties)
+    """Tell whether a repair is already where an act would lead it."""
     match act:
         case Act.CLAIM:
-            return repair.state in UNDERWAY and repair.technician_id == person_id
+            return repair.state in UNDERWAY and repair.technician_id == technician_id
         case Act.ASSIGN:
-            return could and repair.technician_id == technician_id
+            return repair.technician_id == technician_id
         case Act.WAIT:
-            same = repair.state is State.WAITING and repair.promised_at == promised_at
-            return could and same
-    return repair.state is workflow.RULES[act].leads_to and (could or just_did)
+            return repair.state is State.WAITING and repair.promised_at == promised_at
+    return repair.state is workflow.RULES[act].leads_to
 
 
 def _check_version(repair: Repair, version: int | None) -> None:
@@ -347,7 +292,8 @@ async def _keep_promise(session: AsyncSession, repair: Repair, *, now: datetime)
     return promises.default_promise(point.service, now=now)
 
 
-def _set_promise(repair: Repair, promised_at: datetime) -> None:
+def _set_promise(repair: Repair, promised_at: datetime, *, now: datetime) -> None:
+    promises.check_promise(promised_at, now=now)
     if repair.promised_at is not None and repair.promised_at != promised_at:
         repair.promise_moves += 1
     repair.promised_at = promised_at

@@ -1,7 +1,7 @@
 """The money loop in the chat: a bill comes, is looked at, explained and paid; both services."""
 
 import itertools
-from datetime import date
+from datetime import date, timedelta
 from io import BytesIO
 from typing import Any
 
@@ -162,6 +162,22 @@ class TestPaying:
 
         assert "55.60" in text_of(await phone.expect("P1001"))
         assert "55.60" in text_of(await phone.say("W1001"))
+
+    async def test_pays_all_that_is_overdue_at_once(self, billed: Stage) -> None:
+        billed.clock.shown_at += timedelta(days=30)
+        phone = billed.phone(1001)
+        bill = await phone.say("/bills")
+        await phone.post("press_data", message_id=bill["message_id"], data="paydue:E1001")
+        messages = await phone.until(lambda all_: any("invoice" in each for each in all_))
+        (asked,) = [each for each in messages if "invoice" in each]
+
+        assert asked["invoice"]["total_amount"] == 565 + 791
+        await checkout(phone, asked)
+        receipt = text_of(await phone.expect("P1001"))
+        assert "E1001" in receipt
+        assert "E1002" in receipt
+        assert "W1001" not in receipt
+        await require_sound_books(billed)
 
     @pytest.mark.parametrize(
         "amount", ["abc", "-5", "0", "1e400", "999999", "0.001", "NaN", "<b>&", "१२", "9" * 300]

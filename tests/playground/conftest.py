@@ -21,7 +21,6 @@ TOKEN = "4242:playground"  # noqa: S105 - opens nothing but the playground
 PROFILE = BotProfile(4242, "Water", "water_bot", "What I do", "Short")
 QUICK = Options(
     checkout_seconds=1.0,
-    repeat_poll_seconds=0.2,
     conflict_seconds=0.2,
     retry_seconds=0.1,
     set_webhook_seconds=0.0,

@@ -5,8 +5,7 @@ import json
 import aiohttp
 import pytest
 
-from bot.playground.options import Options
-from tests.playground.conftest import TOKEN, Desk, open_desk
+from tests.playground.conftest import TOKEN, Desk
 
 STRANGER = "1:playground"
 KEY = {"text": "a", "callback_data": "x"}
@@ -116,11 +115,6 @@ OTHERS = {
         "inline keyboard expected",
     ),
     "delete": ("deleteMessage", {"message_id": 1}, "message to delete not found"),
-    "many": (
-        "deleteMessages",
-        {"message_ids": [1] * 101},
-        "too many message identifiers specified",
-    ),
     "action": ("sendChatAction", {"action": "sleep"}, "wrong parameter action in request"),
     "no photo": ("sendPhoto", {}, "there is no photo in the request"),
     "no document": ("sendDocument", {}, "there is no document in the request"),
@@ -152,8 +146,6 @@ OTHERS = {
         {"pre_checkout_query_id": "1", "ok": False},
         'parameter "error_message" is required',
     ),
-    "place": ("sendLocation", {"longitude": 1}, "latitude is empty"),
-    "contact": ("sendContact", {}, 'parameter "phone_number" is required'),
     "big album": (
         "sendMediaGroup",
         {"media": [{"type": "photo", "media": "x"}] * 11},
@@ -205,8 +197,7 @@ OTHERS = {
         invoice(suggested_tip_amounts=[5], max_tip_amount=4),
         "suggested tip amount can't be bigger than max_tip_amount",
     ),
-    "lost copy": ("copyMessage", {"from_chat_id": "self"}, "message to copy not found"),
-    "lost pin": ("pinChatMessage", {"message_id": 1}, "message to pin not found"),
+    "lost forward": ("forwardMessage", {"from_chat_id": "self"}, "message to forward not found"),
     "mixed inline id": (
         "editMessageReplyMarkup",
         {"inline_message_id": "x"},
@@ -336,10 +327,3 @@ class TestAChat:
         for chat, expected in words.items():
             refusal = await desk.call("sendMessage", chat_id=chat, text="a", status=403)
             assert refusal == f"Forbidden: {expected}"
-
-    async def test_may_be_written_to_once_a_second_when_limits_hold(self) -> None:
-        async with open_desk(options=Options(enforce_limits=True)) as desk:
-            li = await desk.person()
-            await desk.call("sendMessage", chat_id=li, text="a")
-            refusal = await desk.call("sendMessage", chat_id=li, text="b", status=429)
-            assert refusal == "Too Many Requests: retry after 1"

@@ -121,12 +121,6 @@ class TestGetUpdates:
 
         assert texts(await desk.call("getUpdates")) == ["still here"]
 
-    async def test_slows_down_who_asks_the_same_again(self, desk: Desk) -> None:
-        await desk.call("getUpdates", offset=7)
-        begun = time.monotonic()
-        await desk.call("getUpdates", offset=7)
-        assert 0.15 < time.monotonic() - begun < 2
-
     async def test_remembers_the_kinds_that_are_wanted(self, desk: Desk) -> None:
         li = await desk.person()
         await desk.updates(allowed_updates=["my_chat_member"])
@@ -143,7 +137,7 @@ class TestGetUpdates:
         assert kinds == [{"my_chat_member"}, {"message"}]
 
     async def test_forgets_presses_that_waited_too_long(self) -> None:
-        async with open_desk(options=Options(press_seconds=0.1, repeat_poll_seconds=0)) as desk:
+        async with open_desk(options=Options(press_seconds=0.1)) as desk:
             li = await desk.person()
             await desk.updates()
             pressed = await desk.act(li, "press_data", message_id=1, data="x")
@@ -231,14 +225,6 @@ class TestWebhook:
             await desk.act(li, "say", text="one")
             await hook.wait_for(2)
             assert time.monotonic() - begun > 0.9
-
-    async def test_carries_out_a_call_given_as_the_answer(self, desk: Desk) -> None:
-        li = await desk.person()
-        reply = web.json_response({"method": "sendMessage", "chat_id": li, "text": "by answer"})
-        async with desk.events() as event, hooked(desk, reply) as hook:
-            shown = await event("message", person_id=li)
-            await hook.wait_for(1)
-        assert shown["message"]["text"] == "by answer"
 
     async def test_is_removed_when_it_stays_gone(
         self, desk: Desk, monkeypatch: pytest.MonkeyPatch

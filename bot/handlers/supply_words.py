@@ -1,0 +1,179 @@
+"""Orders, answers and debts in words, for the chat."""
+
+from collections.abc import Iterable
+
+from bot.outgoing import Button, press
+from bot.texts import Markup, Texts
+from core.accounts.models import Supply
+from core.billing.arrears import Arrears
+from core.billing.dunning import UnreachedDebtor
+from core.supply.answers import Answer, Why
+from core.supply.models import OrderState
+from core.supply.orders import UNDERWAY
+from core.supply.queries import OrderView
+
+
+def place_words(texts: Texts, *, service: str, address: str) -> str:
+    """Return the title of a place: the service and where it is."""
+    return texts.get("supply.place", service=texts.plain(f"service.{service}"), address=address)
+
+
+def overdue_words(texts: Texts, order: OrderView) -> str:
+    """Return the amount for which an order was made."""
+    return texts.money(order.overdue_minor, order.currency)
+
+
+def describe_answer(texts: Texts, answer: Answer, *, hotline: str) -> str:
+    """Return why a supply is off, in a few lines."""
+    why: str = answer.why
+    values: dict[str, object] = {"hotline": hotline}
+    if answer.seen_at is not None:
+        values["seen"] = texts.moment(answer.seen_at)
+    elif answer.why is Why.UNKNOWN:
+        why = "silent"
+    if answer.arrears is not None:
+        values["overdue"] = texts.money(answer.arrears.overdue_minor, answer.arrears.currency)
+    elif answer.why in {Why.ARREARS, Why.CUT_ORDERED}:
+        why = "settled"
+    if answer.outage is not None:
+        values |= {
+            "number": answer.outage.number,
+            "reason": answer.outage.reason,
+            "ends": texts.moment(answer.outage.ends_at),
+        }
+    lines = [place_words(texts, service=answer.place.service, address=answer.place.address)]
+    if answer.why is Why.REPAIR and answer.repair is not None:
+        lines += _repair_lines(texts, answer)
+    else:
+        since = texts.moment(answer.since) if answer.since is not None else ""
+        lines.append(texts.get(f"supply.why_{why}", since=since, **values))
+    return texts.lines(lines)
+
+
+def _repair_lines(texts: Texts, answer: Answer) -> Iterable[str]:
+    repair = answer.repair
+    assert repair is not None  # noqa: S101 (the caller looked)
+    state = Markup(texts.get(f"repair.state_{repair.state}"))
+    yield texts.get("supply.why_repair", number=repair.number, state=state)
+    if repair.technician_name is not None:
+        yield texts.get("supply.repair_who", name=repair.technician_name)
+    if repair.promised_at is not None:
+        yield texts.get("supply.repair_when", when=texts.moment(repair.promised_at))
+
+
+def pay_key(texts: Texts, arrears: Arrears) -> Button:
+    """Return the button that pays all that is overdue, which is what keeps or brings supply."""
+    amount = texts.money(arrears.overdue_minor, arrears.currency)
+    return Button(texts.plain("supply.pay", amount=amount), press("paydue", arrears.bill_number))
+
+
+def state_words(texts: Texts, order: OrderView) -> str:
+    """Return where an order stands, and since when."""
+    since = order.finished_at or order.approved_at or order.proposed_at
+    return texts.get(f"supply.state_{order.state}", at=texts.moment(since))
+
+
+def history_words(texts: Texts, order: OrderView) -> str:
+    """Return an order as its customer reads it: what, why, how much, who, and what came of it."""
+    lines = [
+        texts.get(
+            "supply.history_cut" if order.wanted is Supply.CUT else "supply.history_restore",
+            number=order.number,
+            at=texts.moment(order.approved_at or order.proposed_at),
+        )
+    ]
+    if order.wanted is Supply.CUT:
+        lines.append(
+            texts.get(
+                "supply.reason_arrears",
+                overdue=overdue_words(texts, order),
+                bill=order.bill_number or "",
+            )
+        )
+    else:
+        lines.append(texts.get(f"supply.reason_{order.reason}"))
+    if order.approved_by is not None:
+        lines.append(texts.get("supply.decided_by", name=order.approved_by))
+    lines.append(state_words(texts, order))
+    return texts.lines(lines)
+
+
+def card_words(texts: Texts, order: OrderView) -> str:
+    """Return an order to cut as a manager reads it, with the facts on which it rests."""
+    note = f"supply.note_{order.note}"
+
+    def delivered(key: str, moment: object) -> str:
+        return texts.get(key, at=texts.value(moment)) if moment else texts.get("cut.not_delivered")
+
+    return texts.lines(
+        [
+            texts.get("cut.title", number=order.number),
+            place_words(texts, service=order.service, address=order.address),
+            texts.get("cut.account", number=order.account_number, holder=order.holder_name),
+            texts.count(
+                "cut.overdue",
+                order.overdue_days,
+                overdue=overdue_words(texts, order),
+                bill=order.bill_number or "",
+            ),
+            delivered("cut.reminder", order.reminder_delivered_at),
+            delivered("cut.notice", order.notice_delivered_at),
+            texts.get("cut.meter", serial=order.meter_serial),
+            state_words(texts, order),
+            texts.get("supply.decided_by", name=order.approved_by) if order.approved_by else None,
+            _note(texts, order, note),
+        ]
+    )
+
+
+def _note(texts: Texts, order: OrderView, key: str) -> str | None:
+    if not order.note:
+        return None
+    known = texts.knows(key)
+    return texts.get(key) if known else texts.get("cut.note", reason=reasons(texts, order.note))
+
+
+def reasons(texts: Texts, stored: str) -> str:
+    """Return stored refusals in words; what a manager typed stays as it is."""
+    codes = stored.split(", ")
+    if all(texts.knows(f"cut.refusal_{code}") for code in codes):
+        return "; ".join(texts.plain(f"cut.refusal_{code}") for code in codes)
+    return stored
+
+
+def card_keys(texts: Texts, order: OrderView) -> list[list[Button]]:
+    """Return what a manager can do with an order to cut."""
+    undo = Button(texts.plain("cut.undo"), press("cutundo", order.number))
+    if order.wanted is not Supply.CUT:
+        return []
+    if order.state is OrderState.PROPOSED:
+        return [
+            [
+                Button(texts.plain("cut.approve"), press("cutyes", order.number, order.version)),
+                Button(texts.plain("cut.decline"), press("cutno", order.number, order.version)),
+            ]
+        ]
+    if order.state in {OrderState.APPROVED, *UNDERWAY}:
+        return [[undo]]
+    is_cut = order.state is OrderState.CONFIRMED and order.supply is not Supply.CONNECTED
+    return [[undo]] if is_cut else []
+
+
+def debtor_words(texts: Texts, debtor: UnreachedDebtor) -> str:
+    """Return somebody whom no message reached, with how to reach them otherwise."""
+    lines = [
+        texts.get(
+            "cut.unreached_line",
+            bill=debtor.bill_number,
+            address=debtor.address,
+            account=debtor.account_number,
+            names=", ".join(debtor.names),
+            since=texts.day(debtor.since),
+        )
+    ]
+    lines.append(
+        texts.get("cut.unreached_phone", phones=", ".join(debtor.phones))
+        if debtor.phones
+        else texts.get("cut.unreached_visit")
+    )
+    return texts.lines(lines)

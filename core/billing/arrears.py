@@ -1,0 +1,216 @@
+"""What agreements owe past the day, and how far the ladder has got with them. Only reads."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.accounts.models import Agreement, Service, ServicePoint
+from core.accounts.service import get_operator
+from core.billing.bills import people_of
+from core.billing.dunning_rules import Standing
+from core.billing.inputs import read_spans
+from core.billing.models import Bill, DunningStep, Payment, PaymentState, StepKind
+from core.billing.settlement import OpenBill, list_open_bills
+from core.monitoring.models import Source
+from core.notices import service as notices
+from core.periods import local_day
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step that was taken for a bill; `is_open` while its message may still be sent."""
+
+    id: int
+    kind: StepKind
+    round: int
+    at: datetime
+    dedupe_key: str
+    delivered_at: datetime | None
+    is_open: bool
+    unreached_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrears:
+    """
+    What an agreement owes past the day; the bill is the oldest unpaid one, the ladder's anchor.
+
+    Units: `*_minor` minor units; `left_minor` of that bill, `overdue_minor` of all past their day.
+    """
+
+    agreement_id: int
+    service: Service
+    bill_id: int
+    bill_number: str
+    due_date: date
+    currency: str
+    left_minor: int
+    overdue_minor: int
+    overdue_days: int
+    is_estimated: bool
+    payments: int
+    paid_at: datetime | None
+    has_unknown_payment: bool
+    steps: Sequence[Step]
+    person_ids: Sequence[int]
+
+    def find_step(self, kind: StepKind) -> Step | None:
+        """Return the latest step of a kind for the bill."""
+        return next((step for step in reversed(self.steps) if step.kind is kind), None)
+
+    @property
+    def has_paid_since_notice(self) -> bool:
+        """Whether a payment came after the latest notice, so that it no longer counts."""
+        notice = self.find_step(StepKind.CUT_NOTICE)
+        return notice is not None and notice.round != self.payments
+
+    @property
+    def unproven(self) -> Step | None:
+        """The latest step, if its message still matters and has provably reached nobody."""
+        if not self.steps or self.steps[-1].kind is StepKind.CUT_PROPOSED:
+            return None
+        step = self.steps[-1]
+        is_current = step.kind is StepKind.REMINDER or step.round == self.payments
+        return step if is_current and not step.is_open and step.delivered_at is None else None
+
+    def stand(self) -> Standing:
+        """Return where the ladder stands."""
+        reminder = self.find_step(StepKind.REMINDER)
+        notice = None if self.has_paid_since_notice else self.find_step(StepKind.CUT_NOTICE)
+        proposed = self.find_step(StepKind.CUT_PROPOSED)
+        return Standing(
+            overdue_days=self.overdue_days,
+            overdue_minor=self.overdue_minor,
+            is_estimated=self.is_estimated,
+            is_reminded=reminder is not None,
+            reminder_delivered_at=reminder.delivered_at if reminder else None,
+            is_noticed=notice is not None,
+            notice_delivered_at=notice.delivered_at if notice else None,
+            is_proposed=proposed is not None and proposed.round == self.payments,
+            paid_at=self.paid_at,
+        )
+
+
+async def find_arrears(
+    session: AsyncSession, *, agreement_ids: Iterable[int], now: datetime
+) -> dict[int, Arrears]:
+    """Return the arrears of those of these agreements that have a bill past its day."""
+    today = local_day(now, zone=ZoneInfo((await get_operator(session)).timezone))
+    overdue: dict[int, list[OpenBill]] = {}
+    for bill in await list_open_bills(session, agreement_ids=agreement_ids):
+        if bill.due_date < today and bill.left_minor > 0:
+            overdue.setdefault(bill.agreement_id, []).append(bill)
+    anchors = {bills[0].bill_id: agreement_id for agreement_id, bills in overdue.items()}
+    people = await people_of(session, agreement_ids=overdue)
+    steps = await _find_steps(session, anchors, people)
+    payments = await _find_payments(session, overdue)
+    estimated = await _find_estimated(session, anchors)
+    services = await _find_services(session, overdue)
+    return {
+        agreement_id: Arrears(
+            agreement_id=agreement_id,
+            service=services[agreement_id],
+            bill_id=bills[0].bill_id,
+            bill_number=bills[0].number,
+            due_date=bills[0].due_date,
+            currency=bills[0].currency,
+            left_minor=bills[0].left_minor,
+            overdue_minor=sum(bill.left_minor for bill in bills),
+            overdue_days=(today - bills[0].due_date).days,
+            is_estimated=bills[0].bill_id in estimated,
+            steps=steps.get(agreement_id, ()),
+            person_ids=people.get(agreement_id, ()),
+            **payments.get(agreement_id, _NO_PAYMENTS),
+        )
+        for agreement_id, bills in overdue.items()
+    }
+
+
+async def find_arrears_of_bill(
+    session: AsyncSession, *, number: str, now: datetime
+) -> Arrears | None:
+    """Return the arrears of a bill's agreement while that very bill is the oldest unpaid one."""
+    agreement_id = await session.scalar(select(Bill.agreement_id).where(Bill.number == number))
+    found = await find_arrears(session, agreement_ids=[agreement_id or 0], now=now)
+    arrears = found.get(agreement_id or 0)
+    return arrears if arrears is not None and arrears.bill_number == number else None
+
+
+_NO_PAYMENTS: Mapping[str, Any] = {"payments": 0, "paid_at": None, "has_unknown_payment": False}
+
+
+async def _find_payments(
+    session: AsyncSession, agreement_ids: Iterable[int]
+) -> dict[int, Mapping[str, Any]]:
+    came = Payment.state == PaymentState.SUCCEEDED
+    unknown = Payment.state.in_([PaymentState.PENDING, PaymentState.UNKNOWN])
+    rows = await session.execute(
+        select(
+            Payment.agreement_id,
+            func.count().filter(came).label("payments"),
+            func.max(Payment.received_at).filter(came).label("paid_at"),
+            func.bool_or(unknown).label("has_unknown_payment"),
+        )
+        .where(Payment.agreement_id.in_(sorted(agreement_ids)))
+        .group_by(Payment.agreement_id)
+    )
+    return {
+        agreement_id: {"payments": payments, "paid_at": paid_at, "has_unknown_payment": unknown}
+        for agreement_id, payments, paid_at, unknown in rows
+    }
+
+
+async def _find_steps(
+    session: AsyncSession, anchors: Mapping[int, int], people: Mapping[int, Sequence[int]]
+) -> dict[int, list[Step]]:
+    rows = list(
+        await session.scalars(
+            select(DunningStep)
+            .where(DunningStep.bill_id.in_(sorted(anchors)))
+            .order_by(DunningStep.round, DunningStep.id)
+            .execution_options(populate_existing=True)
+        )
+    )
+    fates = await notices.list_fates(session, dedupe_keys=[row.dedupe_key for row in rows])
+    steps: dict[int, list[Step]] = {}
+    for row in rows:
+        known = fates.get(row.dedupe_key, [])
+        steps.setdefault(anchors[row.bill_id], []).append(
+            Step(
+                id=row.id,
+                kind=row.kind,
+                round=row.round,
+                at=row.at,
+                dedupe_key=row.dedupe_key,
+                delivered_at=notices.find_delivery(
+                    known, person_ids=people.get(anchors[row.bill_id], ())
+                ),
+                is_open=any(fate.is_open for fate in known),
+                unreached_at=row.unreached_at,
+            )
+        )
+    return steps
+
+
+async def _find_estimated(session: AsyncSession, bill_ids: Iterable[int]) -> frozenset[int]:
+    """Return those of the bills that rest on an estimate; nothing is cut for a guess."""
+    rows = await session.execute(select(Bill.id, Bill.inputs).where(Bill.id.in_(sorted(bill_ids))))
+    return frozenset(
+        bill_id
+        for bill_id, inputs in rows
+        if any(span.closing.source == Source.ESTIMATE for span in read_spans(inputs))
+    )
+
+
+async def _find_services(session: AsyncSession, agreement_ids: Iterable[int]) -> dict[int, Service]:
+    rows = await session.execute(
+        select(Agreement.id, ServicePoint.service)
+        .join(ServicePoint, ServicePoint.id == Agreement.service_point_id)
+        .where(Agreement.id.in_(sorted(agreement_ids)))
+    )
+    return dict(rows.all())

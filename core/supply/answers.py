@@ -1,0 +1,127 @@
+"""Why a supply is off: one answer out of everything that is known, or that nothing is known."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import func, select, union_all
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.accounts import service as accounts
+from core.accounts.models import ServicePoint, Supply
+from core.accounts.service import Place
+from core.billing.arrears import Arrears, find_arrears
+from core.monitoring.models import Reading, Sample
+from core.outages.queries import OutageView, list_at
+from core.repairs.queries import RepairLine, list_for_customer
+from core.repairs.workflow import ENDED
+from core.supply.models import SupplyOrder, SwitchReport
+from core.supply.orders import ACTIVE, find_working_meter
+from core.supply.restoring import find_standing_cut
+
+# A meter that was silent for two days says nothing about today.
+FRESH: Final = timedelta(hours=48)
+
+
+class Why(StrEnum):
+    """The answers, the first that is true counts."""
+
+    READY = "ready"
+    RESTORING = "restoring"
+    ARREARS = "arrears"
+    OUTAGE = "outage"
+    REPAIR = "repair"
+    SWITCHED = "switched"
+    CUT_ORDERED = "cut_ordered"
+    CONNECTED = "connected"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Why a supply is off, or that it is not, with what belongs to the reason."""
+
+    why: Why
+    place: Place
+    since: datetime | None
+    seen_at: datetime | None
+    arrears: Arrears | None
+    outage: OutageView | None
+    repair: RepairLine | None
+
+
+async def why_is_my_supply_off(
+    session: AsyncSession, *, person_id: int, service_point_id: int, now: datetime
+) -> Answer:
+    """
+    Return the one reason why a supply is off; unknown is said to be unknown.
+
+    Raises:
+        AccountNotFound: the place is not this person's.
+    """
+    place = await accounts.get_place_of(
+        session, person_id=person_id, service_point_id=service_point_id
+    )
+    point = await session.get_one(ServicePoint, service_point_id, populate_existing=True)
+    arrears = await find_arrears(session, agreement_ids=[place.agreement_id], now=now)
+    outages = await list_at(session, service_point_id=service_point_id, now=now)
+    repair = await _find_repair(session, place=place, person_id=person_id, now=now)
+    seen_at = await _find_sign(session, service_point_id=service_point_id)
+    active = {
+        order.wanted
+        for order in await session.scalars(
+            select(SupplyOrder).where(
+                SupplyOrder.service_point_id == service_point_id,
+                SupplyOrder.state.in_(ACTIVE),
+                SupplyOrder.approved_at.is_not(None),
+            )
+        )
+    }
+    is_cut = point.supply is Supply.CUT
+    is_ours = await find_standing_cut(session, service_point_id=service_point_id) is not None
+    is_fresh = seen_at is not None and seen_at > now - FRESH
+    true = {
+        Why.READY: point.supply is Supply.READY,
+        Why.RESTORING: Supply.CONNECTED in active,
+        Why.ARREARS: is_cut and is_ours,
+        Why.OUTAGE: bool(outages),
+        Why.REPAIR: repair is not None,
+        Why.SWITCHED: is_cut,
+        Why.CUT_ORDERED: Supply.CUT in active,
+        Why.CONNECTED: is_fresh and point.supply is Supply.CONNECTED,
+    }
+    return Answer(
+        why=next((why for why in Why if true.get(why)), Why.UNKNOWN),
+        place=place,
+        since=point.supply_since,
+        seen_at=seen_at,
+        arrears=arrears.get(place.agreement_id),
+        outage=outages[0] if outages else None,
+        repair=repair,
+    )
+
+
+async def _find_repair(
+    session: AsyncSession, *, place: Place, person_id: int, now: datetime
+) -> RepairLine | None:
+    for line in await list_for_customer(session, person_id=person_id, now=now):
+        is_here = line.address == place.address and line.service is place.service
+        if is_here and line.state not in ENDED:
+            return line
+    return None
+
+
+async def _find_sign(session: AsyncSession, *, service_point_id: int) -> datetime | None:
+    """Return when the meter last said anything at all."""
+    meter = await find_working_meter(session, service_point_id=service_point_id)
+    if meter is None:
+        return None
+    signs = union_all(
+        *(
+            select(func.max(table.taken_at).label("at")).where(table.meter_id == meter.id)
+            for table in (SwitchReport, Reading, Sample)
+        )
+    ).subquery()
+    seen_at: datetime | None = await session.scalar(select(func.max(signs.c.at)))
+    return seen_at

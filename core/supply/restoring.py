@@ -1,0 +1,101 @@
+"""Supply comes back by itself when what was overdue is paid. Never asked for, never blocked."""
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.accounts.models import Agreement, ServicePoint, Supply
+from core.billing.arrears import find_arrears
+from core.billing.settlement import lock_agreements
+from core.supply.models import OrderState, Reason, SupplyOrder
+from core.supply.orders import (
+    ACTIVE,
+    UNDERWAY,
+    News,
+    lock_orders,
+    move,
+    order_restore,
+    tell_people,
+)
+
+
+async def restore_paid(session: AsyncSession, *, agreement_id: int, now: datetime) -> None:
+    """
+    Undo what no longer has a ground, in the transaction of the payment or of the bill taken back.
+
+    A cut that is pending is cancelled by any payment since its notice; if its command was sent, a
+    restore is ordered with it, because the device may have obeyed. A cut that was carried out is
+    undone once nothing is overdue. Locks the agreement; called again it changes nothing.
+    """
+    await lock_agreements(session, agreement_ids=[agreement_id])
+    overdue = await find_arrears(session, agreement_ids=[agreement_id], now=now)
+    arrears = overdue.get(agreement_id)
+    pending = await lock_orders(
+        session,
+        SupplyOrder.agreement_id == agreement_id,
+        SupplyOrder.wanted == Supply.CUT,
+        SupplyOrder.state.in_(ACTIVE),
+    )
+    for order in pending:
+        is_same = arrears is not None and arrears.bill_id == order.inputs["bill_id"]
+        if arrears is None or arrears.has_paid_since_notice or not is_same:
+            await cancel(session, order, reason=Reason.PAID, note="paid", now=now)
+    if pending or arrears is not None:
+        return
+    point_id = await session.scalar(
+        select(Agreement.service_point_id).where(Agreement.id == agreement_id)
+    )
+    cut = await find_standing_cut(session, service_point_id=point_id or 0)
+    if cut is not None and cut.agreement_id == agreement_id:
+        await order_restore(session, cut=cut, reason=Reason.PAID, now=now)
+
+
+async def cancel(
+    session: AsyncSession,
+    order: SupplyOrder,
+    *,
+    reason: Reason,
+    note: str,
+    now: datetime,
+    person_id: int | None = None,
+) -> None:
+    """Cancel a pending cut; what was announced is taken back, what was sent is undone."""
+    was = order.state
+    await move(session, order, OrderState.CANCELLED, now=now, actor_id=person_id, note=note)
+    if was is not OrderState.PROPOSED:
+        await tell_people(session, order, News.CUT_CANCELLED, now=now)
+    if was in UNDERWAY:
+        await order_restore(session, cut=order, reason=reason, person_id=person_id, now=now)
+
+
+async def find_standing_cut(session: AsyncSession, *, service_point_id: int) -> SupplyOrder | None:
+    """Return the order by which a supply is cut now, if one of ours did it and none undid it."""
+    latest: SupplyOrder | None = await session.scalar(
+        select(SupplyOrder)
+        .where(
+            SupplyOrder.service_point_id == service_point_id,
+            SupplyOrder.state == OrderState.CONFIRMED,
+        )
+        .order_by(SupplyOrder.id.desc())
+        .limit(1)
+        .execution_options(populate_existing=True)
+    )
+    return latest if latest is not None and latest.wanted is Supply.CUT else None
+
+
+async def take_up_settled(session: AsyncSession, *, now: datetime) -> int:
+    """Undo cuts whose debt is gone though nobody drew the consequence; return how many."""
+    pending = SupplyOrder.state.in_(ACTIVE)
+    standing = (SupplyOrder.state == OrderState.CONFIRMED) & (ServicePoint.supply == Supply.CUT)
+    found = set(
+        await session.scalars(
+            select(SupplyOrder.agreement_id)
+            .join(ServicePoint, ServicePoint.id == SupplyOrder.service_point_id)
+            .where(SupplyOrder.wanted == Supply.CUT, pending | standing)
+        )
+    )
+    settled = found - (await find_arrears(session, agreement_ids=found, now=now)).keys()
+    for agreement_id in sorted(settled):
+        await restore_paid(session, agreement_id=agreement_id, now=now)
+    return len(settled)

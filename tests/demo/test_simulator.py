@@ -1,0 +1,199 @@
+"""The simulated meters against the real service, on a socket."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import pytest
+from sqlalchemy import select, text, update
+
+from bot.app import Service
+from bot.clock import ScaledClock, SystemClock
+from bot.demo import troubles
+from bot.demo.district import build_district
+from bot.demo.models import DemoAccess, DemoMeter
+from bot.demo.signals import EventKind
+from bot.demo.simulator import Simulator
+from bot.settings import Settings
+from core.accounts.models import Agreement, Area, AreaKind, ServicePoint, Supply
+from core.db import Database
+from core.monitoring.models import Meter
+from core.repairs.intake import take_up_alarms
+from core.supply.models import OrderState, Reason, SupplyOrder
+
+START = datetime(2026, 11, 22, 4, tzinfo=UTC)  # noon in the district
+SEED = 3
+
+
+@dataclass
+class Bench:
+    """A district, the service that serves it, and its meters."""
+
+    database: Database
+    clock: ScaledClock
+    simulator: Simulator
+    http: aiohttp.ClientSession
+
+    async def pass_time(self, **span: float) -> None:
+        """Let time pass, have the meters say what they measured, and alarms taken up."""
+        self.clock.shown_at += timedelta(**span)
+        await self.simulator.play_on(self.http)
+        async with self.database.transaction() as session:
+            await take_up_alarms(session, now=self.clock.now())
+
+    async def trouble(self, kind: EventKind, target: int) -> None:
+        async with self.database.transaction() as session:
+            await troubles.begin_trouble(session, kind=kind, target_id=target, now=self.clock.now())
+
+    async def ask(self, query: str) -> list[tuple[Any, ...]]:
+        async with self.database.transaction() as session:
+            return [tuple(row) for row in await session.execute(text(query))]
+
+    async def alarmed(self) -> set[str]:
+        """Return the serials of the meters with an open repair."""
+        rows = await self.ask(
+            "SELECT m.serial FROM shuidian.repairs r"
+            " JOIN shuidian.meters m ON m.service_point_id = r.service_point_id"
+        )
+        return {serial for (serial,) in rows}
+
+    async def meter(self, serial: str) -> int:
+        async with self.database.transaction() as session:
+            found = await session.scalar(select(Meter.id).where(Meter.serial == serial))
+            assert found is not None
+            return found
+
+
+@pytest.fixture
+async def bench(database: Database) -> AsyncIterator[Bench]:
+    async with database.transaction() as session:
+        await build_district(session, seed=SEED, now=START)
+        await session.execute(update(DemoMeter).values(played_until=START))
+        token = await session.scalar(select(DemoAccess.token).where(DemoAccess.name == "gateway"))
+    assert token is not None
+    clock = ScaledClock(set_at=SystemClock().now(), shown_at=START, rate=0)
+    settings = Settings(_env_file=None, database_url=database.url, port=0, roles="web")
+    service = Service(settings, clock)
+    async with service.running():
+        address = f"http://127.0.0.1:{service.port}"
+        simulator = Simulator(database, clock, seed=SEED, address=address, token=token)
+        headers = {"Authorization": f"Bearer {token}"}
+        async with aiohttp.ClientSession(address, headers=headers) as http:
+            yield Bench(database, clock, simulator, http)
+
+
+class TestSimulator:
+    async def test_files_nothing_while_all_is_well(self, bench: Bench) -> None:
+        await bench.pass_time(hours=5)
+
+        assert await bench.alarmed() == set()
+        assert await bench.ask("SELECT count(*) FROM shuidian.quarantine") == [(0,)]
+        assert await bench.ask("SELECT count(*) FROM shuidian.readings") == [(120 * 5,)]
+        assert await bench.ask("SELECT count(*) FROM shuidian.samples") == [(120 * 30,)]
+
+    async def test_files_a_repair_at_each_home_of_a_street_without_pressure(
+        self, bench: Bench
+    ) -> None:
+        async with bench.database.transaction() as session:
+            street = await session.scalar(
+                select(Area.id).where(Area.kind == AreaKind.STREET).order_by(Area.id)
+            )
+        assert street is not None
+        await bench.trouble(EventKind.PRESSURE_DROP, street)
+        await bench.pass_time(minutes=50)
+
+        assert await bench.alarmed() == {f"W-{number}" for number in range(10_001, 10_031)}
+
+        async with bench.database.transaction() as session:
+            await troubles.end_troubles(session, now=bench.clock.now())
+        await bench.pass_time(minutes=50)
+        open_alarms = "SELECT count(*) FROM shuidian.alarms WHERE ended_at IS NULL"
+        assert await bench.ask(open_alarms) == [(0,)]
+
+    async def test_files_a_repair_where_the_voltage_sags(self, bench: Bench) -> None:
+        await bench.trouble(EventKind.VOLTAGE_SAG, await bench.meter("E-10040"))
+        await bench.pass_time(minutes=50)
+
+        assert await bench.alarmed() == {"E-10040"}
+
+    async def test_sends_nothing_from_a_silent_meter(self, bench: Bench) -> None:
+        silent = await bench.meter("W-10003")
+        await bench.trouble(EventKind.SILENT_METER, silent)
+        await bench.pass_time(hours=3)
+
+        rows = await bench.ask("SELECT DISTINCT meter_id FROM shuidian.readings")
+        assert len(rows) == 119
+        assert (silent,) not in rows
+
+    async def test_sends_again_what_was_not_noted_as_sent(self, bench: Bench) -> None:
+        async with bench.database.transaction() as session:
+            before = {
+                row.meter_id: (row.register, row.played_until)
+                for row in await session.scalars(select(DemoMeter))
+            }
+        await bench.pass_time(hours=2)
+        sent = await bench.ask("SELECT * FROM shuidian.readings ORDER BY 1, 2, 3")
+        async with bench.database.transaction() as session:
+            for row in await session.scalars(select(DemoMeter)):
+                row.register, row.played_until = before[row.meter_id]
+        bench.simulator.played_until = None
+        await bench.pass_time(minutes=0)
+
+        assert await bench.ask("SELECT * FROM shuidian.readings ORDER BY 1, 2, 3") == sent
+        assert await bench.ask("SELECT count(*) FROM shuidian.quarantine") == [(0,)]
+
+    async def test_catches_up_a_month_by_daily_registers(self, bench: Bench) -> None:
+        await bench.pass_time(days=30)
+
+        (readings,) = (await bench.ask("SELECT count(*) FROM shuidian.readings"))[0]
+        assert 120 * (29 + 24) <= readings <= 120 * (30 + 48)
+        assert await bench.alarmed() == set()
+
+    async def test_opens_a_relay_again_when_ordered_and_says_so(self, bench: Bench) -> None:
+        meter_id = await bench.meter("E-10012")
+        async with bench.database.transaction() as session:
+            await session.execute(
+                update(DemoMeter)
+                .where(DemoMeter.meter_id == meter_id)
+                .values(is_open=False, moved_at=START - timedelta(days=1))
+            )
+            meter = await session.get_one(Meter, meter_id)
+            point = await session.get_one(ServicePoint, meter.service_point_id)
+            point.supply = Supply.CUT
+            agreement_id = await session.scalar(
+                select(Agreement.id).where(Agreement.service_point_id == point.id)
+            )
+            session.add(
+                SupplyOrder(
+                    number="S1001",
+                    service_point_id=point.id,
+                    agreement_id=agreement_id,
+                    meter_id=meter_id,
+                    wanted=Supply.CONNECTED,
+                    reason=Reason.PAID,
+                    state=OrderState.APPROVED,
+                    inputs={},
+                    nonce="restore-1",
+                    proposed_at=START,
+                    approved_at=START,
+                )
+            )
+        state = "SELECT state FROM shuidian.supply_orders"
+        supply = f"SELECT supply FROM shuidian.service_points WHERE id = {point.id}"  # noqa: S608 (ours)
+        use = f"SELECT register FROM shuidian.demo_meters WHERE meter_id = {meter_id}"  # noqa: S608 (ours)
+        shown = await bench.ask(use)
+        await bench.pass_time(hours=1)
+        assert await bench.ask(use) == shown
+
+        await bench.simulator.obey(bench.http)
+        assert await bench.ask(state) == [("accepted",)]
+        assert await bench.ask(supply) == [("cut",)]
+
+        bench.clock.shown_at += timedelta(seconds=30)
+        await bench.simulator.obey(bench.http)
+        assert await bench.ask(state) == [("confirmed",)]
+        assert await bench.ask(supply) == [("connected",)]
+        await bench.pass_time(hours=2)
+        assert await bench.ask(use) > shown
