@@ -1,7 +1,5 @@
 """The HTTP side as one application: health, the gateways' API, the admin API, the back office."""
 
-import http
-
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
@@ -60,8 +58,6 @@ def build(database: Database, clock: Clock, *, settings: Settings) -> FastAPI:
         except Exception:
             log.exception("api.failed", path=request.url.path)
             response = problems.problem(500, "http.500", "Something went wrong; nothing changed.")
-        if response.status_code == http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            response = problems.problem(413, "http.413", "The body is too large.")
         for name, value in _SECURITY_HEADERS.items():
             response.headers.setdefault(name, value)
         return response
