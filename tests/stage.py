@@ -18,6 +18,9 @@ from bot.delivery import Limits
 from bot.playground.options import BotProfile, Options
 from bot.playground.server import create_app
 from bot.settings import Settings
+from bot.timetable import JobRun
+from bot.works import JOBS
+from core.db import Database
 from tests.chat import Phone
 from tests.world import NOON, World
 
@@ -65,6 +68,15 @@ class Stage:
         self.service = Service(settings, self.clock, limits=self.limits, ring_seconds=2)
         async with self.service.running():
             yield self.service
+
+    @contextlib.asynccontextmanager
+    async def database(self) -> AsyncIterator[Database]:
+        """Open the stage's database beside any service."""
+        database = Database(self.settings.database_url, pool_size=1)
+        try:
+            yield database
+        finally:
+            await database.close()
 
     async def fault(self, kind: str, **fields: Any) -> None:
         """Let the playground's next calls go wrong."""
@@ -127,6 +139,12 @@ async def empty_stage(database_url: str, world: World) -> AsyncIterator[Stage]:
 
 @pytest.fixture
 async def stage(empty_stage: Stage) -> AsyncIterator[Stage]:
-    """A stage with a running service."""
+    """A stage with a running service, whose daily jobs of the first day are behind it."""
+    async with empty_stage.database() as database, database.transaction() as session:
+        session.add_all(
+            JobRun(job=job.name, day=NOON.date(), started_at=NOON, finished_at=NOON)
+            for job in JOBS.values()
+            if job.at is not None
+        )
     async with empty_stage.serving():
         yield empty_stage

@@ -144,18 +144,14 @@ def _is_short(payers: Mapping[int, Home], bill: settlement.OpenBill) -> bool:
 
 
 def _posting(payment: Payment) -> ledger.Posting:
-    amount, currency = payment.amount_minor, payment.currency
     return ledger.Posting(
         kind="payment",
         reference=f"payment:{payment.number}",
-        entries=(
-            ledger.Entry(account=LedgerAccount.CASH, amount_minor=amount, currency=currency),
-            ledger.Entry(
-                account=LedgerAccount.RECEIVABLE,
-                agreement_id=payment.agreement_id,
-                amount_minor=-amount,
-                currency=currency,
-            ),
+        entries=ledger.owed_against(
+            LedgerAccount.CASH,
+            agreement_id=payment.agreement_id,
+            amount_minor=-payment.amount_minor,
+            currency=payment.currency,
         ),
     )
 

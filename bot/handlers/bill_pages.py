@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from bot.documents.charts import Bar
-from bot.documents.charts import Service as Drawn
 from bot.documents.documents import (
     BillDocument,
     ChargeRow,
@@ -16,14 +16,13 @@ from bot.documents.documents import (
 )
 from bot.handlers.bill_words import exact, line_name, tier_words
 from bot.texts import Texts
-from core.accounts.models import Operator, Service
+from core.accounts.models import Operator
 from core.billing.consumption import BilledSpan
 from core.billing.models import Bill, BillLine
 from core.billing.queries import BillView, Party, ReceiptView
 from core.money import Money
 from core.periods import local_day
 
-_DRAWN: dict[Service, Drawn] = {Service.WATER: "water", Service.ELECTRICITY: "electricity"}
 _PROVIDERS = ("telegram", "cashier")
 
 
@@ -37,16 +36,11 @@ def bill_page(texts: Texts, operator: Operator, view: BillView) -> BillDocument:
         return texts.money(minor, bill.currency)
 
     return BillDocument(
-        language=texts.locale,
-        service=_DRAWN[service],
-        service_name=plain(f"service.{service}"),
-        operator=operator.name,
-        contacts=(plain("page.hotline", hotline=operator.hotline),),
+        **_letterhead(texts, operator, view.party),
         title=plain(f"page.title_{service}"),
         number=Field(label=plain("page.number"), value=bill.number),
         issued=Field(label=plain("page.issued"), value=texts.day(bill.issued_at)),
         issued_on=local_day(bill.issued_at, zone=ZoneInfo(operator.timezone)),
-        parties=_parties(texts, view.party),
         notes=(plain("page.note_tariff"), plain("page.note_question", hotline=operator.hotline)),
         amount_due=Field(label=plain("page.amount_due"), value=money(view.left_minor)),
         due_date=Field(label=plain("page.due_date"), value=texts.day(bill.due_date)),
@@ -86,12 +80,20 @@ def bill_page(texts: Texts, operator: Operator, view: BillView) -> BillDocument:
     )
 
 
-def _parties(texts: Texts, party: Party) -> tuple[Field, ...]:
-    return (
-        Field(label=texts.plain("page.holder"), value=party.holder_name),
-        Field(label=texts.plain("page.account"), value=party.account_number),
-        Field(label=texts.plain("page.address"), value=party.address),
-    )
+def _letterhead(texts: Texts, operator: Operator, party: Party) -> dict[str, Any]:
+    plain = texts.plain
+    return {
+        "language": texts.locale,
+        "service": party.service.value,
+        "service_name": plain(f"service.{party.service}"),
+        "operator": operator.name,
+        "contacts": (plain("page.hotline", hotline=operator.hotline),),
+        "parties": (
+            Field(label=plain("page.holder"), value=party.holder_name),
+            Field(label=plain("page.account"), value=party.account_number),
+            Field(label=plain("page.address"), value=party.address),
+        ),
+    }
 
 
 def _readings(texts: Texts, span: BilledSpan) -> tuple[ReadingRow, ...]:
@@ -156,7 +158,7 @@ def _usage_sentence(texts: Texts, view: BillView) -> str:
 
 def receipt_page(texts: Texts, operator: Operator, receipt: ReceiptView) -> ReceiptDocument:
     """Return a receipt as a page."""
-    plain, service, payment = texts.plain, receipt.party.service, receipt.payment
+    plain, payment = texts.plain, receipt.payment
     is_settled = receipt.owed_minor == 0
 
     def money(minor: int) -> str:
@@ -167,16 +169,11 @@ def receipt_page(texts: Texts, operator: Operator, receipt: ReceiptView) -> Rece
         method = plain(f"page.method_{method}")
     status = "page.status_settled" if is_settled else "page.status_part"
     return ReceiptDocument(
-        language=texts.locale,
-        service=_DRAWN[service],
-        service_name=plain(f"service.{service}"),
-        operator=operator.name,
-        contacts=(plain("page.hotline", hotline=operator.hotline),),
+        **_letterhead(texts, operator, receipt.party),
         title=plain("page.receipt"),
         number=Field(label=plain("page.receipt_number"), value=payment.number),
         issued=Field(label=plain("page.received"), value=texts.day(payment.received_at)),
         issued_on=local_day(payment.received_at, zone=ZoneInfo(operator.timezone)),
-        parties=_parties(texts, receipt.party),
         notes=(plain("page.note_receipt"),),
         amount_paid=Field(label=plain("page.amount_paid"), value=money(payment.amount_minor)),
         status=plain(status, left=money(receipt.owed_minor)),

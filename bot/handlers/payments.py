@@ -35,47 +35,45 @@ async def pay(turn: Turn) -> None:
         await _choose(turn)
         return
     number, *amount = turn.said.arguments
-    found = await queries.get_summary(turn.session, number=number.upper(), person_id=turn.person_id)
+    found = await _find_open(turn, number.upper())
     minor = found.left_minor
     if amount:
         typed = turn.texts.parse_quantity("".join(amount))
         minor = Money.exactly(typed, found.bill.currency).minor
-    await _ask_for(turn, found, minor)
+    if not 0 < minor <= found.left_minor:
+        raise AmountNotPayable(left=Money(found.left_minor, found.bill.currency))
+    await turn.send("payment.invoice", number=found.bill.number, amount_minor=minor)
 
 
 async def press_pay(turn: Turn) -> None:
     """Ask for the payment of the bill that was pressed."""
     (number,) = read_press(turn.said.data, str)
-    found = await queries.get_summary(turn.session, number=number, person_id=turn.person_id)
-    await _ask_for(turn, found, found.left_minor)
-
-
-async def _ask_for(turn: Turn, found: BillSummary, amount_minor: int) -> None:
-    if found.bill.state is not BillState.ISSUED:
-        raise BillNotOpen(number=found.bill.number)
-    if not 0 < amount_minor <= found.left_minor:
-        raise AmountNotPayable(left=Money(found.left_minor, found.bill.currency))
-    await turn.send("payment.invoice", number=found.bill.number, amount_minor=amount_minor)
+    found = await _find_open(turn, number)
+    await turn.send("payment.invoice", number=number, amount_minor=found.left_minor)
 
 
 async def press_pay_overdue(turn: Turn) -> None:
     """Ask at once for all that is overdue where the pressed bill belongs."""
     (number,) = read_press(turn.said.data, str)
-    found = await queries.get_summary(turn.session, number=number, person_id=turn.person_id)
+    found = await _find_open(turn, number)
     arrears = await find_arrears_of_bill(turn.session, number=number, now=turn.now)
-    if arrears is None:
-        await _ask_for(turn, found, found.left_minor)
-        return
-    await turn.send(
-        "payment.invoice", number=number, amount_minor=arrears.overdue_minor, is_for_all=True
-    )
+    minor = found.left_minor if arrears is None else arrears.overdue_minor
+    await turn.send("payment.invoice", number=number, amount_minor=minor, is_for_all=True)
+
+
+async def _find_open(turn: Turn, number: str) -> BillSummary:
+    found = await queries.get_summary(turn.session, number=number, person_id=turn.person_id)
+    if found.bill.state is not BillState.ISSUED:
+        raise BillNotOpen(number=number)
+    return found
 
 
 async def _choose(turn: Turn) -> None:
     found = await queries.list_bills(turn.session, person_id=turn.person_id)
     waiting = [each for each in found if each.bill.state is BillState.ISSUED]
     if len(waiting) == 1:
-        await _ask_for(turn, waiting[0], waiting[0].left_minor)
+        number, minor = waiting[0].bill.number, waiting[0].left_minor
+        await turn.send("payment.invoice", number=number, amount_minor=minor)
         return
     keys = [[bill_button(turn.texts, each, "pay")] for each in waiting]
     await turn.show("pay.choose" if waiting else "pay.nothing", keyboard=keys)
@@ -91,8 +89,7 @@ async def render_invoice(
     is_for_all = params.get("is_for_all", False)
     owing = found.left_minor
     if is_for_all:
-        arrears = await find_arrears_of_bill(session, number=bill.number, now=reader.now)
-        owing = arrears.overdue_minor if arrears else 0
+        owing = await payments.owed(session, agreement_id=bill.agreement_id)
     if bill.state is not BillState.ISSUED or owing < amount:
         return None
     operator = await accounts.get_operator(session)

@@ -90,9 +90,9 @@ async def _debt(
     arrears = await find_arrears_of_bill(session, number=params["bill"], now=reader.now)
     if arrears is None or arrears.payments != params["payments"]:
         return None
-    view = await queries.get_bill(session, number=params["bill"], person_id=None)
+    summary = await queries.get_summary(session, number=params["bill"], person_id=None)
     operator = await accounts.get_operator(session)
-    texts, party = reader.texts, view.party
+    texts, party = reader.texts, summary.party
     return arrears, {
         "service": texts.plain(f"service.{party.service}"),
         "bill": arrears.bill_number,

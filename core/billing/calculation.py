@@ -13,9 +13,9 @@ from decimal import Decimal, localcontext
 from itertools import pairwise
 
 from core.billing.consumption import share_by_days
-from core.billing.tariff_model import Charge, ChargePer, TariffNotInForce, TariffVersion, Window
-from core.billing.tariffs import Line, Priced, PricingContext, Usage, price
-from core.billing.tiers import LimitsPer, Standing
+from core.billing.tariff_model import Charge, ChargePer, TariffVersion, Window, version_on
+from core.billing.tariffs import Line, PricingContext, Usage, price
+from core.billing.tiers import LimitsPer
 from core.money import round_minor
 from core.periods import Period, month_of, year_of
 
@@ -54,25 +54,11 @@ class BilledPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComputedBill:
-    """A bill's parts, its one rounded total, and where the customer stands in the tiers."""
+    """A bill's parts and its one rounded total."""
 
     currency: str
     parts: tuple[BilledPart, ...]
     total_minor: int
-    standings: tuple[Standing, ...]
-
-
-def version_on(versions: Sequence[TariffVersion], day: date) -> TariffVersion:
-    """
-    Return the version in force on this day.
-
-    Raises:
-        TariffNotInForce: no version covers the day.
-    """
-    for version in versions:
-        if version.valid_from <= day and (version.valid_to is None or day < version.valid_to):
-            return version
-    raise TariffNotInForce(day=day)
 
 
 def compute_bill(basis: Basis) -> ComputedBill:
@@ -94,7 +80,6 @@ def _compute(basis: Basis, periods: Sequence[Period]) -> ComputedBill:
         for register, quantity in basis.quantities.items()
     }
     parts: list[BilledPart] = []
-    priced: Priced | None = None
     exact = Decimal(0)
     for index, period in enumerate(periods):
         quantities = {register: share[index] for register, share in shares.items()}
@@ -110,7 +95,6 @@ def _compute(basis: Basis, periods: Sequence[Period]) -> ComputedBill:
         priced = price(version, usage=Usage(period=period, quantities=quantities), context=context)
         exact += priced.total
         parts.append(BilledPart(period=period, quantities=quantities, lines=priced.lines))
-    assert priced is not None  # noqa: S101 (a period has at least one part)
     last = version_on(basis.versions, basis.period.last_day)
     return ComputedBill(
         currency=last.currency,
@@ -118,7 +102,6 @@ def _compute(basis: Basis, periods: Sequence[Period]) -> ComputedBill:
         total_minor=round_minor(
             exact, currency=last.currency, mode=last.rounding.mode, digits=last.rounding.digits
         ),
-        standings=priced.standings,
     )
 
 

@@ -13,12 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import Service
 from core.accounts.service import get_operator
 from core.billing import registers
-from core.billing.calculation import Basis, ComputedBill, compute_bill, version_on
+from core.billing.calculation import Basis, ComputedBill, compute_bill
 from core.billing.consumption import BilledSpan
 from core.billing.holds import find_reason_to_hold
 from core.billing.inputs import read_spans, write_inputs
 from core.billing.registers import NoReading, Window
-from core.billing.tariff_model import TariffNotInForce
+from core.billing.tariff_model import TariffNotInForce, version_on
 from core.billing.tariff_store import StoredTariff, get_tariffs
 from core.db import SCHEMA
 from core.errors import DomainError

@@ -13,9 +13,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.billing.bills import get_basis
-from core.billing.calculation import Basis, compute_bill, version_on
+from core.billing.calculation import Basis, compute_bill
 from core.billing.models import Bill, BillState
 from core.billing.queries import BillSummary, get_summary
+from core.billing.tariff_model import version_on
 from core.money import divide
 from core.periods import Period
 

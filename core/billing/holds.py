@@ -13,13 +13,6 @@ _ABSURD: Final = {Service.WATER: Decimal(24), Service.ELECTRICITY: Decimal(240)}
 HOME: Final = "home"
 
 
-def is_unusual(*, service: Service, per_day: Decimal, usual_per_day: Decimal | None) -> bool:
-    """Return whether a daily use is more than three times what is usual there."""
-    if usual_per_day is None:
-        return False
-    return per_day > UNUSUAL_TIMES * max(usual_per_day, _SMALL[service])
-
-
 def find_reason_to_hold(
     *,
     service: Service,
@@ -29,7 +22,7 @@ def find_reason_to_hold(
     usual_per_day: Decimal | None,
 ) -> str | None:
     """
-    Return why a bill must be held back (negative, absurd, unusual), or nothing.
+    Return why a bill must be held back, if so: negative, absurd, three times the usual use.
 
     Units:
         `per_day`, `usual_per_day`: m³ or kWh a day.
@@ -38,6 +31,7 @@ def find_reason_to_hold(
         return "negative"
     if customer_class == HOME and per_day > _ABSURD[service]:
         return "absurd"
-    if is_unusual(service=service, per_day=per_day, usual_per_day=usual_per_day):
-        return "unusual"
-    return None
+    if usual_per_day is None:
+        return None
+    usual = max(usual_per_day, _SMALL[service])
+    return "unusual" if per_day > UNUSUAL_TIMES * usual else None

@@ -345,6 +345,12 @@ async def take_invoice_payment(
     )
 
 
+async def owed(session: AsyncSession, *, agreement_id: int) -> int:
+    """Return what is open on an agreement's bills, due or not. Units: minor units."""
+    bills = await list_open_bills(session, agreement_ids=[agreement_id])
+    return sum(bill.left_minor for bill in bills)
+
+
 async def has_unknown_payment(session: AsyncSession, *, agreement_id: int) -> bool:
     """Tell whether a payment's fate is not known yet; nothing may be cut meanwhile."""
     found = await session.scalar(

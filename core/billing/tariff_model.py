@@ -1,6 +1,6 @@
 """What a tariff is: dated versions of tiers, priced components, fixed charges and taxes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -146,14 +146,15 @@ class Tariff:
     labels: Mapping[str, Mapping[str, str]]
     versions: tuple[TariffVersion, ...]
 
-    def version_on(self, day: date) -> TariffVersion:
-        """
-        Return the version in force on this day.
 
-        Raises:
-            TariffNotInForce: no version covers the day.
-        """
-        for version in self.versions:
-            if version.valid_from <= day and (version.valid_to is None or day < version.valid_to):
-                return version
-        raise TariffNotInForce(tariff=self.code, day=day)
+def version_on(versions: Iterable[TariffVersion], day: date) -> TariffVersion:
+    """
+    Return the version in force on this day.
+
+    Raises:
+        TariffNotInForce: no version covers the day.
+    """
+    for version in versions:
+        if version.valid_from <= day and (version.valid_to is None or day < version.valid_to):
+            return version
+    raise TariffNotInForce(day=day)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import Service
 from core.billing import models
 from core.billing.tariff_files import parse_tariff
-from core.billing.tariff_model import Mark, Tariff, TariffVersion
+from core.billing.tariff_model import Mark, Tariff, TariffVersion, version_on
 from core.errors import DomainError
 
 
@@ -110,9 +110,8 @@ def _parse(digest: str, content: str) -> Tariff:
 
 def read_version(row: models.TariffVersion) -> TariffVersion:
     """Return the version that a row holds, ending when the row says."""
-    return replace(
-        _parse(row.sha256, row.content).version_on(row.valid_from), valid_to=row.valid_to
-    )
+    versions = _parse(row.sha256, row.content).versions
+    return replace(version_on(versions, row.valid_from), valid_to=row.valid_to)
 
 
 async def get_tariffs(session: AsyncSession, *, codes: Sequence[str]) -> dict[str, StoredTariff]:

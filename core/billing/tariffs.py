@@ -20,11 +20,9 @@ from core.billing.tariff_model import (
     Tax,
 )
 from core.billing.tiers import (
-    Standing,
     TierUse,
     fill_tiers,
     in_season,
-    standing,
     tier_limits,
     total,
 )
@@ -112,7 +110,6 @@ class Priced:
     total: Decimal
     total_minor: int
     used: Mapping[str, Decimal]
-    standings: tuple[Standing, ...]
 
 
 def price(version: TariffVersion, *, usage: Usage, context: PricingContext) -> Priced:
@@ -143,7 +140,6 @@ def price(version: TariffVersion, *, usage: Usage, context: PricingContext) -> P
             )
             for name, tiering in version.tiers.items()
         }
-        used = _merged(before, quantities)
         usage = replace(usage, quantities=quantities)
         lines = _lines(version, usage, limits=limits, before=total(before), season=season)
         exact = _sum(lines)
@@ -157,10 +153,7 @@ def price(version: TariffVersion, *, usage: Usage, context: PricingContext) -> P
                 mode=version.rounding.mode,
                 digits=version.rounding.digits,
             ),
-            used=used,
-            standings=tuple(
-                standing(name, limits=bounds, used=total(used)) for name, bounds in limits.items()
-            ),
+            used=_merged(before, quantities),
         )
 
 

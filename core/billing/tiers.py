@@ -53,15 +53,6 @@ class Tiering:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
-    """Where a customer stands in one tiering after the use: `left` units until the next tier."""
-
-    tiers: str
-    tier: int
-    left: Decimal | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TierUse:
     """The use that falls into one tier, above `starts` and up to and including `ends`."""
 
@@ -153,14 +144,6 @@ def _take(left: Mapping[str, Decimal], quantity: Decimal, *, digits: int) -> dic
         taken[register] = reached - given
         given = reached
     return taken
-
-
-def standing(tiers: str, *, limits: tuple[Decimal, ...], used: Decimal) -> Standing:
-    """Return the tier of the last unit used and what is left of it."""
-    for tier, limit in enumerate(limits, start=1):
-        if used <= limit:
-            return Standing(tiers=tiers, tier=tier, left=limit - used)
-    return Standing(tiers=tiers, tier=len(limits) + 1, left=None)
 
 
 def total(quantities: Mapping[str, Decimal]) -> Decimal:

@@ -2,16 +2,17 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from itertools import groupby
 
-from sqlalchemy import select, text
+from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.db import SCHEMA
-from core.monitoring.models import Alarm, Quantity, Watch
+from core.monitoring.models import Alarm, Quantity, Side, Watch
 from core.monitoring.ranges import SWITCHED_OFF, MeterFacts, Ranges
 from core.monitoring.rows import Rows, arrays, is_among
-from core.monitoring.thresholds import Event, Raised, Range, State, Worse, judge
+from core.monitoring.thresholds import Ended, Event, Raised, Range, State, judge
 
 Watched = tuple[int, Quantity]
 
@@ -24,6 +25,17 @@ _NEWEST = text(
         WHERE s.meter_id = k.meter_id AND s.quantity = k.quantity
         ORDER BY taken_at DESC LIMIT 1
     ) s
+    """  # noqa: S608 (a constant)
+)
+_UPDATE_ALARMS = text(
+    f"""
+    UPDATE {SCHEMA}.alarms a
+    SET worst = k.worst, ended_at = k.ended_at, end_value = k.end_value
+    FROM unnest(
+        CAST(:ids AS bigint[]), CAST(:worsts AS numeric[]), CAST(:ends AS timestamptz[]),
+        CAST(:values AS numeric[])
+    ) k (id, worst, ended_at, end_value)
+    WHERE a.id = k.id
     """  # noqa: S608 (a constant)
 )
 _KEEP_WATCHES = text(
@@ -49,36 +61,38 @@ _DROP_WATCHES = text(
 
 
 @dataclass(slots=True, kw_only=True)
+class _AlarmRow:
+    """An alarm as it will stand after the batch; `id` is given to new ones when stored."""
+
+    id: int | None = None
+    side: Side
+    worst: Decimal
+    raised: Raised | None = None
+    ended: Ended | None = None
+
+
+@dataclass(slots=True, kw_only=True)
 class _Course:
-    """One quantity of one meter through the batch; `changed` are alarms raised or ended."""
+    """One quantity of one meter through the batch."""
 
     state: State
-    alarm: Alarm | None = None
+    alarm: _AlarmRow | None = None
     is_kept: bool = False
-    changed: list[Alarm] = field(default_factory=list)
+    changed: list[_AlarmRow] = field(default_factory=list)
 
-    def take(self, watched: Watched, events: Iterable[Event]) -> None:
+    def take(self, events: Iterable[Event]) -> None:
         for event in events:
             if isinstance(event, Raised):
-                self.alarm = Alarm(
-                    meter_id=watched[0],
-                    quantity=watched[1],
-                    side=event.side,
-                    limit=event.limit,
-                    worst=event.worst,
-                    began_at=event.began_at,
-                    raised_at=event.at,
-                )
-                self.changed.append(self.alarm)
-                continue
+                self.alarm = _AlarmRow(side=event.side, worst=event.worst, raised=event)
             assert self.alarm is not None  # noqa: S101 (nothing gets worse or ends before it began)
-            if isinstance(event, Worse):
+            if isinstance(event, Ended):
+                self.alarm.ended = event
+            else:
                 self.alarm.worst = event.worst
-                continue
-            self.alarm.ended_at, self.alarm.end_value = event.at, event.value
             if self.alarm not in self.changed:
                 self.changed.append(self.alarm)
-            self.alarm = None
+            if isinstance(event, Ended):
+                self.alarm = None
 
 
 Courses = dict[Watched, _Course]
@@ -94,6 +108,8 @@ async def load_courses(
     be called before the samples are stored: a quantity without a watch is judged from its newest
     stored sample on.
     """
+    if not samples:
+        return {}
     courses = await _load_watches(session, {key.meter_id for key in samples})
     abnormal = _find_abnormal(samples, meters=meters, ranges=ranges) - courses.keys()
     if abnormal:
@@ -135,7 +151,7 @@ async def _load_watches(session: AsyncSession, meter_ids: Iterable[int]) -> Cour
         course = _Course(state=state, is_kept=True)
         if alarm is not None:
             course.state = replace(state, alarm=alarm.side, alarm_worst=alarm.worst)
-            course.alarm = alarm
+            course.alarm = _AlarmRow(id=alarm.id, side=alarm.side, worst=alarm.worst)
         courses[watch.meter_id, watch.quantity] = course
     return courses
 
@@ -163,14 +179,46 @@ async def judge_samples(
         limits = ranges.of(meters[meter_id], quantity)
         samples = [(key.taken_at, value) for key, value in group]
         course.state, events = judge(limits, course.state, samples)
-        course.take((meter_id, quantity), events)
+        course.take(events)
         touched[meter_id, quantity] = course
-    changed = [alarm for course in touched.values() for alarm in course.changed]
-    await session.flush()  # what ended, before what began: one open alarm at a time
-    session.add_all(changed)
-    await session.flush()
+    changed = await _store_alarms(session, touched)
     await _store_watches(session, touched)
-    return [alarm.id for alarm in changed]
+    return changed
+
+
+async def _store_alarms(session: AsyncSession, courses: Courses) -> list[int]:
+    rows = [(watched, row) for watched, course in courses.items() for row in course.changed]
+    known = [
+        (row.id, row.worst, row.ended and row.ended.at, row.ended and row.ended.value)
+        for _, row in rows
+        if row.id is not None
+    ]
+    if known:
+        await session.execute(_UPDATE_ALARMS, arrays("ids worsts ends values", known))
+    new = [(watched, row) for watched, row in rows if row.id is None]
+    if new:
+        ids = await session.scalars(
+            insert(Alarm).returning(Alarm.id, sort_by_parameter_order=True),
+            [_alarm_values(*item) for item in new],
+        )
+        for (_, row), alarm_id in zip(new, ids, strict=True):
+            row.id = alarm_id
+    return [row.id for _, row in rows if row.id is not None and (row.raised or row.ended)]
+
+
+def _alarm_values(watched: Watched, row: _AlarmRow) -> dict[str, object]:
+    assert row.raised is not None  # noqa: S101 (a new row was raised in this batch)
+    return {
+        "meter_id": watched[0],
+        "quantity": watched[1],
+        "side": row.side,
+        "limit": row.raised.limit,
+        "worst": row.worst,
+        "began_at": row.raised.began_at,
+        "raised_at": row.raised.at,
+        "ended_at": row.ended and row.ended.at,
+        "end_value": row.ended and row.ended.value,
+    }
 
 
 async def _store_watches(session: AsyncSession, courses: Courses) -> None:

@@ -170,10 +170,12 @@ def test_the_lines_hold_the_whole_use_and_the_whole_total(version, period, use, 
 def test_the_price_does_not_jump_at_a_limit(version, period, context, register):
     smallest = Decimal(1).scaleb(-DIGITS)
     context = replace(context, used={})
-    nothing = price(version, usage=Usage(period=period, quantities={}), context=context)
+    much = price(
+        version, usage=Usage(period=period, quantities={register: Decimal(10**6)}), context=context
+    )
     dearest = Decimal(3 * 3 * 3) * 4  # three components of at most 3 x 3, doubly taxed at most
 
-    for limit in [each.left for each in nothing.standings if each.left]:
+    for limit in {line.tier_to for line in much.lines if line.tier_to}:
         at, above = (
             exact(version, period, {register: use}, context) for use in (limit, limit + smallest)
         )

@@ -6,7 +6,15 @@ from decimal import Decimal, localcontext
 import pytest
 
 from core.billing.tariff_files import shipped_tariffs
-from core.billing.tariff_model import Charge, ChargePer, Component, Rounding, TariffNotInForce, Tax
+from core.billing.tariff_model import (
+    Charge,
+    ChargePer,
+    Component,
+    Rounding,
+    TariffNotInForce,
+    Tax,
+    version_on,
+)
 from core.billing.tariffs import (
     Line,
     LineKind,
@@ -35,7 +43,7 @@ SEPTEMBER, JANUARY = month_of(date(2025, 9, 1)), month_of(date(2026, 1, 1))
 
 
 def shipped(code: str, day: date = date(2026, 1, 1)):
-    return SHIPPED[code].version_on(day)
+    return version_on(SHIPPED[code].versions, day)
 
 
 HEFEI_READINGS = [1, 3, 6, 7, 7, 7, 9]
@@ -306,15 +314,6 @@ class TestPrice:
 
         assert priced.used == {"peak": 11, "total": 7, "valley": 5}
 
-    @pytest.mark.parametrize(
-        ("used", "tier", "left"),
-        [("0", 1, 180), ("180", 1, 0), ("181", 2, 79), ("260", 2, 0), ("261", 3, None)],
-    )
-    def test_says_what_is_left_until_the_next_tier(self, used, tier, left):
-        (standing,) = price_use(shipped("beijing-water"), "0", used=used).standings
-
-        assert (standing.tiers, standing.tier, standing.left) == ("volume", tier, left)
-
     def test_refuses_a_register_without_a_price(self):
         with pytest.raises(RegisterNotPriced) as refusal:
             price_use(SHANGHAI_TWO_RATE, {"sharp": "1"})
@@ -365,9 +364,11 @@ class TestLimits:
         [(5, "180", 1), (5, "181", 2), (6, "210", 1), (6, "211", 2), (6, "291", 3), (8, "270", 1)],
     )
     def test_all_rise_for_every_further_person_in_beijing(self, people, used, tier):
-        priced = price_use(shipped("beijing-water"), "0", used=used, people=people)
+        before = str(Decimal(used) - 1)
 
-        assert priced.standings[0].tier == tier
+        (line,) = price_use(shipped("beijing-water"), "1", used=before, people=people).lines
+
+        assert line.tier == tier
 
     def test_rise_once_and_only_the_first_in_shandong(self):
         lines = price_use(SHANDONG, "5000", people=9).lines
@@ -421,7 +422,7 @@ class TestLimits:
             components={"water": component("1", "2", tiers="volume")},
         )
 
-        assert price_use(version, "0", months=months).standings[0].left == Decimal(expected)
+        assert price_use(version, "9999", months=months).lines[0].tier_to == Decimal(expected)
 
     def test_are_rounded_to_the_digits_that_are_billed(self):
         version = make_version(
@@ -430,7 +431,7 @@ class TestLimits:
             components={"water": component("1", "2", tiers="volume")},
         )
 
-        assert price_use(version, "0", months=7).standings[0].left == 128
+        assert price_use(version, "9999", months=7).lines[0].tier_to == 128
 
 
 class TestFixedCharges:
@@ -533,11 +534,11 @@ class TestVersionOn:
         ],
     )
     def test_finds_the_version_of_the_day(self, day, codes):
-        assert SHIPPED["shanghai-water"].version_on(day).components.keys() == codes
+        assert version_on(SHIPPED["shanghai-water"].versions, day).components.keys() == codes
 
     def test_refuses_a_day_before_the_first(self):
         with pytest.raises(TariffNotInForce):
-            SHIPPED["shanghai-water"].version_on(date(2013, 7, 31))
+            version_on(SHIPPED["shanghai-water"].versions, date(2013, 7, 31))
 
 
 def test_a_tiering_may_have_its_own_limits_in_each_season():

@@ -89,11 +89,11 @@ class TestBill:
         assert came["document"]["file_name"] == "W1001.pdf"
         assert "24" in text_of(came)
         shown = await phone.say("/bills")
-        assert [label[:9] for label in buttons_of(shown)][:3] == [
+        assert {label[:9] for label in buttons_of(shown)} >= {
             "● 电 E1001",
             "● 电 E1002",
             "● 水 W1001",
-        ]
+        }
         await phone.press(shown, "E1002")
         bill = await phone.changed(shown, "E1002")
         assert all(words in text_of(bill) for words in ("110", "124", "0.5653", "7.91"))

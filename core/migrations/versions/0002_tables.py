@@ -75,12 +75,6 @@ def upgrade() -> None:
         sa.Column("ends_date", sa.Date(), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column(
-            "outcome",
-            postgresql.JSONB(astext_type=sa.Text()),
-            server_default=sa.text("'{}'"),
-            nullable=False,
-        ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_billing_runs")),
         sa.UniqueConstraint(
             "service",
