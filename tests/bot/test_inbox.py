@@ -200,9 +200,11 @@ class TestInbox:
     ) -> None:
         bench, other = Bench(), Database(database_url)
         both = contextlib.AsyncExitStack()
+        backlog = [saying(number, f"{number:03}", chat=number % 6) for number in range(1, 46)]
+        await keep(database, *backlog)
         async with both, running(database, bench) as one, running(other, bench) as two:
             both.push_async_callback(other.close)
-            for number in range(1, 91):
+            for number in range(46, 91):
                 await keep(database, saying(number, f"{number:03}", chat=number % 6))
                 one.wake(1)
                 two.wake(1)

@@ -6,7 +6,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
@@ -20,6 +20,9 @@ ZONES = ["Europe/Helsinki", "America/St_Johns", "Asia/Shanghai", "Australia/Lord
 MOMENTS = st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 REPEATS = st.sampled_from([Repeat.DAILY, Repeat.WEEKLY, Repeat.MONTHLY])
 
+# 03:30 in Helsinki, which has no such time on the 29th.
+GAP = datetime(2026, 3, 22, 1, 30, tzinfo=UTC)
+
 
 def exists(local: datetime) -> bool:
     """Tell whether the clocks show this time of day on this day."""
@@ -28,7 +31,10 @@ def exists(local: datetime) -> bool:
 
 
 class TestFollowing:
+    @settings(deadline=None)  # a busy machine is no failure
     @given(MOMENTS, REPEATS, st.sampled_from(ZONES))
+    @example(GAP, Repeat.DAILY, "Europe/Helsinki")
+    @example(GAP, Repeat.WEEKLY, "Europe/Helsinki")
     def test_keeps_the_local_hour_whatever_the_clocks_do(
         self, first_at: datetime, repeat: Repeat, name: str
     ) -> None:
@@ -47,6 +53,7 @@ class TestFollowing:
             meant = datetime.combine(local.date(), first.time(), tzinfo=zone)
             assert (local.time() == first.time()) or not exists(meant)
 
+    @settings(deadline=None)  # a busy machine is no failure
     @given(MOMENTS, st.sampled_from(ZONES))
     def test_goes_out_on_every_day_once(self, first_at: datetime, name: str) -> None:
         zone, moment = ZoneInfo(name), first_at
@@ -58,6 +65,7 @@ class TestFollowing:
             day += timedelta(days=1)
             assert moment.astimezone(zone).date() == day
 
+    @settings(deadline=None)  # a busy machine is no failure
     @given(MOMENTS, st.sampled_from(ZONES))
     def test_takes_the_last_day_of_a_month_that_is_too_short(
         self, first_at: datetime, name: str
