@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.context import Command, Handle, Reader, Render, Turn
+from bot.handlers.account import back_home
 from bot.handlers.bill_words import title
 from bot.outgoing import Button, ButtonIsOld, Invoice, Outgoing, press, read_press
 from bot.texts import Markup, Texts
@@ -59,6 +60,7 @@ async def _choose(turn: Turn) -> None:
         await turn.send("payment.invoice", number=bill.number, amount_minor=bill.left_minor)
         return
     keys = [[Button(_label(turn.texts, bill), press("pay", bill.number))] for bill in waiting]
+    keys.append([back_home(turn.texts)])
     await turn.show("pay.choose" if waiting else "pay.nothing", keyboard=keys)
 
 
