@@ -73,7 +73,7 @@ class Service:
             if "worker" in roles:
                 self._start(stack, self.tasks.run)
                 self.timetable.start()
-                stack.callback(self.timetable.stop)
+                stack.push_async_callback(self.timetable.stop)
             if "web" in roles:
                 await self._open_web(stack, intake)
             if intake is not None:

@@ -1,5 +1,6 @@
 """Timed jobs: a bell that rings often, and rows that say what is due and what was done."""
 
+import asyncio
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from core.db import Base, Database
 log = structlog.get_logger()
 
 CATCH_UP = timedelta(days=45)
+STOP_SECONDS = 10
 
 
 class JobRun(Base):
@@ -59,16 +61,26 @@ class Timetable:
         self._jobs = jobs
         self._scheduler = AsyncIOScheduler(timezone="UTC")
         self._scheduler.add_job(
-            self.ring, "interval", seconds=seconds, max_instances=1, coalesce=True
+            self._bell, "interval", seconds=seconds, max_instances=1, coalesce=True
         )
+        self._ringing: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to ring."""
         self._scheduler.start()
 
-    def stop(self) -> None:
-        """Ring no more."""
+    async def stop(self) -> None:
+        """Ring no more; what has begun is finished, unless it takes too long."""
         self._scheduler.shutdown(wait=False)
+        if self._ringing is not None:
+            await asyncio.wait([self._ringing], timeout=STOP_SECONDS)
+            self._ringing.cancel()
+            await asyncio.gather(self._ringing, return_exceptions=True)
+
+    async def _bell(self) -> None:
+        # A task of our own: the scheduler would cut its jobs short when it stops.
+        if self._ringing is None or self._ringing.done():
+            self._ringing = asyncio.create_task(self.ring())
 
     async def ring(self) -> None:
         """Run what is due now."""
