@@ -160,7 +160,10 @@ class Conversation:
             text = explain(turn.texts, error)
             if turn.said.data:
                 turn.pop_up = (text, True)
-            if not turn.said.data or isinstance(error, ButtonIsOld):
+            if isinstance(error, ButtonIsOld):
+                keyboard = [[account.back_home(turn.texts)]]
+                await turn.write(turn.texts.get("refused", reason=text), keyboard=keyboard)
+            elif not turn.said.data:
                 await turn.write(turn.texts.get("refused", reason=text))
         else:
             await turn.say("error.unexpected", reference=f"U{update.update_id}")

@@ -31,6 +31,7 @@ from core.money import Money, currency_digits
 CATALOGS = Path(__file__).parent.parent / "locales"
 LOCALES = ("zh_CN", "zh_TW", "en", "ru")
 QUANTITY_DIGITS_MAX = 12
+ECHO_MAX = 200  # of what somebody typed, in the refusal of it
 
 _BY_LANGUAGE_CODE = {
     "zh": "zh_CN",
@@ -246,7 +247,8 @@ class Texts:
                 return self.moment(value)
             case date():
                 return self.day(value)
-        return str(value)
+        shown = str(value)
+        return shown if len(shown) <= ECHO_MAX else f"{shown[:ECHO_MAX]}…"
 
     def parse_quantity(self, text: str) -> Decimal:
         """

@@ -2,18 +2,19 @@
 
 import re
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from pydantic import AwareDatetime, BaseModel, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import billing_runs
 from bot.api.auth import Admin
 from bot.api.context import Now, Session
+from bot.api.fields import Moment, Word
 from bot.documents.documents import bill_pdf
 from bot.handlers.bill_pages import bill_page
 from bot.texts import Texts, locale_for
@@ -30,6 +31,7 @@ from core.supply import settlement
 router = APIRouter(prefix="/api/v1", tags=["billing"])
 
 CASHIER = "cashier"
+CLOCKS_DIFFER = timedelta(minutes=5)
 _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
 
 
@@ -37,6 +39,18 @@ class AmountNotPositive(DomainError):
     """A payment is more than nothing."""
 
     code = "payment.amount_not_positive"
+
+
+class CurrencyIsAnother(DomainError):
+    """Accounts are kept in the operator's currency; other money is changed at the desk."""
+
+    code = "input.currency_is_another"
+
+
+class ReceivedInTheFuture(DomainError):
+    """Money that came in came in before now."""
+
+    code = "input.received_in_the_future"
 
 
 class MoneyBody(BaseModel):
@@ -59,11 +73,11 @@ class MoneyBody(BaseModel):
 class PaymentIn(BaseModel):
     """Money that the desk took, for a bill or for an account's service."""
 
-    bill: Annotated[str, Field(max_length=20)] = ""
-    account: Annotated[str, Field(max_length=40)] = ""
+    bill: Annotated[Word, Field(max_length=20)] = ""
+    account: Annotated[Word, Field(max_length=40)] = ""
     service: Service | None = None
     amount: MoneyBody
-    received_at: AwareDatetime | None = None
+    received_at: Moment | None = None
 
     @model_validator(mode="after")
     def _names_one_target(self) -> "PaymentIn":
@@ -173,6 +187,11 @@ async def take_payment(
     money = Money.exactly(Decimal(body.amount.amount), body.amount.currency)
     if money.minor <= 0:
         raise AmountNotPositive
+    operator = await accounts.get_operator(session)
+    if money.currency != operator.currency:
+        raise CurrencyIsAnother(currency=operator.currency)
+    if body.received_at is not None and body.received_at > now + CLOCKS_DIFFER:
+        raise ReceivedInTheFuture
     if body.bill:
         target = await payments.find_target_by_bill(session, number=body.bill.upper())
     else:
@@ -207,7 +226,7 @@ async def take_payment(
 
 
 @router.get("/bills/{number}")
-async def get_bill(session: Session, _: Admin, number: str) -> BillBody:
+async def get_bill(session: Session, _: Admin, number: Word) -> BillBody:
     """Return a bill with its lines."""
     view = await queries.get_bill(session, number=number.upper(), person_id=None)
     bill = view.bill
@@ -238,7 +257,7 @@ async def get_bill(session: Session, _: Admin, number: str) -> BillBody:
 
 
 @router.get("/bills/{number}/document.pdf", response_class=Response)
-async def get_document(session: Session, _: Admin, number: str, request: Request) -> Response:
+async def get_document(session: Session, _: Admin, number: Word, request: Request) -> Response:
     """Return a bill's document in the language of `Accept-Language`, else the operator's."""
     view = await queries.get_bill(session, number=number.upper(), person_id=None)
     if view.bill.issued_at is None:

@@ -37,6 +37,9 @@ class DemoClock(Base):
 class FollowedClock(ScaledClock):
     """A clock kept in step with the row."""
 
+    _latest: datetime | None = None
+    _has_read = False
+
     @classmethod
     def at_start(cls) -> Self:
         """Return a clock that shows the machine's time until it has read the row."""
@@ -44,9 +47,18 @@ class FollowedClock(ScaledClock):
         return cls(set_at=now, shown_at=now)
 
     def now(self) -> datetime:
-        """Return the moment that this clock shows."""
+        """
+        Return the moment that this clock shows; it never goes back.
+
+        When it is slowed, this process learns so a moment late and is ahead. It waits then: what
+        was queued for now must not lie in the future.
+        """
         elapsed = min(SystemClock().now() - self.set_at, UNWOUND_AFTER)
-        return self.shown_at + elapsed * self.rate
+        shown = self.shown_at + elapsed * self.rate
+        if self._has_read and self._latest is not None:
+            shown = max(shown, self._latest)
+        self._latest = shown
+        return shown
 
     async def read(self, database: Database) -> None:
         """Take over what the row says."""
@@ -56,6 +68,8 @@ class FollowedClock(ScaledClock):
                 self.set_at = row.set_at.astimezone(UTC)
                 self.shown_at = row.shown_at.astimezone(UTC)
                 self.rate = row.rate
+        if not self._has_read:
+            self._has_read, self._latest = True, None
 
     async def follow(self, database: Database) -> None:
         """Take over what the row says, again and again, until cancelled."""

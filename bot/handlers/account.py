@@ -40,6 +40,8 @@ async def start(turn: Turn) -> None:
         await _look_up(turn, turn.said.arguments[0])
         return
     await show_home(turn)
+    if turn.speaker.is_customer or turn.speaker.roles:
+        await turn.send("menu.commands")  # whoever was known before the first word, too
 
 
 async def show_home(turn: Turn) -> None:

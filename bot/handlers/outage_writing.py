@@ -18,6 +18,7 @@ from core.outages.queries import OutageView
 from core.outages.service import REASON_MAX, OutageDraft, Preview
 
 AREAS_SHOWN = 12
+SOONEST_END = timedelta(minutes=1)  # an end of now would be over before it is confirmed
 # What can be chosen, by the catalog's names.
 SERVICES = {f"service.{item}": item.value for item in Service}
 KINDS = {f"outage.kind_{item}": item.value for item in OutageKind}
@@ -85,7 +86,7 @@ async def receive_end(turn: Turn) -> None:
     turn.expect("outage.ends")
     starts_at = datetime.fromisoformat(turn.draft["starts"])
     ends_at = read_moment(turn, since=starts_at)
-    if ends_at <= starts_at:
+    if ends_at <= max(starts_at, turn.now + SOONEST_END):
         raise service.EndsBeforeItStarts(starts_at=starts_at, ends_at=ends_at)
     await turn.ask("outage.reason", **{**turn.draft, "ends": ends_at.isoformat()})
     await turn.show("outage.ask_reason", keyboard=[[cancel_key(turn.texts)]])

@@ -215,8 +215,9 @@ async def render_push(session: AsyncSession, reader: Reader, params: dict[str, A
     """Return a scheduled text in the person's language, or in the nearest there is."""
     schedule = await session.get_one(PushSchedule, params["schedule"])
     written = schedule.texts
+    nearest = ("zh_CN", "en") if reader.texts.locale == "zh_TW" else ("en", "zh_CN")
     chosen = next(
-        (written[code] for code in (reader.texts.locale, "zh_CN", "en") if code in written),
+        (written[code] for code in (reader.texts.locale, *nearest) if code in written),
         next(iter(written.values())),
     )
     return Outgoing(text=reader.texts.get("push.text", text=chosen))

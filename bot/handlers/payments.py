@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.context import Command, Handle, Reader, Render, Turn
+from bot.handlers.account import back_home
 from bot.handlers.bill_words import bill_button, title
 from bot.outgoing import ButtonIsOld, Invoice, Outgoing, read_press
 from bot.texts import Markup
@@ -76,6 +77,7 @@ async def _choose(turn: Turn) -> None:
         await turn.send("payment.invoice", number=number, amount_minor=minor)
         return
     keys = [[bill_button(turn.texts, each, "pay")] for each in waiting]
+    keys.append([back_home(turn.texts)])
     await turn.show("pay.choose" if waiting else "pay.nothing", keyboard=keys)
 
 

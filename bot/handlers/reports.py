@@ -41,6 +41,9 @@ async def report(turn: Turn) -> None:
 async def press_place(turn: Turn) -> None:
     """Take the place that was pressed."""
     (service_point_id,) = read_press(turn.said.data, int)
+    await accounts.get_place_of(
+        turn.session, person_id=turn.person_id, service_point_id=service_point_id
+    )
     await _go_on(turn, service_point_id, turn.draft.get("words", ""))
 
 

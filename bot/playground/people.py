@@ -132,7 +132,7 @@ def press_data(account: Account, person: Json, params: Params) -> Json:
         "from": as_user(person),
         "message": as_sent(message) if message else gone,
         "chat_instance": str(account.profile.id * 1_000_003 + person["id"]),
-        "data": params.required("data"),
+        "data": params.text("data"),
     }
     account.updates.add("callback_query", query, lane=f"press:{person['id']}")
     account.events.publish("spinner", **shown, on=True)

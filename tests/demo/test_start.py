@@ -28,6 +28,7 @@ class Demo:
     def ask(self, path: str, **body: object) -> Any:
         data = json.dumps(body).encode() if body else None
         request = urllib.request.Request(f"{self.page}/play/api/{path}", data)  # noqa: S310 (loopback)
+        request.add_header("Content-Type", "application/json")
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 (loopback)
             return json.load(answer)
 

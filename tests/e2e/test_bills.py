@@ -234,3 +234,45 @@ class TestTheCashier:
         assert (bill["state"], bill["left"]["amount"]) == ("settled", "0.00")
         words = "".join(page.extract_text() for page in PdfReader(BytesIO(pdf)).pages)
         assert [part for part in PRINTED if part not in words] == [], words
+
+
+class TestDesk:
+    @pytest.mark.parametrize(
+        ("change", "status"),
+        [
+            ({"amount": {"amount": "1.00", "currency": "USD"}}, 422),
+            ({"received_at": "9999-12-31T23:59:59Z"}, 422),
+            ({"received_at": "0001-01-01T00:00:00+14:00"}, 422),
+            ({"received_at": "2099-01-01T00:00:00Z"}, 422),
+            ({"bill": "W9999\0"}, 404),
+        ],
+    )
+    async def test_refuses_money_that_cannot_be(
+        self, billed: Stage, change: dict[str, Any], status: int
+    ) -> None:
+        body = {"bill": "W1001", "amount": {"amount": "1.00", "currency": "CNY"}, **change}
+
+        answer = await admin(
+            billed, "POST", "payments", json=body, headers={"Idempotency-Key": "desk-9"}
+        )
+
+        assert answer["status"] == status, answer
+        assert "75.60" in text_of(await billed.phone(1001).say("W1001"))
+
+
+class TestWayBack:
+    async def test_is_offered_where_a_bill_is_chosen_and_from_a_button_out_of_date(
+        self, billed: Stage
+    ) -> None:
+        phone = billed.phone(1001)
+
+        chosen = await phone.say("/pay")
+
+        assert "返回首页" in buttons_of(chosen)[-1]
+        await phone.post("press_data", message_id=chosen["message_id"], data="nonsense:1")
+        assert "返回首页" in buttons_of(await phone.expect("过期"))[-1]
+
+    async def test_is_not_lost_in_a_long_number_written_back(self, billed: Stage) -> None:
+        answer = await billed.phone(1001).say("/bill " + "9" * 3000)
+
+        assert len(text_of(answer)) < 400

@@ -82,3 +82,11 @@ async def test_customer_cannot_write_one(stage: Stage) -> None:
 
     assert "没有权限" in text_of(answer)
     assert "没有通知" in text_of(await stage.phone(1001).say("/outage N9999"))
+
+
+async def test_an_end_of_now_is_refused_where_it_is_asked(stage: Stage) -> None:
+    manager = stage.phone(3001)
+    await begin(manager)
+
+    assert "must come after" in text_of(await manager.say("+0h"))
+    assert "Why?" in text_of(await manager.say("18:00"))

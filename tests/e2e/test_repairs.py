@@ -249,3 +249,13 @@ async def test_old_twice_pressed_and_forged_buttons_change_nothing(stage: Stage)
     assert history.count("接单") == 1
     assert "已到场" not in history
     assert not any("R1001" in text_of(message) for message in await neighbour.messages())
+
+
+async def test_place_of_somebody_else_is_refused_before_anything_is_asked(stage: Stage) -> None:
+    phone = stage.phone(NEIGHBOUR)
+    asked = await phone.say("/start")
+    point = stage.world.home.points[Service.WATER]
+
+    await phone.post("press_data", message_id=asked["message_id"], data=f"rplace:{point}")
+
+    assert "/help" in text_of(await phone.say("water everywhere"))

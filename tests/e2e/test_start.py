@@ -1,5 +1,7 @@
 """First words: start, help, language, linking, and words that nobody expects."""
 
+import asyncio
+
 from tests.chat import buttons_of, text_of
 from tests.e2e.conftest import Stage
 
@@ -25,3 +27,22 @@ async def test_unknown_words_are_answered_with_buttons(stage: Stage) -> None:
 
     assert "/help" in text_of(answer)
     assert buttons_of(answer)
+
+
+async def test_whoever_is_known_already_gets_their_own_menu_at_the_first_word(
+    stage: Stage,
+) -> None:
+    phone = stage.phone(3001)
+    await phone.say("/start")
+    url = f"{stage.base}/play/api/people/3001/commands"
+
+    for _ in range(100):
+        async with stage.http.get(url) as answer:
+            menu = {line["command"] for line in await answer.json()}
+        if "cuts" in menu:
+            break
+        await asyncio.sleep(0.05)
+
+    assert {"open", "cuts", "office"} <= menu
+    assert "bills" in menu
+    assert "pay" not in menu
