@@ -95,8 +95,10 @@ async def build(database: Database, *, meters: int, hours: int) -> int:
             )
     async with database.engine.connect() as connection:
         await connection.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(text("DROP SCHEMA IF EXISTS limit_of_copy CASCADE"))
+        await connection.execute(text("CREATE SCHEMA limit_of_copy"))
         for table in TABLES:
-            limit = f"{SCHEMA}.limit_{table}"
+            limit = f"limit_of_copy.{table}"
             await connection.execute(
                 text(f"CREATE TABLE {limit} (LIKE {SCHEMA}.{table}) PARTITION BY RANGE (taken_at)")
             )
@@ -166,7 +168,7 @@ async def copy_bytes(database: Database, encoded: dict[str, bytes]) -> None:
         raw = (await (await session.connection()).get_raw_connection()).driver_connection
         assert raw is not None
         for table in TABLES:
-            query = f"COPY {SCHEMA}.limit_{table} ({COLUMNS[table]}) FROM STDIN (FORMAT BINARY)"
+            query = f"COPY limit_of_copy.{table} ({COLUMNS[table]}) FROM STDIN (FORMAT BINARY)"
             async with raw.cursor() as cursor, cursor.copy(query) as copy:
                 await copy.write(encoded[table])
 
