@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 from telegram import Bot
 
-from bot import routes, works
+from bot import photos, routes, works
 from bot.api import server
 from bot.backoffice import pages
 from bot.backoffice.sessions import link_renderer
@@ -116,6 +116,7 @@ class Service:
         self._start(stack, partial(self._listen, sender.wake))
         self._start(stack, sender.run)
         self._start(stack, updates.run)
+        self._start(stack, photos.Keeper(self.database, self.bot).run)
         return Intake(
             self.database,
             self.clock,

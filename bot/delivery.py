@@ -8,7 +8,7 @@ from typing import Any
 
 import structlog
 from aiolimiter import AsyncLimiter
-from sqlalchemy import Select, bindparam, or_, select, update
+from sqlalchemy import Exists, Select, bindparam, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import aliased
@@ -205,9 +205,9 @@ class Sender:
             return None
 
     async def _make(self, session: AsyncSession, delivery_id: int) -> Job | None:
-        delivery, contact, shown = (
+        delivery, contact, shown, is_outdated = (
             await session.execute(
-                select(Delivery, Contact, Card.message_ref)
+                select(Delivery, Contact, Card.message_ref, _has_newer_drawing())
                 .join(Contact, Contact.id == Delivery.contact_id)
                 .join(
                     Card,
@@ -220,9 +220,10 @@ class Sender:
         if contact.unreachable_since is not None and delivery.lane != Lane.REPLY:
             delivery.outcome = Outcome.BLOCKED
             return None
+        outgoing: Outgoing | None = None
         if delivery.kind == REPLY:
-            outgoing: Outgoing | None = reply_of(delivery.params)
-        else:
+            outgoing = reply_of(delivery.params)
+        elif not is_outdated:
             outgoing = await self._render(session, delivery)
         if outgoing is None:
             delivery.outcome = Outcome.SUPERSEDED
@@ -350,6 +351,21 @@ class Sender:
                 delivery.error = result.error
                 if result.again_at is not None:
                     delivery.due_at = now
+
+
+def _has_newer_drawing() -> Exists:
+    """Tell whether the same card is due again: each is drawn as things stand when it is sent."""
+    newer = aliased(Delivery)
+    return (
+        select(newer.id)
+        .where(
+            newer.contact_id == Delivery.contact_id,
+            newer.card == Delivery.card,
+            newer.id > Delivery.id,
+            newer.outcome.in_(OPEN),
+        )
+        .exists()
+    )
 
 
 def _next_due() -> Select[int, int, int]:

@@ -22,6 +22,7 @@ from core.db import Base, Database
 log = structlog.get_logger()
 
 CATCH_UP = timedelta(days=45)
+PAUSE = timedelta(minutes=10)
 STOP_SECONDS = 10
 
 
@@ -100,16 +101,20 @@ class Timetable:
                 await job.run(session, now=now)
 
     async def _run_due_days(self, job: Job, now: datetime) -> None:
-        """Run the recent days that did not run, or failed, in order."""
+        """Run the recent days that did not run, or failed, in order; after a failure pause."""
         assert job.at is not None  # noqa: S101 (the caller looked)
         async with self._database.transaction() as session:
             zone = ZoneInfo((await accounts.get_operator(session)).timezone)
             runs = await session.execute(
-                select(JobRun.day, JobRun.error).where(
+                select(JobRun.day, JobRun.error, JobRun.finished_at).where(
                     JobRun.job == job.name, JobRun.day > now.date() - CATCH_UP
                 )
             )
-            done = {day: error is None for day, error in runs}
+            done: dict[date, bool] = {}
+            for day, error, finished_at in runs:
+                done[day] = error is None
+                if error is not None and finished_at is not None and finished_at > now - PAUSE:
+                    return  # what failed just now would fail again, and days go in order
         today = now.astimezone(zone).date()
         first = min(done, default=today)
         for offset in range((today - first).days + 1):

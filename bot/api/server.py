@@ -35,7 +35,7 @@ def build(database: Database, clock: Clock, *, settings: Settings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/openapi.json",
-        max_body_size=BODY_BYTES_MAX,
+        max_body_size=2 * BODY_BYTES_MAX,  # for bodies that do not say how long they are
     )
     app.state.database = database
     app.state.clock = clock
@@ -53,8 +53,13 @@ def build(database: Database, clock: Clock, *, settings: Settings) -> FastAPI:
 
     @app.middleware("http")
     async def secure(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        response: Response
         try:
-            response = await call_next(request)
+            if int(request.headers.get("content-length", 0)) > BODY_BYTES_MAX:
+                detail = f"A request holds at most {BODY_BYTES_MAX} bytes; send it in parts."
+                response = problems.problem(413, "http.413", detail)
+            else:
+                response = await call_next(request)
         except Exception:
             log.exception("api.failed", path=request.url.path)
             response = problems.problem(500, "http.500", "Something went wrong; nothing changed.")

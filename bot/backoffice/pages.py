@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Request, Response
+from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -29,7 +30,7 @@ TOKEN_LENGTH_MAX = 64
 NUMBER = re.compile(r"R[0-9]{1,12}")
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; form-action 'self'; "
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
         "frame-ancestors 'none'; base-uri 'none'"
     ),
     # With `no-referrer` a browser would not name the origin of our own forms either.
@@ -38,6 +39,7 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
 }
+PhotoId = Annotated[int, PathParameter(ge=1, le=2**31)]
 router = APIRouter(prefix="/office", include_in_schema=False)
 _templates = Environment(
     loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined
@@ -158,10 +160,32 @@ async def show_repair(number: str, request: Request, session: Session, now: Now)
                 "moment": texts.moment(row.at),
                 "what": Markup(repair_card.happening(row, texts)),  # noqa: S704 (escaped by texts)
                 "kind": row.kind,
+                "photos": [f"/office/repairs/{number}/photos/{each}" for each in row.photo_ids],
             }
             for row in reversed(view.history)
         ],
     )
+
+
+@router.get("/repairs/{number}/photos/{photo_id}")
+async def show_photo(
+    number: str, photo_id: PhotoId, request: Request, session: Session, now: Now
+) -> Response:
+    """Return a photo of a repair; one that is not a picture after all is saved, not shown."""
+    visitor = await _find_visitor(request, session, now)
+    if visitor is None:
+        return await _message(session, "signed_out", 401)
+    try:
+        media_type, content = await queries.get_photo_for(
+            session, person_id=visitor.person_id, repair=number, photo_id=photo_id
+        )
+    except RepairNotFound:
+        content = b""
+    if not content:
+        return await _message(session, "no_photo", 404)
+    shown = "inline" if media_type.startswith("image/") else "attachment"
+    headers = {**HEADERS, "Content-Disposition": shown}
+    return Response(content, media_type=media_type, headers=headers)
 
 
 def _row(line: RepairLine, texts: Texts, now: datetime) -> dict[str, Any]:

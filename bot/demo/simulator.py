@@ -16,6 +16,7 @@ from bot.demo.playing import Batch, Played, next_slot, play
 from bot.demo.signals import Event, traits_from
 from core.accounts.models import Area, Service, ServicePoint, Supply
 from core.db import Database
+from core.monitoring.ingest import Reason
 from core.monitoring.models import Meter
 
 log = structlog.get_logger()
@@ -113,6 +114,8 @@ class Simulator:
     async def _send(self, http: aiohttp.ClientSession, batch: Batch) -> None:
         body = {"readings": batch.readings, "samples": batch.samples}
         receipt = await call(http, "POST", "/api/v1/readings", body=body)
+        if any(item["reason"] == Reason.IN_THE_FUTURE for item in receipt["rejected_items"]):
+            raise TimeoutError("the service has not seen yet that the clock was moved")
         if receipt["rejected"]:
             log.warning("simulator.rejected", items=receipt["rejected_items"][:3])
 

@@ -11,6 +11,7 @@ from core.billing.payments import find_target_by_account
 from core.supply import queries, service
 
 REASON_LENGTH_MAX = 200
+UNREACHED_SHOWN = 20
 
 
 async def list_cuts(turn: Turn) -> None:
@@ -64,6 +65,12 @@ async def press_approve(turn: Turn) -> None:
 
 async def _ask_serial(turn: Turn, number: str, version: int | None) -> None:
     turn.require(Role.MANAGER)
+    decision = await service.review(
+        turn.session, number=number, version=version, person_id=turn.person_id, now=turn.now
+    )
+    if decision.refusals:
+        await _refuse(turn, decision)
+        return
     order = await queries.get_order(turn.session, number=number)
     await turn.ask("cut.serial", number=number, version=version)
     await turn.say(
@@ -105,11 +112,15 @@ async def _approve(turn: Turn, number: str, version: int | None, typed: str) -> 
     )
     await turn.finish()
     if decision.refusals:
-        why = [turn.texts.plain(f"cut.refusal_{refusal}") for refusal in decision.refusals]
-        listed = Markup("\n".join(turn.texts.get("cut.refusal_line", why=line) for line in why))
-        await turn.say("cut.refused", number=number, reasons=listed)
+        await _refuse(turn, decision)
     else:
         await turn.say("cut.approved", number=number)
+
+
+async def _refuse(turn: Turn, decision: service.Decision) -> None:
+    why = [turn.texts.plain(f"cut.refusal_{refusal}") for refusal in decision.refusals]
+    listed = Markup("\n".join(turn.texts.get("cut.refusal_line", why=line) for line in why))
+    await turn.say("cut.refused", number=decision.number, reasons=listed)
 
 
 async def press_decline(turn: Turn) -> None:
@@ -200,8 +211,10 @@ async def list_unreached(turn: Turn) -> None:
     """Show the debtors whom no message reaches, to be called or visited."""
     turn.require(Role.MANAGER)
     found = await dunning.list_unreached(turn.session, now=turn.now)
-    lines = [debtor_words(turn.texts, debtor) for debtor in found]
-    title = turn.texts.get("cut.unreached_title" if found else "cut.unreached_empty")
+    lines = [debtor_words(turn.texts, debtor) for debtor in found[:UNREACHED_SHOWN]]
+    title = turn.texts.get("cut.unreached_empty")
+    if found:
+        title = turn.texts.count("dunning.unreached", len(found))
     await turn.draw("\n\n".join([title, *lines]), keyboard=[[_to_list(turn)]])
 
 

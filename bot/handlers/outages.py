@@ -73,6 +73,10 @@ async def press_change(turn: Turn) -> None:
     """Ask for the new end of a notice."""
     turn.require(Role.MANAGER)
     number, version = read_press(turn.said.data, str, int)
+    await _ask_new_end(turn, number, version)
+
+
+async def _ask_new_end(turn: Turn, number: str, version: int | None) -> None:
     outage = await queries.get_outage(turn.session, number=number)
     await turn.ask("outage.new_end", number=number, version=version)
     await turn.show(
@@ -93,11 +97,14 @@ async def receive_new_end(turn: Turn) -> None:
 
 
 async def change_by_word(turn: Turn) -> None:
-    """Change the end of a notice: its number and the new time follow the command."""
+    """Change the end of the notice whose number follows, to the time after it or one asked for."""
     if not turn.said.arguments:
         await list_notices(turn)
         return
     number, *typed = turn.said.arguments
+    if not typed:
+        await _ask_new_end(turn, number.upper(), None)
+        return
     ends_at = parse_moment(" ".join(typed), texts=turn.texts, now=turn.now)
     await _change(turn, number.upper(), None, ends_at)
 

@@ -23,6 +23,7 @@ from core.repairs.workflow import UNCLAIMED, Act, Party, State
 WORDS_MAX = 1000
 PHOTOS_SHOWN = 10
 NUMBER = re.compile(r"[R\u0420]?([0-9]{4,9})")  # also the Cyrillic letter that looks the same
+MORE_PHOTOS = "repair.more_photos"  # whatever else is said next is not about the repair
 BY_COMMAND = {"confirm": Act.CONFIRM, "notfixed": Act.DENY, "withdraw": Act.CANCEL}
 
 
@@ -184,6 +185,8 @@ async def add_words(turn: Turn, repair: int | str, words: str, photo_ref: str) -
         now=turn.now,
     )
     await turn.finish()
+    if photo_ref:
+        await turn.ask(MORE_PHOTOS, repair_id=done.repair_id)
     keyboard = [[repair_card.back_to(turn.texts, done.repair_id)]]
     await turn.show("repair.words_added", keyboard=keyboard, number=done.number)
 

@@ -1,5 +1,6 @@
 """Conversation: a technician's jobs, from the offer to fixed, each step one tap or one command."""
 
+import re
 from datetime import datetime, time, timedelta
 from functools import partial
 from typing import Any
@@ -7,10 +8,9 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot import repair_card
-from bot.context import Command, Fallback, Handle, Reader, Render, Turn
+from bot.context import Command, Handle, Reader, Render, Turn
 from bot.handlers.repairs import (
     WORDS_MAX,
-    add_words,
     get_view,
     line_of,
     read_number,
@@ -18,7 +18,6 @@ from bot.handlers.repairs import (
     show_done,
     show_list,
     take_step,
-    words_of,
 )
 from bot.moments import parse_moment, split_moment
 from bot.outgoing import Button, ButtonIsOld, Outgoing, press, read_press
@@ -40,6 +39,7 @@ STEP_OF = {
     "handback": Act.HAND_BACK,
 }
 TOMORROW_AT = time(9)
+MISTYPED = re.compile(r"[#Rr\u0420\u0440]+\S*[0-9]\S*")  # also the Cyrillic letters
 
 
 class WhichJob(DomainError):
@@ -54,7 +54,8 @@ async def list_jobs(turn: Turn) -> None:
     await show_list(turn, lines, title="repair.jobs_title", empty="repair.jobs_empty")
 
 
-async def _list_active(turn: Turn) -> list[RepairLine]:
+async def list_active(turn: Turn) -> list[RepairLine]:
+    """Return the jobs at which the technician is."""
     lines = await queries.list_for_technician(turn.session, person_id=turn.person_id, now=turn.now)
     return [
         line for line in lines if line.technician_id == turn.person_id and line.state in UNDERWAY
@@ -66,14 +67,16 @@ async def _read_job(turn: Turn) -> tuple[int | str, int | None, str]:
     Return the repair of a button or command, the button's version, and the words after a number.
 
     Raises:
-        WhichJob: no number was given, and there is not exactly one active job.
+        WhichJob: no number was given, or a mistyped one, or there is not exactly one active job.
     """
     if turn.said.data:
         repair_id, version = read_press(turn.said.data, int, int)
         return repair_id, version, ""
     number, rest = read_number(turn.said.arguments)
     if number is None:
-        active = await _list_active(turn)
+        if rest and MISTYPED.fullmatch(rest[0]):
+            raise WhichJob(command=turn.said.command)
+        active = await list_active(turn)
         if len(active) != 1:
             raise WhichJob(command=turn.said.command)
         number = active[0].number
@@ -132,10 +135,12 @@ async def pause(turn: Turn, *, family: str) -> None:
         await show_done(turn, done)
         return
     view = await get_view(turn, repair)
+    version = version or view.version
+    await turn.ask("job.reason", family=family, repair_id=view.id, version=version)
     keys = [
         Button(
             turn.texts.plain(f"repair.reason_{reason}"),
-            press("rreason", family, view.id, version or view.version, reason.value),
+            press("rreason", family, view.id, version, reason.value),
         )
         for reason in Reason
     ]
@@ -158,9 +163,10 @@ async def press_reason(turn: Turn) -> None:
 
 
 async def receive_reason(turn: Turn) -> None:
-    """Take the reason in the technician's own words."""
-    words = clean_line(turn.said.text, length_max=WORDS_MAX)
-    await _ask_time(turn, **{**turn.draft, "words": words})
+    """Take the reason as it was typed: one of those that were offered, or other words."""
+    typed = clean_line(turn.said.text, length_max=WORDS_MAX)
+    reason, words = _read_reason((typed,), turn.texts)
+    await _ask_time(turn, **{**turn.draft, "reason": reason, "words": words})
 
 
 async def _ask_time(turn: Turn, **draft: Any) -> None:  # noqa: ANN401 (the dialogue's draft)
@@ -241,41 +247,6 @@ def _read_reason(words: tuple[str, ...], texts: Texts) -> tuple[Reason, str]:
     return Reason.OTHER, line
 
 
-async def take_photo(turn: Turn) -> bool:
-    """Add a photo that comes out of the blue to the one active job, or ask to which."""
-    if not turn.said.photo_ref or Role.TECHNICIAN not in turn.speaker.roles:
-        return False
-    active = await _list_active(turn)
-    if not active:
-        return False
-    words = words_of(turn, turn.said.text)
-    if len(active) == 1:
-        await add_words(turn, active[0].id, words, turn.said.photo_ref)
-        return True
-    await turn.ask("job.photo", photo_ref=turn.said.photo_ref, words=words)
-    keys = [[Button(line.number, press("rattach", line.id))] for line in active]
-    await turn.say("repair.ask_which_job", keyboard=keys)
-    return True
-
-
-async def attach(turn: Turn) -> None:
-    """
-    Add the photo that is waiting to the job that was pressed, or whose number was typed.
-
-    Raises:
-        WhichJob: what was typed is no number.
-    """
-    turn.expect("job.photo")
-    repair: int | str | None
-    if turn.said.data:
-        (repair,) = read_press(turn.said.data, int)
-    else:
-        repair, _ = read_number(tuple(turn.said.text.split()))
-    if repair is None:
-        raise WhichJob(command="jobs")
-    await add_words(turn, repair, turn.draft["words"], turn.draft["photo_ref"])
-
-
 async def render_job(
     session: AsyncSession, reader: Reader, params: dict[str, Any]
 ) -> Outgoing | None:
@@ -314,12 +285,9 @@ PRESSES: dict[str, Handle] = {
     "rpromise": _move_promise,
     "rreason": press_reason,
     "rtime": receive_time,
-    "rattach": attach,
 }
 STEPS: dict[str, Handle] = {
     "job.reason": receive_reason,
     "job.time": receive_time,
-    "job.photo": attach,
 }
 RENDERERS: dict[str, Render] = {"repair.offer": render_job, "repair.job": render_job}
-FALLBACKS: tuple[Fallback, ...] = (take_photo,)

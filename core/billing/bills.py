@@ -196,7 +196,7 @@ def lines_of(computed: ComputedBill) -> list[dict[str, Any]]:
 async def _make_due(session: AsyncSession, bill_ids: Sequence[int], now: datetime) -> None:
     """Issue bills that are stored as held: date them, post them, use credit, tell the people."""
     zone = ZoneInfo((await get_operator(session)).timezone)
-    rows = (
+    issued = (
         await session.execute(
             update(Bill)
             .where(Bill.id.in_(bill_ids), Bill.state == BillState.HELD)
@@ -209,6 +209,7 @@ async def _make_due(session: AsyncSession, bill_ids: Sequence[int], now: datetim
             .execution_options(synchronize_session=False)
         )
     ).all()
+    rows = sorted(issued, key=lambda row: row.number)  # the books tell them in their order
     postings = [
         Posting(
             kind="bill",

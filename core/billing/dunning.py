@@ -19,7 +19,6 @@ from core.billing.settlement import lock_agreements
 from core.notices import service as notices
 
 CHUNK = 500
-LISTED = 50
 # What people read at each step; a proposal is read by managers, when an order is made of it.
 _MESSAGES = {StepKind.REMINDER: "dunning.reminder", StepKind.CUT_NOTICE: "dunning.notice"}
 
@@ -191,14 +190,13 @@ async def _repeat_unreached(
 
 
 async def list_unreached(session: AsyncSession, *, now: datetime) -> list[UnreachedDebtor]:
-    """Return the debtors whom the ladder waits for because no message reaches them."""
+    """Return all debtors whom the ladder waits for because no message reaches them."""
     agreements = set(
         await session.scalars(
             select(DunningStep.agreement_id)
             .join(Bill, Bill.id == DunningStep.bill_id)
             .where(DunningStep.unreached_at.is_not(None), Bill.state == BillState.ISSUED)
             .order_by(DunningStep.id)
-            .limit(10 * LISTED)
         )
     )
     arrears = await find_arrears(session, agreement_ids=agreements, now=now)
@@ -237,4 +235,4 @@ async def list_unreached(session: AsyncSession, *, now: datetime) -> list[Unreac
             ],
         )
         for agreement_id, (each, step) in sorted(waiting.items(), key=lambda item: item[1][1].at)
-    ][:LISTED]
+    ]

@@ -81,6 +81,9 @@ def _steps(earlier: Basis, later: Basis) -> Iterator[tuple[str, Basis]]:
     basis = replace(basis, people=later.people)
     yield "household", basis
     basis = replace(basis, used=later.used, customer_since=later.customer_since)
+    if not any(version.seasons for version in basis.versions):
+        # Where the year begins decides how far its tiers are filled; a season has other prices.
+        basis = replace(basis, period=later.period)
     yield "tiers", basis
     yield "price", replace(basis, versions=later.versions, period=later.period)
     yield "use", later

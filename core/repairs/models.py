@@ -80,7 +80,11 @@ class RepairEvent(Base):
 
 
 class Attachment(Base):
-    """A photo or other file that belongs to a repair, kept as the channel knows it and as bytes."""
+    """
+    A photo that belongs to a repair, as the channel knows it and as bytes.
+
+    `content` is empty until it is fetched, and zero bytes long when it could not be.
+    """
 
     __tablename__ = "attachments"
 

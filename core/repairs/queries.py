@@ -21,7 +21,7 @@ from core.accounts.models import (
     Staff,
 )
 from core.monitoring.models import Alarm, Meter, Quantity, Sample
-from core.repairs.access import find_repair, list_parties, mask_phone, short_name
+from core.repairs.access import RepairNotFound, find_repair, list_parties, mask_phone, short_name
 from core.repairs.models import Attachment, Cause, Repair, RepairEvent
 from core.repairs.promises import ACCEPT_WITHIN
 from core.repairs.workflow import ENDED, UNCLAIMED, UNDERWAY, Party, State
@@ -83,8 +83,8 @@ class RepairView(RepairLine):
     """
     One repair with all that any of its parties may see.
 
-    The contact is the reporter or the holder, by first name and masked phone: what a
-    technician needs at the door and no more.
+    The contact is the reporter or the holder, by first name; the phone is whole for those who
+    have to call (managers, and the technician who took it) and masked while it is only offered.
     """
 
     reopened_count: int
@@ -218,6 +218,9 @@ async def get_repair_for(
     found = await find_repair(session, repair)
     parties = await list_parties(session, repair=found, person_id=person_id)
     contact = await _find_contact(session, found)
+    phone = contact.phone if contact else None
+    if phone and not parties & {Party.ASSIGNED, Party.MANAGER}:
+        phone = mask_phone(phone)
     return RepairView(
         **asdict(await get_line(session, repair_id=found.id, now=now)),
         reopened_count=found.reopened_count,
@@ -227,7 +230,7 @@ async def get_repair_for(
             )
         ),
         contact_name=short_name(contact.name) if contact else None,
-        contact_phone=mask_phone(contact.phone) if contact and contact.phone else None,
+        contact_phone=phone or None,
         measured=await find_measured(session, repair=found),
         history=await get_history(session, repair_id=found.id),
         parties=parties,
@@ -319,6 +322,23 @@ async def get_photos_for(
         .order_by(Attachment.id.desc())
     )
     return [(photo_id, channel_ref) for photo_id, channel_ref in rows]
+
+
+async def get_photo_for(
+    session: AsyncSession, *, person_id: int, repair: int | str, photo_id: int
+) -> tuple[str, bytes]:
+    """
+    Return the media type and the bytes of a photo; these are none when they are not kept.
+
+    Raises:
+        RepairNotFound: it does not exist, or is not this person's to see.
+    """
+    found = await find_repair(session, repair)
+    await list_parties(session, repair=found, person_id=person_id)
+    photo = await session.get(Attachment, photo_id)
+    if photo is None or photo.repair_id != found.id:
+        raise RepairNotFound
+    return photo.media_type, photo.content or b""
 
 
 async def list_technicians(session: AsyncSession) -> list[tuple[int, str, bool, int]]:

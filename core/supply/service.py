@@ -169,6 +169,33 @@ def write_inputs(facts: Facts, arrears: Arrears) -> dict[str, Any]:
     }
 
 
+async def review(
+    session: AsyncSession, *, number: str, version: int | None, person_id: int, now: datetime
+) -> Decision:
+    """
+    Tell what would stand against an approval at this moment, before anything is asked for.
+
+    Raises:
+        OrderNotFound, OrderMovedOn: as in `approve`.
+    """
+    order = await _lock_proposed(session, number=number, version=version)
+    decision, _ = await _judge(session, order, person_id=person_id, now=now)
+    return decision
+
+
+async def _judge(
+    session: AsyncSession, order: SupplyOrder, *, person_id: int, now: datetime
+) -> tuple[Decision, dict[str, Any]]:
+    """Return what stands against an approval, noted, or the facts on which nothing does."""
+    case = case_of(order, approver_id=person_id)
+    facts, arrears = await gather(session, case=case, now=now)
+    found = refusals(facts, stage=Stage.APPROVING)
+    if found or arrears is None:
+        note_audit(session, order, "refused", now=now, actor_id=person_id, note=", ".join(found))
+        return Decision(number=order.number, refusals=found), {}
+    return Decision(number=order.number, refusals=()), write_inputs(facts, arrears)
+
+
 async def approve(
     session: AsyncSession,
     *,
@@ -194,20 +221,17 @@ async def approve(
     meter = await session.get_one(Meter, order.meter_id)
     if serial_end.strip().upper() != meter.serial[-SERIAL_END:].upper():
         raise SerialDiffers(serial=meter.serial)
-    case = case_of(order, approver_id=person_id)
-    facts, arrears = await gather(session, case=case, now=now)
-    found = refusals(facts, stage=Stage.APPROVING)
-    if found or arrears is None:
-        note_audit(session, order, "refused", now=now, actor_id=person_id, note=", ".join(found))
-        return Decision(number=number, refusals=found)
-    order.inputs = write_inputs(facts, arrears)
+    decision, inputs = await _judge(session, order, person_id=person_id, now=now)
+    if decision.refusals:
+        return decision
+    order.inputs = inputs
     order.approved_at = now
     order.approved_by_id = person_id
     order.nonce = make_nonce()
     order.valid_until = now + VALID
     await move(session, order, OrderState.APPROVED, now=now, actor_id=person_id)
     await tell_people(session, order, News.CUT_ORDERED, now=now)
-    return Decision(number=number, refusals=())
+    return decision
 
 
 def case_of(order: SupplyOrder, *, approver_id: int | None) -> Case:

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.clock import ScaledClock, SystemClock
-from bot.timetable import CATCH_UP, Job, JobRun, Timetable
+from bot.timetable import CATCH_UP, PAUSE, Job, JobRun, Timetable
 from bot.works import JOBS
 from core import audit
 from core.accounts.models import Operator
@@ -127,10 +127,14 @@ class TestDaily:
         table = timetable(database, clock, work, at=time(12, 0))
         await table.ring()
         assert await ran(database) == []
+        clock.shown_at += PAUSE - timedelta(seconds=1)
         async with database.transaction() as session:
             assert "a bad day" in str(await session.scalar(select(JobRun.error)))
 
         work.bad.clear()
+        await table.ring()
+        assert await ran(database) == []  # not so soon after it failed
+        clock.shown_at += timedelta(seconds=1)
         await table.ring()
         await table.ring()
 

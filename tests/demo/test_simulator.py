@@ -127,6 +127,16 @@ class TestSimulator:
         assert len(rows) == 119
         assert (silent,) not in rows
 
+    async def test_sends_again_what_lies_ahead_of_the_services_clock(self, bench: Bench) -> None:
+        ahead = ScaledClock(set_at=START, shown_at=START + timedelta(hours=2), rate=0)
+        bench.simulator._clock = ahead
+        with pytest.raises(TimeoutError):
+            await bench.simulator.play_on(bench.http)
+        bench.simulator._clock = bench.clock
+        await bench.pass_time(hours=2)
+
+        assert await bench.ask("SELECT count(*) FROM shuidian.readings") == [(120 * 2,)]
+
     async def test_sends_again_what_was_not_noted_as_sent(self, bench: Bench) -> None:
         async with bench.database.transaction() as session:
             before = {
