@@ -14,7 +14,7 @@ from bot.documents.documents import (
     ReadingRow,
     ReceiptDocument,
 )
-from bot.handlers.bill_words import exact, line_name, tier_words
+from bot.handlers.bill_words import exact, line_name, rest_words, tier_words
 from bot.texts import Texts
 from core.accounts.models import Operator
 from core.billing.consumption import BilledSpan
@@ -41,7 +41,11 @@ def bill_page(texts: Texts, operator: Operator, view: BillView) -> BillDocument:
         number=Field(label=plain("page.number"), value=bill.number),
         issued=Field(label=plain("page.issued"), value=texts.day(bill.issued_at)),
         issued_on=local_day(bill.issued_at, zone=ZoneInfo(operator.timezone)),
-        notes=(plain("page.note_tariff"), plain("page.note_question", hotline=operator.hotline)),
+        notes=(
+            *filter(None, [rest_words(texts, view)]),
+            plain("page.note_tariff"),
+            plain("page.note_question", hotline=operator.hotline),
+        ),
         amount_due=Field(label=plain("page.amount_due"), value=money(view.left_minor)),
         due_date=Field(label=plain("page.due_date"), value=texts.day(bill.due_date)),
         supply=(

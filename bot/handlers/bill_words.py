@@ -69,6 +69,13 @@ def _reading_words(texts: Texts, span: BilledSpan) -> str:
     )
 
 
+def rest_words(texts: Texts, view: BillView) -> str:
+    """Return where the fraction of a reading goes when whole units are billed, else nothing."""
+    shown = [value for span in view.spans for value in (span.opening.value, span.closing.value)]
+    is_cut = view.bill.consumption % 1 == 0 and any(value % 1 for value in shown)
+    return texts.plain("bill.rest") if is_cut else ""
+
+
 def _line_words(texts: Texts, line: BillLine, view: BillView) -> str:
     """Return one line of a bill as a sentence that can be checked by hand."""
     currency, service = view.bill.currency, view.party.service
@@ -130,6 +137,7 @@ def describe_bill(texts: Texts, view: BillView) -> str:
             "",
             *(_reading_words(texts, span) for span in view.spans),
             texts.get("bill.used", quantity=texts.quantity(bill.consumption, view.party.service)),
+            *filter(None, [rest_words(texts, view)]),
             "",
             *lines,
             texts.get("bill.total", total=texts.money(bill.total_minor, bill.currency)),

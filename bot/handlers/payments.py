@@ -111,7 +111,7 @@ async def render_invoice(
             description=description[:DESCRIPTION_MAX],
             label=name[:TITLE_MAX],
             payload=payments.invoice_payload(
-                number=bill.number, amount_minor=amount, is_for_all=is_for_all
+                number=bill.number, amount_minor=amount, owing_minor=owing, is_for_all=is_for_all
             ),
             currency=bill.currency,
             total_minor=amount,

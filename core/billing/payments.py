@@ -266,9 +266,13 @@ async def _recorded(session: AsyncSession, payment: Payment, *, is_new: bool) ->
     )
 
 
-def invoice_payload(*, number: str, amount_minor: int, is_for_all: bool) -> str:
-    """Return what an invoice in the chat carries; it names, and grants nothing."""
-    return f"{'payall' if is_for_all else 'pay'}:{number}:{amount_minor}"
+def invoice_payload(*, number: str, amount_minor: int, owing_minor: int, is_for_all: bool) -> str:
+    """
+    Return what an invoice in the chat carries; it names, and grants nothing.
+
+    `owing_minor` is what is open as the invoice is made: a part is paid by one invoice once.
+    """
+    return f"{'payall' if is_for_all else 'pay'}:{number}:{amount_minor}:{owing_minor}"
 
 
 async def check_checkout(
@@ -286,9 +290,9 @@ async def check_checkout(
         InvoiceNotOurs: the payload is not one that we make for this amount.
         BillNotFound: there is no such bill, or this person has no right on its account.
         BillNotOpen: nothing is left to pay.
-        AmountChanged: less is left to pay, or the currency differs.
+        AmountChanged: less is left to pay than when it was made, or the currency differs.
     """
-    number, is_for_all = _read_payload(payload, amount_minor)
+    number, is_for_all, quoted = _read_payload(payload, amount_minor)
     target = await find_target_by_bill(session, number=number)
     people = await people_of(session, agreement_ids=[target.agreement_id])
     if person_id not in people.get(target.agreement_id, ()):
@@ -298,18 +302,21 @@ async def check_checkout(
     if named is None:
         raise BillNotOpen(number=number)
     owing = sum(bill.left_minor for bill in bills) if is_for_all else named.left_minor
-    if currency != named.currency or amount_minor > owing:
+    # Of all bills a newer one may have come in; the amount then pays the oldest ones all the same.
+    has_changed = amount_minor > owing or (owing != quoted and not is_for_all)
+    if currency != named.currency or has_changed:
         raise AmountChanged(number=number, left=Money(owing, named.currency))
     return target
 
 
-def _read_payload(payload: str, amount_minor: int) -> tuple[str, bool]:
-    """Return the bill that an invoice is for, and whether it may pay the next ones too."""
-    family, _, rest = payload.partition(":")
-    number, _, amount = rest.partition(":")
-    if family not in {"pay", "payall"} or not number or amount != str(amount_minor):
-        raise InvoiceNotOurs
-    return number, family == "payall"
+def _read_payload(payload: str, amount_minor: int) -> tuple[str, bool, int]:
+    """Return an invoice's bill, whether it may pay the next ones too, and what was open then."""
+    match payload.split(":"):
+        case ("pay" | "payall" as family, number, amount, owing) if (
+            number and amount == str(amount_minor) and owing.isascii() and owing.isdecimal()
+        ):
+            return number, family == "payall", int(owing)
+    raise InvoiceNotOurs
 
 
 async def take_invoice_payment(

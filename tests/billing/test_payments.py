@@ -211,7 +211,7 @@ class TestRecordPayment:
 class TestCheckCheckout:
     async def check(self, database: Database, world: World, **changes: object) -> Target:
         asked = {
-            "payload": "pay:E1001:5653",
+            "payload": "pay:E1001:5653:5653",
             "amount_minor": 5653,
             "currency": "CNY",
             "person_id": world.home.holder,
@@ -224,7 +224,9 @@ class TestCheckCheckout:
         self, database: Database, open_bills: World, target: Target
     ) -> None:
         whole = await self.check(database, open_bills)
-        part = await self.check(database, open_bills, payload="pay:E1001:2000", amount_minor=2000)
+        part = await self.check(
+            database, open_bills, payload="pay:E1001:2000:5653", amount_minor=2000
+        )
 
         assert whole == part
         assert whole.agreement_id == target.agreement_id
@@ -232,12 +234,15 @@ class TestCheckCheckout:
     @pytest.mark.parametrize(
         ("changes", "refusal"),
         [
-            ({"payload": "pay:E9999:5653"}, BillNotFound),
-            ({"payload": "pay:E1001:1"}, InvoiceNotOurs),
+            ({"payload": "pay:E9999:5653:5653"}, BillNotFound),
+            ({"payload": "pay:E1001:1:5653"}, InvoiceNotOurs),
             ({"payload": "x" * 128}, InvoiceNotOurs),
             ({"payload": ""}, InvoiceNotOurs),
+            ({"payload": "pay:E1001:5653"}, InvoiceNotOurs),
+            ({"payload": "pay:E1001:5653:\u00b2"}, InvoiceNotOurs),
+            ({"payload": "pay:E1001:5653:9999"}, AmountChanged),
             ({"currency": "USD"}, AmountChanged),
-            ({"payload": "pay:E1001:5654", "amount_minor": 5654}, AmountChanged),
+            ({"payload": "pay:E1001:5654:5653", "amount_minor": 5654}, AmountChanged),
         ],
     )
     async def test_refuses_what_is_not_ours(
