@@ -1,5 +1,6 @@
 """One turn of a conversation: who speaks, what they said, what time it is, and what is answered."""
 
+import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,6 +22,12 @@ class NotAllowed(DomainError):
     """This person's roles do not include the act."""
 
     code = "error.not_allowed"
+
+
+class NotLinked(DomainError):
+    """The act is for customers, and this person has no account yet."""
+
+    code = "error.not_linked"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +176,16 @@ class Turn:
             draft=self.draft,
             now=self.now,
         )
+
+    async def pick(self, choices: Sequence[int]) -> int | None:
+        """Return the choice whose position in the list was typed, or say what can be typed."""
+        typed = unicodedata.normalize("NFKC", self.said.text).strip()
+        if typed.isascii() and typed.isdecimal() and len(typed) < 4:  # noqa: PLR2004 (no list is so long)
+            position = int(typed)
+            if 1 <= position <= len(choices):
+                return choices[position - 1]
+        await self.say("list.pick_again", count=len(choices))
+        return None
 
     async def finish(self) -> bool:
         """Close the open question; tell whether there was one."""

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from telegram import Bot, Update
 
 from bot import dialogues, telegram
-from bot.context import Command, Fallback, Handle, NotAllowed, Render, Turn
+from bot.context import Command, Fallback, Handle, NotAllowed, NotLinked, Render, Turn
 from bot.handlers import (
     account,
     bills,
@@ -105,8 +105,9 @@ async def _run(turn: Turn, name: str) -> None:
     if command is None:
         await account.not_understood(turn)
         return
+    speaks_for_operator = bool(turn.speaker.roles)
     if not may_use(command, turn.speaker):
-        raise NotAllowed
+        raise NotAllowed if command.roles or speaks_for_operator else NotLinked
     if name != "cancel":
         await turn.finish()
     await command.run(turn)

@@ -201,20 +201,23 @@ def describe_explanation(texts: Texts, found: Explanation) -> str:
     if found.before is None:
         parts.append(texts.get("why.first"))
     else:
-        parts += _compared(texts, "why.before", found.before, found.summary)
+        keys = "why.before", "why.before_same"
+        parts += _compared(texts, keys, found.before, found.summary)
     if found.year_ago is not None and found.year_ago != found.before:
-        parts += _compared(texts, "why.year_ago", found.year_ago, found.summary)
+        parts += _compared(
+            texts, ("why.year_ago", "why.year_ago_same"), found.year_ago, found.summary
+        )
     return texts.lines(parts)
 
 
 def _compared(
-    texts: Texts, key: str, comparison: Comparison, summary: BillSummary
+    texts: Texts, keys: tuple[str, str], comparison: Comparison, summary: BillSummary
 ) -> Iterator[str]:
     earlier, currency = comparison.earlier, summary.bill.currency
     difference = summary.bill.total_minor - earlier.total_minor
     yield ""
     yield texts.get(
-        key,
+        keys[0] if comparison.parts else keys[1],
         number=earlier.number,
         days=texts.days(earlier.starts_date, earlier.ends_date),
         total=texts.money(earlier.total_minor, currency),

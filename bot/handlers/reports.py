@@ -1,7 +1,5 @@
 """Conversation: report a repair: which place, what is wrong; and photos that come by themselves."""
 
-import unicodedata
-
 from bot.context import Command, Fallback, Handle, Render, Turn
 from bot.handlers.account import back_home, cancel_key
 from bot.handlers.repairs import (
@@ -63,13 +61,9 @@ async def press_place(turn: Turn) -> None:
 
 async def receive_place(turn: Turn) -> None:
     """Take the place by its typed position in the list."""
-    typed = unicodedata.normalize("NFKC", turn.said.text).strip()
-    points = turn.draft["points"]
-    if not (typed.isascii() and typed.isdecimal() and 1 <= int(typed[:3]) <= len(points)):
-        await turn.say("repair.ask_place_again", count=len(points))
-        return
-    words, photo_ref = turn.draft["words"], turn.draft["photo_ref"]
-    await _go_on(turn, points[int(typed[:3]) - 1], words, photo_ref)
+    point = await turn.pick(turn.draft["points"])
+    if point is not None:
+        await _go_on(turn, point, turn.draft["words"], turn.draft["photo_ref"])
 
 
 async def _go_on(turn: Turn, service_point_id: int, words: str, photo_ref: str) -> None:

@@ -109,6 +109,7 @@ async def begin_reading(turn: Turn) -> None:
         keys = [
             [meter_key(turn.texts, place, "read", meter.id)] for place, meter in mine[:METERS_SHOWN]
         ]
+        await turn.ask("reading.meter", meters=[meter.id for _, meter in mine[:METERS_SHOWN]])
         await turn.show("reading.which", keyboard=[*keys, [back_home(turn.texts)]])
     elif typed:
         await _record(turn, mine[0][1], turn.texts.parse_quantity(" ".join(typed)))
@@ -120,6 +121,13 @@ async def press_meter(turn: Turn) -> None:
     """Ask what the meter that was pressed shows."""
     (meter_id,) = read_press(turn.said.data, int)
     await _ask(turn, await _meter(turn, meter_id))
+
+
+async def receive_meter(turn: Turn) -> None:
+    """Ask what the meter shows whose position in the list was typed."""
+    meter_id = await turn.pick(turn.draft["meters"])
+    if meter_id is not None:
+        await _ask(turn, await _meter(turn, meter_id))
 
 
 async def _ask(turn: Turn, meter: MeterFacts) -> None:
@@ -253,5 +261,9 @@ PRESSES: dict[str, Handle] = {
     "read": press_meter,
     "readyes": confirm,
 }
-STEPS: dict[str, Handle] = {"reading.value": receive_value, "reading.confirm": receive_answer}
+STEPS: dict[str, Handle] = {
+    "reading.meter": receive_meter,
+    "reading.value": receive_value,
+    "reading.confirm": receive_answer,
+}
 RENDERERS: dict[str, Render] = {"usage.chart": render_usage, "quality.chart": render_quality}
