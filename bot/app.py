@@ -21,6 +21,8 @@ from bot.backoffice.sessions import link_renderer
 from bot.checkout import Checkout
 from bot.clock import Clock
 from bot.delivery import LIMITS, Limits, Sender
+from bot.gateway.mqtt import Listener
+from bot.gateway.profile import load_profiles
 from bot.inbox import Inbox
 from bot.intake import ALLOWED_UPDATES, WEBHOOK_PATH, Intake, secret_for
 from bot.profile import introduce, render_commands
@@ -74,6 +76,8 @@ class Service:
                 self._start(stack, self.tasks.run)
                 self.timetable.start()
                 stack.push_async_callback(self.timetable.stop)
+                if self.settings.mqtt_url.get_secret_value():
+                    self._start(stack, self._listener().run)
             if "web" in roles:
                 await self._open_web(stack, intake)
             if intake is not None:
@@ -89,6 +93,17 @@ class Service:
                 await task
 
         stack.push_async_callback(stop)
+
+    def _listener(self) -> Listener:
+        settings = self.settings
+        return Listener(
+            self.database,
+            self.clock,
+            url=settings.mqtt_url.get_secret_value(),
+            client_id=settings.mqtt_client_id,
+            profiles=load_profiles(settings.profiles_dir, timezone=settings.timezone),
+            after_alarms=server.take_up_alarms,
+        )
 
     async def _open_chat(self, stack: AsyncExitStack) -> Intake:
         settings = self.settings

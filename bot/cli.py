@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from bot.billing_commands import bill_app, check, tariffs_app
+from bot.gateway_commands import gateway_app
 from bot.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.add_typer(bill_app, name="bill")
 app.add_typer(tariffs_app, name="tariffs")
+app.add_typer(gateway_app, name="gateway")
 app.command()(check)
 jobs_app = typer.Typer(help="Timed jobs: which there are, and running one by hand.")
 app.add_typer(jobs_app, name="jobs")
@@ -175,13 +177,23 @@ def migrate() -> None:
 def token(
     name: Annotated[str, typer.Argument(help="What the program is called in the logs.")],
     scope: Annotated[str, typer.Option(help="gateway: sends readings; admin: does the rest.")],
+    profile: Annotated[
+        str, typer.Option(help="Of a gateway that is heard over MQTT: how it speaks.")
+    ] = "",
 ) -> None:
     """Print a new credential for a program; it is shown once."""
     from bot.api.auth import issue_token
+    from bot.gateway_commands import find_profile
 
     if scope not in {"gateway", "admin"}:
         raise typer.BadParameter("the scope is gateway or admin")
-    typer.echo(act(lambda session, now: issue_token(session, name=name, scope=scope, now=now)))
+    if profile and (scope != "gateway" or find_profile(profile).transport != "mqtt"):
+        raise typer.BadParameter("only a gateway has a profile, and only one for MQTT")
+
+    async def work(session: "AsyncSession", now: datetime) -> str:
+        return await issue_token(session, name=name, scope=scope, profile=profile or None, now=now)
+
+    typer.echo(act(work))
 
 
 @app.command()

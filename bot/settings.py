@@ -48,6 +48,17 @@ class Settings(BaseSettings):
         default=frozenset({"web", "chat", "worker"}),
         description="What this process does, of: web, chat, worker (separated by commas).",
     )
+    profiles_dir: str = Field(
+        default="", description="Directory with gateway profiles of your own; see docs/gateways.md."
+    )
+    mqtt_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="mqtt:// or mqtts://user:password@host of the meters' broker; empty: none.",
+    )
+    mqtt_client_id: str = Field(
+        default="",
+        description="Name of this process at the broker, always the same; empty: from the host.",
+    )
     timezone: str = Field(default="Asia/Shanghai", description="The operator's time zone.")
     currency: str = Field(default="CNY", description="The operator's currency.")
     locale: str = Field(default="zh_CN", description="Language of people who have not chosen one.")

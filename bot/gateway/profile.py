@@ -2,11 +2,12 @@
 
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -227,16 +228,15 @@ def _explained(error: Mapping[str, Any]) -> str:
     return f"  {place or 'the file'}: {error['msg'].removeprefix('Value error, ')}"
 
 
-def load_profiles(*extra: Path, timezone: str) -> dict[str, Profile]:
+@cache
+def load_profiles(directory: str = "", *, timezone: str) -> Mapping[str, Profile]:
     """
-    Return the shipped profiles and those in other directories, which win, by name.
+    Return the shipped profiles and those in another directory, which win, by name.
 
     Raises:
         WrongProfile: one of them cannot be used.
     """
-    found: Iterable[Profile] = (
-        read_profile(path, timezone=timezone)
-        for directory in (SHIPPED, *extra)
-        for path in sorted(directory.glob("*.toml"))
-    )
-    return {profile.name: profile for profile in found}
+    places = (SHIPPED, Path(directory)) if directory else (SHIPPED,)
+    paths = [path for place in places for path in sorted(place.glob("*.toml"))]
+    found = [read_profile(path, timezone=timezone) for path in paths]
+    return MappingProxyType({profile.name: profile for profile in found})

@@ -185,7 +185,7 @@ async def store_batch(
     held = await _store_readings(session, registers, meters, now=now)
     alarm_ids = await _store_samples(session, measured, meters)
     rejected = (*unreadable, *registers.rejected, *measured.rejected)
-    await _quarantine(session, rejected, gateway_id=gateway_id, now=now)
+    await quarantine(session, rejected, gateway_id=gateway_id, now=now)
     return Receipt(
         accepted=len(registers.rows) + len(measured.rows) - held,
         duplicate=registers.duplicate + measured.duplicate,
@@ -248,9 +248,10 @@ async def _store_samples(
     return await judge_samples(session, batch.rows, courses=courses, meters=by_id, ranges=ranges)
 
 
-async def _quarantine(
+async def quarantine(
     session: AsyncSession, rejected: Sequence[Rejected], *, gateway_id: int, now: datetime
 ) -> None:
+    """Keep what was refused, with the reason, for people to see."""
     if rejected:
         await session.execute(
             insert(Quarantined),

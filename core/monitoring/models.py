@@ -45,13 +45,24 @@ class ReadingStatus(StrEnum):
 
 
 class Meter(Base):
-    """A device at a service point; its registers count up to `10 ** digits`."""
+    """
+    A device at a service point; its registers count up to `10 ** digits`.
+
+    `device` is what its gateway calls it, if that is not the serial number.
+    """
 
     __tablename__ = "meters"
     __table_args__ = (
         Index(
             "uq_meters_working_service_point",
             "service_point_id",
+            unique=True,
+            postgresql_where=text("removed_at IS NULL"),
+        ),
+        Index(
+            "uq_meters_working_device",
+            "gateway_id",
+            "device",
             unique=True,
             postgresql_where=text("removed_at IS NULL"),
         ),
@@ -65,6 +76,7 @@ class Meter(Base):
     installed_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]
     gateway_id: Mapped[int | None] = mapped_column(ForeignKey("api_keys.id"), index=True)
+    device: Mapped[str | None]
     switchable: Mapped[bool] = mapped_column(server_default=text("false"))
 
 

@@ -1,6 +1,7 @@
 """The recorded and composed messages of `tests/data`, and the shipped profiles that read them."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from bot.gateway.profile import Profile, load_profiles
 
 DATA = Path(__file__).parents[1] / "data"
-PROFILES: dict[str, Profile] = load_profiles(timezone="Asia/Shanghai")
+PROFILES: Mapping[str, Profile] = load_profiles(timezone="Asia/Shanghai")
 RECEIVED_AT = datetime(2026, 10, 5, 8, tzinfo=UTC)
 
 
