@@ -56,8 +56,7 @@ class Settings(BaseSettings):
         description="mqtt:// or mqtts://user:password@host of the meters' broker; empty: none.",
     )
     mqtt_client_id: str = Field(
-        default="",
-        description="Name of this process at the broker, always the same; empty: from the host.",
+        default="shuidian", description="The service's name at the broker, under which it queues."
     )
     timezone: str = Field(default="Asia/Shanghai", description="The operator's time zone.")
     currency: str = Field(default="CNY", description="The operator's currency.")

@@ -1,8 +1,12 @@
-"""The MQTT side: one client whose messages are acknowledged only after they were committed."""
+"""
+The MQTT side: one client whose messages are acknowledged only after they were committed.
+
+One process listens and others wait to take its place, under one name. Shared subscriptions would
+spread the work, but mosquitto 2.0 forgets them when it restarts, and with them every message that
+comes before the first listener is back.
+"""
 
 import asyncio
-import secrets
-import socket
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -11,10 +15,12 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
+import psycopg
 import structlog
 from aiomqtt import ProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
 from sqlalchemy import select
 
 from bot.clock import Clock
@@ -25,7 +31,7 @@ from core.db import Database
 
 log = structlog.get_logger()
 
-SHARE: Final = "$share/shuidian/"
+LISTENING: Final = "SELECT pg_advisory_lock(hashtextextended('shuidian.mqtt', 0))"
 PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 SESSION_SECONDS: Final = int(timedelta(days=7).total_seconds())
 # So many may be on their way to us unacknowledged, and no more are kept in memory.
@@ -33,8 +39,12 @@ UNACKNOWLEDGED_MAX: Final = 1000
 MESSAGE_BYTES_MAX: Final = 65_536
 BATCH_MAX: Final = 500
 GATHER_SECONDS: Final = 0.03
-LOOK_SECONDS: Final = 15
+LOOK_SECONDS: Final = 5
 PAUSE_SECONDS_MAX: Final = 30
+# What a broker has kept was measured long ago, and without a clock it would count as of today.
+NOTHING_RETAINED: Final = SubscribeOptions(
+    qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
+)
 
 
 class Listener:
@@ -53,7 +63,7 @@ class Listener:
         self._database = database
         self._clock = clock
         self._url = urlsplit(url)
-        self._client_id = client_id or f"shuidian-{socket.gethostname()}"
+        self._client_id = client_id
         self._profiles = profiles
         self._after_alarms = after_alarms
         self._gateways: dict[str, int] = {}
@@ -61,19 +71,22 @@ class Listener:
             raise ValueError("SHUIDIAN_MQTT_URL is mqtt://… or mqtts://…")
 
     async def run(self) -> None:
-        """Listen, connecting again after a pause whenever the broker is lost."""
+        """Listen whenever no other process does; connect again when the broker was lost."""
         pause = 1
+        url = self._database.engine.url.set(drivername="postgresql")
         while True:
-            client = self._make_client()
-            try:
-                async with client, asyncio.TaskGroup() as tasks:
-                    pause = 1
-                    tasks.create_task(self._keep_subscribed(client))
-                    tasks.create_task(self._take(client))
-            except* aiomqtt.MqttError as lost:
-                log.warning("mqtt.lost", problem=str(lost.exceptions[0]), pause=pause)
-            # Not all at the same moment: a broker that comes back has enough to do.
-            await asyncio.sleep(pause + secrets.randbelow(1000) / 1000)
+            async with await psycopg.AsyncConnection.connect(
+                url.render_as_string(hide_password=False), autocommit=True
+            ) as lock:
+                await lock.execute(LISTENING)
+                try:
+                    async with self._make_client() as client, asyncio.TaskGroup() as tasks:
+                        pause = 1
+                        tasks.create_task(self._keep_subscribed(client))
+                        tasks.create_task(self._take(client))
+                except* aiomqtt.MqttError as lost:
+                    log.warning("mqtt.lost", problem=str(lost.exceptions[0]), pause=pause)
+            await asyncio.sleep(pause)
             pause = min(2 * pause, PAUSE_SECONDS_MAX)
 
     def _make_client(self) -> aiomqtt.Client:
@@ -108,9 +121,9 @@ class Listener:
                 for subscription in self._profiles[name].subscriptions
             )
             for subscription in sorted(wanted - subscribed):
-                await client.subscribe(SHARE + subscription, qos=1)
+                await client.subscribe(subscription, options=NOTHING_RETAINED)
             for subscription in sorted(subscribed - wanted):
-                await client.unsubscribe(SHARE + subscription)
+                await client.unsubscribe(subscription)
             if wanted != subscribed:
                 log.info("mqtt.subscribed", gateways=sorted(self._gateways), topics=len(wanted))
             subscribed = wanted

@@ -13,12 +13,12 @@ from tests.gateway.shelves import PROFILES, as_bytes
 from tests.world import NOON
 
 # A database that refuses a value for a reason nobody has thought of.
-REFUSING = (
-    "CREATE FUNCTION refuse_number() RETURNS trigger LANGUAGE plpgsql AS"
-    " $$ BEGIN IF NEW.value = 666 THEN RAISE 'no'; END IF; RETURN NEW; END $$",
-    "CREATE TRIGGER refuse_number BEFORE INSERT ON shuidian.readings"
-    " FOR EACH ROW EXECUTE FUNCTION refuse_number()",
-)
+REFUSING = """
+CREATE FUNCTION refuse_number() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN IF NEW.value = 666 THEN RAISE 'no'; END IF; RETURN NEW; END $$;
+CREATE TRIGGER refuse_number BEFORE INSERT ON shuidian.readings
+    FOR EACH ROW EXECUTE FUNCTION refuse_number()
+"""
 AGAIN = "2026-11-02T03:10:00Z"
 LATER = "2026-11-02T03:00:00Z"
 
@@ -30,7 +30,7 @@ def told():
 
 @pytest.fixture
 def send(database, gateway, told):
-    async def after_alarms(session, alarm_ids):
+    async def after_alarms(_session, alarm_ids):
         told.extend(alarm_ids)
 
     async def send(profile, *messages, key=gateway.key):
@@ -108,8 +108,9 @@ class TestAMessage:
 
     async def test_that_the_database_refuses_is_kept_alone(self, send, database):
         async with database.transaction() as session:
-            for statement in REFUSING:
-                await session.execute(text(statement))
+            for statement in REFUSING.split(";\nCREATE"):
+                created = statement if "CREATE FUNC" in statement else f"CREATE{statement}"
+                await session.execute(text(created))
         try:
             sent = await send(
                 "wmbusmeters", water(value="13"), water(value="666", at=AGAIN), water("nobody")

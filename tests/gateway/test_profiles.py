@@ -90,7 +90,7 @@ class TestWidest:
                 each
                 for each in kept
                 if len(levels) == len(each.split("/"))
-                and all(a == "+" or a == b for a, b in zip(each.split("/"), levels, strict=True))
+                and all(a in ("+", b) for a, b in zip(each.split("/"), levels, strict=True))
             ]
             assert len(covering) <= 1 or not message.topic
 
