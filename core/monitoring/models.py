@@ -10,6 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from core.accounts.models import Service
 from core.db import Base, Id
+from core.monitoring.leak_rules import LeakKind
 
 
 class Quantity(StrEnum):
@@ -171,6 +172,47 @@ class Alarm(Base):
     end_value: Mapped[Decimal | None]
     taken_up_at: Mapped[datetime | None]
     end_taken_up_at: Mapped[datetime | None]
+
+
+class LeakAnswer(StrEnum):
+    """What the people at home say to a suspected leak."""
+
+    MINE = "mine"
+    AWAY = "away"
+    HELP = "help"
+
+
+class Leak(Base):
+    """
+    A use of water that looks like a leak; ended when it stopped, or when it was declared usual.
+
+    Units: `rate` m³/h, the least that ran all the time.
+    """
+
+    __tablename__ = "leaks"
+    __table_args__ = (
+        Index("uq_leaks_open", "meter_id", unique=True, postgresql_where=text("ended_at IS NULL")),
+    )
+
+    id: Mapped[Id]
+    meter_id: Mapped[int] = mapped_column(ForeignKey("meters.id"), index=True)
+    kind: Mapped[LeakKind]
+    rate: Mapped[Decimal]
+    began_at: Mapped[datetime]
+    found_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    answer: Mapped[LeakAnswer | None]
+    answered_at: Mapped[datetime | None]
+    answered_by_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
+
+
+class LeakLook(Base):
+    """When a meter's use was last looked at for leaks."""
+
+    __tablename__ = "leak_looks"
+
+    meter_id: Mapped[int] = mapped_column(ForeignKey("meters.id"), primary_key=True)
+    looked_at: Mapped[datetime]
 
 
 class Quarantined(Base):
