@@ -14,6 +14,7 @@ from bot.handlers import (
     account,
     bills,
     cuts,
+    held,
     leaks,
     managers,
     outages,
@@ -43,6 +44,7 @@ MODULES: Sequence[ModuleType] = (
     reports,
     technician,
     managers,
+    held,
     cuts,
 )
 

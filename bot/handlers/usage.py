@@ -200,8 +200,8 @@ async def _record(
         [back_home(turn.texts)],
     ]
     values = {"value": turn.texts.quantity(value, meter.service), "serial": meter.serial}
-    key = "reading.first"
-    if recorded.use is not None and recorded.previous is not None:
+    key = "reading.held" if recorded.is_held else "reading.first"
+    if not recorded.is_held and recorded.use is not None and recorded.previous is not None:
         key = "reading.recorded"
         values["use"] = turn.texts.quantity(recorded.use, meter.service)
         values["since"] = turn.texts.moment(recorded.previous.taken_at)

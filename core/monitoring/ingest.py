@@ -16,7 +16,7 @@ from core.monitoring.models import SERVICE_OF, Meter, Quantity, Quarantined, Sou
 from core.monitoring.partitions import ensure_months, months_of
 from core.monitoring.ranges import MeterFacts, find_meters, load_ranges
 from core.monitoring.rows import Key, Rows, add_readings, add_samples, is_among
-from core.monitoring.settling import settle
+from core.monitoring.settling import dispute, settle
 from core.monitoring.watching import judge_samples, load_courses
 
 AHEAD_MAX = timedelta(minutes=5)
@@ -115,6 +115,7 @@ class _Batch:
         self.kind = kind
         self.rows: Rows = {}
         self.items: dict[Key, NewReading | NewSample] = {}
+        self.disputed: set[Key] = set()
         self.duplicate = 0
         self.rejected: list[Rejected] = []
 
@@ -122,14 +123,15 @@ class _Batch:
         """Take an item; the first of a key counts, others repeat or contradict it."""
         known = self.rows.setdefault(key, item.value)
         if self.items.setdefault(key, item) is not item:
-            self.repeat(item, known)
+            self.repeat(key, item, known)
 
-    def repeat(self, item: NewReading | NewSample, known: Decimal) -> None:
+    def repeat(self, key: Key, item: NewReading | NewSample, known: Decimal) -> None:
         """Count an item whose key has a value."""
         if item.value == known:
             self.duplicate += 1
         else:
             self.reject(item, Reason.CONFLICT)
+            self.disputed.add(key)
 
     def reject(self, item: NewReading | NewSample, reason: Reason) -> None:
         """Refuse an item."""
@@ -139,7 +141,7 @@ class _Batch:
         """Count the items whose key was stored before."""
         for key, known in taken.items():
             del self.rows[key]
-            self.repeat(self.items[key], known)
+            self.repeat(key, self.items[key], known)
 
 
 async def store_batch(
@@ -223,10 +225,12 @@ async def _store_readings(
 ) -> int:
     if not batch.rows:
         return 0
+    by_id = {meter.id: meter for meter in meters}
     batch.drop(await add_readings(session, batch.rows, source=Source.GATEWAY, received_at=now))
-    digits = {meter.id: meter.digits for meter in meters}
-    held = await settle(session, batch.rows, digits=digits)
-    return len(held & batch.rows.keys())
+    held = await settle(session, batch.rows, meters=by_id)
+    if batch.disputed:
+        await dispute(session, batch.disputed, meters=by_id)
+    return len((held | batch.disputed) & batch.rows.keys())
 
 
 async def _store_samples(

@@ -38,15 +38,24 @@ class Source(StrEnum):
 
 
 class ReadingStatus(StrEnum):
-    """Only accepted readings are billed; held ones wait for a person."""
+    """
+    Only accepted readings are billed; the others wait for a person, or were refused by one.
+
+    Held ones do not follow from what was accepted; of disputed ones two values were sent.
+    """
 
     ACCEPTED = "accepted"
     HELD = "held"
+    DISPUTED = "disputed"
     REJECTED = "rejected"
 
 
 class Meter(Base):
-    """A device at a service point; its registers count up to `10 ** digits`."""
+    """
+    A device at a service point; its registers count up to `10 ** digits`.
+
+    Units: `ceiling`, the most that can go through, m³ or kWh an hour; empty: the service's.
+    """
 
     __tablename__ = "meters"
     __table_args__ = (
@@ -63,6 +72,7 @@ class Meter(Base):
     service_point_id: Mapped[int] = mapped_column(ForeignKey("service_points.id"))
     digits: Mapped[int]
     multiplier: Mapped[Decimal] = mapped_column(server_default=text("1"))
+    ceiling: Mapped[Decimal | None]
     installed_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]
     gateway_id: Mapped[int | None] = mapped_column(ForeignKey("api_keys.id"), index=True)
@@ -78,7 +88,14 @@ class Reading(Base):
     """
 
     __tablename__ = "readings"
-    __table_args__ = {"postgresql_partition_by": "RANGE (taken_at)"}  # noqa: RUF012 (SQLAlchemy wants a dict)
+    __table_args__ = (
+        Index(
+            "ix_readings_waiting",
+            "meter_id",
+            postgresql_where=text("status IN ('held', 'disputed')"),
+        ),
+        {"postgresql_partition_by": "RANGE (taken_at)"},
+    )
 
     meter_id: Mapped[int] = mapped_column(primary_key=True)
     register: Mapped[str] = mapped_column(primary_key=True)
