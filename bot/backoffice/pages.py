@@ -19,6 +19,9 @@ from bot.backoffice import sessions
 from bot.backoffice.sessions import SESSION_LIFE, Visitor
 from bot.texts import Texts
 from core.accounts import service as accounts
+from core.monitoring import gateways
+from core.monitoring.gateways import GatewayView
+from core.monitoring.thresholds import SILENCE_MAX
 from core.repairs import queries
 from core.repairs.access import RepairNotFound
 from core.repairs.queries import RepairLine
@@ -39,6 +42,7 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
 }
+COUNTS = ("received", "accepted", "duplicate", "held", "rejected")
 PhotoId = Annotated[int, PathParameter(ge=1, le=2**31)]
 router = APIRouter(prefix="/office", include_in_schema=False)
 _templates = Environment(
@@ -186,6 +190,47 @@ async def show_photo(
     shown = "inline" if media_type.startswith("image/") else "attachment"
     headers = {**HEADERS, "Content-Disposition": shown}
     return Response(content, media_type=media_type, headers=headers)
+
+
+@router.get("/gateways")
+async def show_gateways(request: Request, session: Session, now: Now) -> Response:
+    """Show all gateways: which speak, what they sent in the last days, and what was refused."""
+    visitor = await _find_visitor(request, session, now)
+    if visitor is None:
+        return await _message(session, "signed_out", 401)
+    texts = await _texts_for(session, visitor)
+    found = await gateways.list_gateways(session, now=now)
+    return _page(
+        "gateways.html",
+        texts,
+        visitor=visitor.name,
+        as_of=texts.plain("office.as_of", moment=texts.moment(now)),
+        counts=COUNTS,
+        gateways=[_gateway(each, texts, now) for each in found],
+    )
+
+
+def _gateway(view: GatewayView, texts: Texts, now: datetime) -> dict[str, Any]:
+    if view.last_at is None:
+        state, said = "never", texts.plain("office.gateway_never")
+    else:
+        state = "silent" if now - view.last_at > SILENCE_MAX else "speaks"
+        said = texts.plain(f"office.gateway_{state}", moment=texts.moment(view.last_at))
+    return {
+        "name": view.name,
+        "meters": texts.count("office.meters", view.meters),
+        "state": state,
+        "said": said,
+        "revoked": view.is_revoked,
+        "days": [
+            {"day": texts.day(day.day), **{name: getattr(day, name) for name in COUNTS}}
+            for day in view.days
+        ],
+        "reasons": [
+            texts.plain("office.refused", reason=texts.plain(f"refused.{reason}"), count=count)
+            for reason, count in view.reasons
+        ],
+    }
 
 
 def _row(line: RepairLine, texts: Texts, now: datetime) -> dict[str, Any]:
