@@ -25,6 +25,7 @@ from core.monitoring.thresholds import SILENCE_MAX
 from core.repairs import queries
 from core.repairs.access import RepairNotFound
 from core.repairs.queries import RepairLine
+from core.repairs.workflow import ENDED
 
 HERE = Path(__file__).parent
 COOKIE = "office"
@@ -237,6 +238,8 @@ def _row(line: RepairLine, texts: Texts, now: datetime) -> dict[str, Any]:
     """Return a repair as the templates show it: words and marks, nothing to compute."""
     promised = "" if line.promised_at is None else texts.moment(line.promised_at)
     moves = line.promise_moves
+    is_over = line.state in ENDED
+    until = line.state_since if is_over else now
     return {
         "number": line.number,
         "service": texts.plain(f"service.{line.service}"),
@@ -247,7 +250,8 @@ def _row(line: RepairLine, texts: Texts, now: datetime) -> dict[str, Any]:
         "technician": line.technician_name or texts.plain("office.nobody"),
         "promised": promised,
         "moved": texts.count("office.moved", moves) if moves else "",
-        "age": _age(now - line.filed_at, texts),
+        "age": _age(until - line.filed_at, texts),
+        "age_words": texts.plain("office.took" if is_over else "office.age"),
         "is_late": line.is_late,
     }
 

@@ -50,6 +50,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f('ix_leaks_meter_id'), 'leaks', ['meter_id'], unique=False, schema='shuidian')
     op.create_index('uq_leaks_open', 'leaks', ['meter_id'], unique=True, schema='shuidian', postgresql_where=sa.text('ended_at IS NULL'))
+    op.add_column('contacts', sa.Column('language_code', sa.Text(), nullable=True), schema='shuidian')
     op.add_column('meters', sa.Column('ceiling', sa.Numeric(), nullable=True), schema='shuidian')
     op.create_index('ix_readings_waiting', 'readings', ['meter_id'], unique=False, schema='shuidian', postgresql_where=sa.text("status IN ('held', 'disputed')"))
     # ### end Alembic commands ###
