@@ -176,7 +176,7 @@ class TestProblem:
             ("GET", "/nowhere", 404),
             ("GET", "/api/v1/nowhere", 404),
             ("PUT", "/api/v1/outages", 405),
-            ("GET", "/api/v1/outages/%00", 404),
+            ("GET", "/api/v1/outages/%00", 422),
             ("GET", "/api/v1/outages/" + "N" * 5000, 422),
             ("GET", "/api/v1/outages/N1001'--", 404),
             ("GET", "/api/v1/outages/%ED%A0%80", 404),
@@ -193,11 +193,11 @@ class TestProblem:
     ) -> None:
         await api.ask(verb, path, status=status)
 
-    @pytest.mark.parametrize("name", ["%00", "%25_", "%5C", "%ED%A0%80", "x" * 100, "<b>&"])
+    @pytest.mark.parametrize("name", ["%25_", "%5C", "%ED%A0%80", "x" * 100, "<b>&"])
     async def test_is_not_needed_for_a_name_that_nothing_has(self, api: Api, name: str) -> None:
         found = await api.ask("GET", f"/api/v1/areas?name={name}")
 
-        assert name == "%00" or found == []
+        assert found == []
 
     @pytest.mark.parametrize(
         ("body", "status"),
