@@ -1,8 +1,6 @@
 """The quality loop through the chat: customer, technician and manager, from report to yes."""
 
 import asyncio
-import struct
-import zlib
 from decimal import Decimal
 
 import aiohttp
@@ -137,45 +135,6 @@ async def test_report_in_words_then_a_photo_and_staff_answer(stage: Stage) -> No
     await manager.press(choice, "Wang Qiang")
     await technician.expect("此工单已派给您")
     await customer.expect("Wang Qiang 负责处理")
-
-
-def picture() -> bytes:
-    """Return a small grey PNG."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        checked = kind + body
-        return struct.pack(">I", len(body)) + checked + struct.pack(">I", zlib.crc32(checked))
-
-    header = struct.pack(">IIBBBBB", 64, 48, 8, 0, 0, 0, 0)
-    rows = zlib.compress((b"\0" + b"\x80" * 64) * 48)
-    signature = b"\x89PNG\r\n\x1a\n"
-    return signature + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-async def test_photos_find_their_repair_and_everybody_on_it(stage: Stage) -> None:
-    customer, technician, manager = await start(stage, CUSTOMER, TECHNICIAN, MANAGER)
-    await customer.say("/report")
-    await customer.say("1")
-    await customer.show(picture(), "水表在漏水")
-    assert "水表在漏水" in text_of(await technician.expect("R1001"))
-
-    await technician.say("/take R1001")
-    await technician.show(picture(), "换好的阀门")
-    await technician.expect("已补充到 R1001")
-    await raise_alarm(stage, Service.ELECTRICITY)
-    await technician.expect("R1002")
-    await technician.say("/take R1002")
-    asked = await technician.show(picture())
-    await technician.press(asked, "R1002")
-    await technician.changed(asked, "已补充到 R1002")
-
-    history = await manager.say("/history R1001")
-    assert "换好的阀门" in text_of(history)
-    await manager.mark()
-    await manager.press(history, "Photos")
-    sent = await manager.until(lambda found: len(found) == manager.seen + 2)
-    assert all("photo" in message for message in sent[-2:])
-    assert "Wang Qiang" in text_of(sent[-2])
 
 
 async def test_office_opens_from_the_chat_once(stage: Stage) -> None:
