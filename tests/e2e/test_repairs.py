@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from core.accounts.models import Service
 from core.monitoring.models import Alarm, Quantity, Side
-from core.repairs.models import Repair
+from core.repairs.models import Repair, RepairEvent
 from tests.chat import Phone, buttons_of, text_of
 from tests.e2e.conftest import Stage
 from tests.world import NOON
@@ -185,6 +185,63 @@ async def test_waiting_takes_a_typed_time_and_survives_nonsense(stage: Stage) ->
     told = await customer.expect("维修暂停")
     assert "地下室进水" in text_of(told)
     assert "11月3日 10:00" in text_of(told)
+
+
+@pytest.mark.parametrize(
+    ("language", "reason", "kept"),
+    [
+        ("简体中文", "等配件", {"reason": "part"}),
+        ("English", "No access", {"reason": "access"}),
+        ("English", "cellar is under water", {"reason": "other", "text": "cellar is under water"}),
+    ],
+    ids=["offered-zh_CN", "offered-en", "other"],
+)
+async def test_waiting_takes_a_typed_reason_and_then_a_typed_time(
+    stage: Stage, language: str, reason: str, kept: dict[str, str]
+) -> None:
+    customer, technician = await start(stage, CUSTOMER, TECHNICIAN)
+    await technician.speak(language)
+    await raise_alarm(stage, Service.WATER)
+    await technician.expect("R1001")
+    await technician.say("/take R1001")
+
+    await technician.say("/wait R1001")
+    assert "15:30" in text_of(await technician.say(reason))
+    await technician.say("15:30")
+
+    assert "15:30" in text_of(await customer.expect("维修暂停"))
+    async with stage.service.database.transaction() as session:
+        events = await session.scalars(
+            select(RepairEvent.details).where(RepairEvent.kind == "wait")
+        )
+        assert [{name: was[name] for name in was if was[name]} for was in events] == [kept]
+
+
+async def test_waiting_can_be_left_while_the_reason_is_asked_for(stage: Stage) -> None:
+    (technician,) = await start(stage, TECHNICIAN)
+    await raise_alarm(stage, Service.WATER)
+    await technician.expect("R1001")
+    await technician.say("/take R1001")
+    await technician.say("/wait R1001")
+
+    assert "已取消" in text_of(await technician.say("/cancel"))
+    assert "15:30" not in text_of(await technician.say("等配件"))
+
+
+async def test_number_that_is_mistyped_closes_no_other_repair(stage: Stage) -> None:
+    customer, technician = await start(stage, CUSTOMER, TECHNICIAN)
+    await customer.say("/report no water")
+    await customer.say("1")
+    await technician.expect("R1001")
+    card = await technician.say("/take R1001")
+
+    for mistyped in ("R10o1", "r1OO1", "#R1001x", "\u0420100\u043e"):
+        assert "/fixed R1001" in text_of(await technician.say(f"/fixed {mistyped}"))
+    assert "▶ 已接单" in text_of(await technician.refresh(card))
+
+    await technician.say("/fixed replaced the valve")
+    await customer.expect("确实修好了吗")
+    assert "replaced the valve" in text_of(await customer.say("/history R1001"))
 
 
 async def test_old_twice_pressed_and_forged_buttons_change_nothing(stage: Stage) -> None:

@@ -4,16 +4,19 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 
 from bot.api.auth import issue_token
 from bot.clock import SystemClock
 from core.accounts.models import Service
+from core.db import Database
+from core.notices.models import Outcome
 from tests.billing.books import OCTOBER, load_shipped, show
 from tests.chat import Message, Phone, buttons_of, text_of
 from tests.e2e.conftest import Stage
 from tests.e2e.gateway import Gateway, open_gateway
 from tests.e2e.test_bills import admin, checkout
-from tests.supply.debt import BILL, MONDAY, NOTICED, OWED, REMINDED, at
+from tests.supply.debt import BILL, MONDAY, NOTICED, OWED, REMINDED, at, begin_debt, set_reachable
 
 OPENS = {Service.ELECTRICITY: (OCTOBER.starts, "200"), Service.WATER: (date(2026, 9, 1), "112")}
 # What is pressed and read in each language.
@@ -259,3 +262,47 @@ async def test_customers_and_other_gateways_get_nothing(stage: Stage) -> None:
         f"{stage.web}/api/v1/device-states", json=body, headers=headers
     ) as answer:
         assert answer.status == 422
+
+
+# Fifty more agreements of the same home, each with its own bill at the same step of the ladder.
+MORE_DEBTORS = (
+    """
+    INSERT INTO shuidian.agreements
+        (account_id, service_point_id, tariff_code, starts_date, ends_date)
+    SELECT account_id, service_point_id, tariff_code, starts_date, '2027-01-01'
+    FROM shuidian.agreements, generate_series(1, 50) WHERE id = :agreement
+    """,
+    """
+    INSERT INTO shuidian.bills
+        (number, agreement_id, tariff_version_id, starts_date, ends_date, consumption, currency,
+         total_minor, state, issued_at, due_date, inputs)
+    SELECT 'E2' || added.id, added.id, tariff_version_id, bill.starts_date, bill.ends_date,
+        consumption, currency, total_minor, state, issued_at, due_date, inputs
+    FROM shuidian.bills bill, shuidian.agreements added WHERE added.ends_date IS NOT NULL
+    """,
+    """
+    INSERT INTO shuidian.dunning_steps
+        (agreement_id, bill_id, kind, round, at, owed_minor, dedupe_key, unreached_at)
+    SELECT bill.agreement_id, bill.id, kind, round, at, owed_minor, dedupe_key, unreached_at
+    FROM shuidian.dunning_steps, shuidian.bills bill WHERE bill.agreement_id <> :agreement
+    """,
+)
+
+
+async def test_all_whom_no_message_reaches_are_counted(
+    empty_stage: Stage, database: Database
+) -> None:
+    debt = await begin_debt(database, empty_stage.world, Service.ELECTRICITY)
+    await set_reachable(database, empty_stage.world.home.holder_contact, since=debt.now)
+    day_after = REMINDED + timedelta(days=1)
+    await debt.live_until(day_after, outcome=Outcome.BLOCKED, daily=True)
+    async with database.transaction() as session:
+        for query in MORE_DEBTORS:
+            await session.execute(text(query), {"agreement": debt.agreement})
+
+    move_clock(empty_stage, debt.now)
+    async with empty_stage.serving(roles=frozenset({"chat"})):
+        shown = text_of(await empty_stage.phone(3001).say("/unreached"))
+
+    assert "51 households" in shown
+    assert shown.count("account 10001") == 20
