@@ -72,9 +72,12 @@ async def test_new_end_is_asked_for_where_the_command_has_none(stage: Stage) -> 
     await manager.say("2")
     card = await customer.expect("N1001")
 
-    assert "no notice" in text_of(await manager.say("/moveoutage N9999"))
-    assert "really be back" in text_of(await manager.say("/moveoutage n1001"))
-    assert "⚠" in text_of(await manager.say("25:99"))
+    await manager.say("/moveoutage N9999")
+    await manager.expect("no notice N9999")
+    await manager.say("/moveoutage n1001")
+    await manager.expect("really be back")
+    await manager.say("25:99")
+    await manager.expect("⚠")
     await manager.say("20:30")
 
     await customer.changed(card, "20:30")

@@ -28,27 +28,29 @@ def picture() -> bytes:
     return signature + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
-async def photos(stage: Stage) -> list[tuple[str, str]]:
-    """List the repair of every photo, with the words beside it, in the order they came."""
-    async with stage.service.database.transaction() as session:
-        rows = await session.execute(
-            select(Repair.number, RepairEvent.details)
-            .join(Attachment, Attachment.repair_id == Repair.id)
-            .join(RepairEvent, RepairEvent.id == Attachment.event_id)
-            .order_by(Attachment.id)
-        )
-        return [(number, details.get("text", "")) for number, details in rows]
+PHOTOS = (
+    select(Repair.number, RepairEvent.details["text"].as_string(), Attachment.content)
+    .join(Attachment, Attachment.repair_id == Repair.id)
+    .join(RepairEvent, RepairEvent.id == Attachment.event_id)
+    .order_by(Attachment.id)
+)
 
 
-async def until_kept(stage: Stage, *contents: bytes) -> None:
-    """Wait until the bytes of every photo are kept."""
-    async with asyncio.timeout(15):
-        while True:
-            async with stage.service.database.transaction() as session:
-                kept = list(await session.scalars(select(Attachment.content)))
-            if kept == list(contents):
-                return
-            await asyncio.sleep(0.1)
+async def expect_photos(
+    stage: Stage, *wanted: tuple[str, str], content: bytes | None = None
+) -> None:
+    """Wait until these are all photos: on which repair, with which words, kept if need be."""
+    found = None
+    for _ in range(150):
+        async with stage.service.database.transaction() as session:
+            found = [
+                (number, text or "", kept) for number, text, kept in await session.execute(PHOTOS)
+            ]
+        is_kept = content is None or {kept for _, _, kept in found} == {content}
+        if is_kept and [(number, text) for number, text, _ in found] == list(wanted):
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(found)
 
 
 async def test_photos_find_their_repair_and_everybody_on_it(stage: Stage) -> None:
@@ -86,8 +88,8 @@ async def test_next_photos_of_a_report_follow_it_and_are_kept(stage: Stage) -> N
     await customer.show(picture(), "水表在漏水")
     await asyncio.gather(customer.show(picture()), customer.show(picture()))
 
-    await until_kept(stage, picture(), picture(), picture())
-    assert await photos(stage) == [("R1002", "水表在漏水"), ("R1002", ""), ("R1002", "")]
+    wanted = ("R1002", "水表在漏水"), ("R1002", ""), ("R1002", "")
+    await expect_photos(stage, *wanted, content=picture())
 
     stage.clock.shown_at += timedelta(minutes=11)
     await customer.show(picture())
@@ -99,10 +101,11 @@ async def test_photo_by_itself_goes_to_the_one_open_repair(stage: Stage) -> None
     await raise_alarm(stage, Service.ELECTRICITY)
     await customer.expect("R1001")
 
-    assert "R1001" in text_of(await customer.show(picture(), "电表箱"))
+    await customer.show(picture(), "电表箱")
+    await customer.expect("已补充到 R1001")
     await customer.show(picture())
 
-    assert await photos(stage) == [("R1001", "电表箱"), ("R1001", "")]
+    await expect_photos(stage, ("R1001", "电表箱"), ("R1001", ""))
 
 
 @pytest.mark.parametrize("way", ["press", "type"])
@@ -114,20 +117,18 @@ async def test_photos_that_could_belong_to_two_repairs_wait_for_the_answer(
         await raise_alarm(stage, service)
     await customer.expect("R1002")
 
-    asked = await customer.show(picture(), "电表箱")
-    asked_again = await customer.show(picture())
-    for message in (asked, asked_again):
-        assert "哪张维修单" in text_of(message)
-    assert await photos(stage) == []
+    await customer.show(picture(), "电表箱")
+    await customer.show(picture())
+    await customer.until(lambda all_: sum("哪张维修单" in text_of(each) for each in all_) == 2)
+    await expect_photos(stage)
     if way == "press":
-        await customer.press(asked_again, "R1001")
+        await customer.press(await customer.expect("哪张维修单"), "R1001")
     else:
         for nonsense in ("<b>&", "R9999"):
             assert "⚠" in text_of(await customer.say(nonsense))
         await customer.say("R1001")
-    await customer.expect("已补充到 R1001")
 
-    assert await photos(stage) == [("R1001", "电表箱"), ("R1001", "")]
+    await expect_photos(stage, ("R1001", "电表箱"), ("R1001", ""))
 
 
 async def test_photos_begin_a_report_where_nothing_is_open(stage: Stage) -> None:
@@ -138,4 +139,4 @@ async def test_photos_begin_a_report_where_nothing_is_open(stage: Stage) -> None
     await customer.say("1")
 
     assert "水表在漏水" in text_of(await technician.expect("R1001"))
-    assert await photos(stage) == [("R1001", "水表在漏水"), ("R1001", "")]
+    await expect_photos(stage, ("R1001", "水表在漏水"), ("R1001", ""))
