@@ -142,7 +142,7 @@ async def show_repair(number: str, request: Request, session: Session, now: Now)
     if visitor is None:
         return await _message(session, "signed_out", 401)
     texts = await _texts_for(session, visitor)
-    number = number.upper() if NUMBER.fullmatch(number.upper()) else ""
+    number = _read_number(number)
     try:
         view = await queries.get_repair_for(
             session, person_id=visitor.person_id, repair=number, now=now
@@ -182,12 +182,13 @@ async def show_photo(
         return await _message(session, "signed_out", 401)
     try:
         media_type, content = await queries.get_photo_for(
-            session, person_id=visitor.person_id, repair=number, photo_id=photo_id
+            session, person_id=visitor.person_id, repair=_read_number(number), photo_id=photo_id
         )
     except RepairNotFound:
         content = b""
     if not content:
-        return await _message(session, "no_photo", 404)
+        texts = await _texts_for(session, visitor)
+        return _page("message.html", texts, 404, message=texts.plain("office.no_photo"))
     shown = "inline" if media_type.startswith("image/") else "attachment"
     headers = {**HEADERS, "Content-Disposition": shown}
     return Response(content, media_type=media_type, headers=headers)
@@ -232,6 +233,10 @@ def _gateway(view: GatewayView, texts: Texts, now: datetime) -> dict[str, Any]:
             for reason, count in view.reasons
         ],
     }
+
+
+def _read_number(number: str) -> str:
+    return number.upper() if NUMBER.fullmatch(number.upper()) else ""
 
 
 def _row(line: RepairLine, texts: Texts, now: datetime) -> dict[str, Any]:
