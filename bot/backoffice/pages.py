@@ -19,8 +19,9 @@ from bot.backoffice import sessions
 from bot.backoffice.sessions import SESSION_LIFE, Visitor
 from bot.texts import Texts
 from core.accounts import service as accounts
-from core.repairs import queries
+from core.repairs import evidence, queries
 from core.repairs.access import RepairNotFound
+from core.repairs.evidence import FollowerLine
 from core.repairs.queries import RepairLine
 
 HERE = Path(__file__).parent
@@ -145,6 +146,7 @@ async def show_repair(number: str, request: Request, session: Session, now: Now)
     except RepairNotFound:
         return _page("message.html", texts, 404, message=texts.plain("repair.not_found"))
     parties = view.parties & repair_card.MANAGER
+    homes = await evidence.list_followers(session, repair_id=view.id) if view.homes else []
     return _page(
         "repair.html",
         texts,
@@ -155,6 +157,7 @@ async def show_repair(number: str, request: Request, session: Session, now: Now)
             {"when": when, "name": texts.plain(f"repair.state_{state}")}
             for when, state in repair_card.steps(view)
         ],
+        homes=[_home(home, texts) for home in homes],
         history=[
             {
                 "moment": texts.moment(row.at),
@@ -196,7 +199,7 @@ def _row(line: RepairLine, texts: Texts, now: datetime) -> dict[str, Any]:
         "number": line.number,
         "service": texts.plain(f"service.{line.service}"),
         "service_kind": line.service.value,
-        "address": line.address,
+        "address": repair_card.place(line, texts),
         "state": texts.plain(f"repair.state_{line.state}"),
         "state_kind": line.state.value,
         "technician": line.technician_name or texts.plain("office.nobody"),
@@ -204,6 +207,21 @@ def _row(line: RepairLine, texts: Texts, now: datetime) -> dict[str, Any]:
         "moved": texts.count("office.moved", moves) if moves else "",
         "age": _age(now - line.filed_at, texts),
         "is_late": line.is_late,
+    }
+
+
+def _home(home: FollowerLine, texts: Texts) -> dict[str, Any]:
+    """Return a home of an incident as the template shows it."""
+    is_normal = home.ended_at is not None
+    key = "office.meter_normal" if is_normal else "office.meter_abnormal"
+    return {
+        "address": home.address,
+        "meter": home.serial,
+        "value": texts.quantity(home.worst if home.latest is None else home.latest, home.quantity),
+        "state": texts.plain(key, moment=texts.moment(home.ended_at or home.began_at)),
+        "state_kind": "fixed" if is_normal else "reopened",
+        "is_answered": home.answered_at is not None,
+        "number": home.merged_number or "",
     }
 
 

@@ -79,7 +79,7 @@ class Panel:
         current = [meter for meter in targets.meters if meter.service == "electricity"]
         actions = [
             *(_key(name, CLOCK) for name in (*RATES, *STEPS, "bill")),
-            _key("pressure_drop", TROUBLES, targets.streets),
+            _key("pressure_drop", TROUBLES, targets.areas),
             _key("voltage_sag", TROUBLES, current),
             _key("leak", TROUBLES, water),
             _key("silent_meter", TROUBLES, targets.meters),

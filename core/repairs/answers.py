@@ -15,20 +15,23 @@ from core.repairs.workflow import Act
 
 async def answer_for_home(
     session: AsyncSession,
-    *,
     repair: Repair,
     act: Act,
-    person_id: int,
+    person_id: int | None,
+    *,
     words: str,
     now: datetime,
 ) -> tuple[Repair, bool] | None:
     """
-    Take a customer's yes or no for their own homes, without moving the incident.
+    Take a customer's yes or no about an incident for their own homes.
 
     A no from a home whose meter is normal is about that home: a repair of its own is filed. The
     caller holds the filing. Returns the repair that the customer sees next and whether anything
-    changed; nothing, if the answer moves the incident: the last yes, or a no that a meter confirms.
+    changed; nothing, if the act moves the repair itself: any other act, the last yes, or a no that
+    a meter confirms.
     """
+    if repair.area_id is None or person_id is None or act not in {Act.CONFIRM, Act.DENY}:
+        return None
     points = await list_own_points(session, repair=repair, person_id=person_id)
     measured = await find_measured(session, repair=repair, points=points)
     if act is Act.DENY and (measured is None or measured.is_abnormal):

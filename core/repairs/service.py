@@ -97,8 +97,8 @@ async def take_step(
 
     Locks the repair. An act that comes late or twice changes nothing. `version` comes from a
     button; typed commands have none. A wait needs `reason` and `promised_at`, an assignment
-    `technician_id`; without a person the service itself acts. What a customer says of an incident
-    counts for their own home first (see `answer_for_home`).
+    `technician_id`; without a person the service itself acts. A customer's answer about an incident
+    is about their own home (`answer_for_home`).
 
     Raises:
         RepairNotFound, RepairMovedOn: it is not visible, or the button is old.
@@ -110,9 +110,7 @@ async def take_step(
     """
     if act is Act.WAIT and (reason is None or promised_at is None):
         raise ValueError("a wait needs a reason and a promised time")
-    if act is Act.DENY:
-        await lock_filing(session)  # before any repair, as everywhere: it may file another
-    found = await find_repair(session, repair, lock=True)
+    found = await _lock(session, repair, act)
     if act is Act.CLAIM:
         technician_id = person_id
         await _refuse_claimed(session, found, person_id)
@@ -128,23 +126,16 @@ async def take_step(
     former = Standing(state=found.state, technician_id=found.technician_id)
     standing = workflow.advance(former, act=act, parties=parties, technician_id=technician_id)
     measured = await _weigh(session, found, act, despite_meter=despite_meter)
-    if found.area_id is not None and act in {Act.CONFIRM, Act.DENY} and person_id is not None:
-        answered = await answer_for_home(
-            session, repair=found, act=act, person_id=person_id, words=words, now=now
-        )
-        if answered is not None:
-            return _done(answered[0], changed=answered[1])
+    answered = await answer_for_home(session, found, act, person_id, words=words, now=now)
+    if answered is not None:
+        return _done(answered[0], changed=answered[1])
     technician = ""
     if act in {Act.CLAIM, Act.ASSIGN}:
         technician = await _get_technician(session, technician_id)
         promised_at = await _keep_promise(session, found, now=now)
     if promised_at is not None:
         _set_promise(found, promised_at, now=now)
-    _write(found, act, standing, now=now)
-    if act is Act.FIXED:  # every home is asked anew
-        await session.execute(
-            update(Follower).where(Follower.repair_id == found.id).values(answered_at=None)
-        )
+    await _write(session, found, act, standing, now=now)
     await record_event(
         session,
         repair=found,
@@ -318,13 +309,24 @@ def _set_promise(repair: Repair, promised_at: datetime, *, now: datetime) -> Non
     repair.promised_at = promised_at
 
 
-def _write(repair: Repair, act: Act, standing: Standing, *, now: datetime) -> None:
+async def _lock(session: AsyncSession, repair: int | str, act: Act) -> Repair:
+    if act is Act.DENY:
+        await lock_filing(session)  # before any repair, as everywhere: it may file another
+    return await find_repair(session, repair, lock=True)
+
+
+async def _write(
+    session: AsyncSession, repair: Repair, act: Act, standing: Standing, *, now: datetime
+) -> None:
     repair.state = standing.state
     repair.technician_id = standing.technician_id
     repair.state_since = now
     repair.version += 1
     if standing.state is State.FIXED:
         repair.fixed_at = now
+        await session.execute(  # every home of an incident is asked anew
+            update(Follower).where(Follower.repair_id == repair.id).values(answered_at=None)
+        )
     if standing.state in ENDED:
         repair.closed_at = now
     if act is Act.DENY:
