@@ -50,8 +50,6 @@ async def answer_for_home(
             return known, False
         home = (unanswered or homes)[0]
         return await _go_on(session, repair, home, person_id=person_id, words=words, now=now), True
-    if not unanswered:
-        return repair, False
     for home in unanswered:
         home.answered_at = now
     left = await session.scalar(
@@ -59,16 +57,17 @@ async def answer_for_home(
     )
     if not left:
         return None
-    await record_event(
-        session,
-        repair=repair,
-        kind="home_confirm",
-        actor_id=person_id,
-        now=now,
-        details={"text": words},
-        customers_at=[home.service_point_id for home in unanswered],
-    )
-    return repair, True
+    if unanswered:
+        await record_event(
+            session,
+            repair=repair,
+            kind="home_confirm",
+            actor_id=person_id,
+            now=now,
+            details={"text": words},
+            customers_at=[home.service_point_id for home in unanswered],
+        )
+    return repair, bool(unanswered)
 
 
 async def _find_own(session: AsyncSession, repair: Repair, person_id: int) -> Repair | None:

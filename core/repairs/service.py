@@ -97,8 +97,7 @@ async def take_step(
 
     Locks the repair. An act that comes late or twice changes nothing. `version` comes from a
     button; typed commands have none. A wait needs `reason` and `promised_at`, an assignment
-    `technician_id`; without a person the service itself acts. A customer's answer about an incident
-    is about their own home (`answer_for_home`).
+    `technician_id`; without a person the service itself acts. See also `answer_for_home`.
 
     Raises:
         RepairNotFound, RepairMovedOn: it is not visible, or the button is old.
@@ -110,10 +109,9 @@ async def take_step(
     """
     if act is Act.WAIT and (reason is None or promised_at is None):
         raise ValueError("a wait needs a reason and a promised time")
-    found = await _lock(session, repair, act)
+    found = await _lock(session, repair, act, person_id)
     if act is Act.CLAIM:
         technician_id = person_id
-        await _refuse_claimed(session, found, person_id)
     parties = await list_parties(session, repair=found, person_id=person_id)
     latest = await _get_latest_step(session, found)
     just_did = latest.kind == act and latest.actor_id == person_id
@@ -309,10 +307,15 @@ def _set_promise(repair: Repair, promised_at: datetime, *, now: datetime) -> Non
     repair.promised_at = promised_at
 
 
-async def _lock(session: AsyncSession, repair: int | str, act: Act) -> Repair:
+async def _lock(
+    session: AsyncSession, repair: int | str, act: Act, person_id: int | None
+) -> Repair:
     if act is Act.DENY:
         await lock_filing(session)  # before any repair, as everywhere: it may file another
-    return await find_repair(session, repair, lock=True)
+    found = await find_repair(session, repair, lock=True)
+    if act is Act.CLAIM:
+        await _refuse_claimed(session, found, person_id)
+    return found
 
 
 async def _write(
