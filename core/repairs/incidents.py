@@ -220,7 +220,7 @@ class _Gathering:
             .where(Area.id.in_({area_id for each in abnormal for area_id in each.path}))
             .group_by(Area.id)
         )
-        return dict(rows.tuples().all())
+        return {row[0]: row[1] for row in rows}
 
     async def _form(self, group: Group, homes: list[_Home], fresh: list[_Home]) -> None:
         """Make the repairs and alarms of a group one incident, unless they are that already."""
