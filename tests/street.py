@@ -67,7 +67,7 @@ async def build_street(database: Database, world: World, *, homes_a_riser: int =
 
         async def home(flat, riser, building):
             premise = await store(Premise(area_id=building, address=f"Maple Street {flat}"))
-            locale = LOCALES[flat % len(LOCALES)]
+            locale = LOCALES[len(homes) % len(LOCALES)]
             holder = await store(Person(name=f"Holder {flat}", locale=locale, created_at=NOON))
             chat = 5000 + flat
             await store(Contact(person_id=holder, channel="telegram", address=str(chat)))
@@ -107,7 +107,7 @@ async def build_street(database: Database, world: World, *, homes_a_riser: int =
             for place in (1, 2):
                 riser = await area(AreaKind.RISER, f"Riser {place}", building)
                 for flat in range(1, homes_a_riser + 1):
-                    made = await home(number * 100 + place * 10 + flat, riser, building)
+                    made = await home(number * 1000 + place * 100 + flat, riser, building)
                     homes.append(made)
         return Street(street, tuple(buildings), homes)
 

@@ -126,6 +126,20 @@ async def list_followers(session: AsyncSession, *, repair_id: int) -> list[Follo
     return [FollowerLine(**row._asdict()) for row in rows]
 
 
+async def has_answered(session: AsyncSession, *, repair_id: int, points: Collection[int]) -> bool:
+    """Tell whether nothing more is asked of these homes of an incident."""
+    waiting = await session.scalar(
+        select(Follower.service_point_id)
+        .where(
+            Follower.repair_id == repair_id,
+            Follower.service_point_id.in_(points),
+            Follower.answered_at.is_(None),
+        )
+        .limit(1)
+    )
+    return waiting is None
+
+
 async def count_back(session: AsyncSession, *, repair_id: int) -> tuple[int, int, datetime | None]:
     """Return how many homes of an incident are back to normal, of how many, the last one when."""
     row = await session.execute(

@@ -1,6 +1,6 @@
 """Reads of repairs: the lists, and one repair with its whole history."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
@@ -29,7 +29,7 @@ from core.repairs.access import (
     mask_phone,
     short_name,
 )
-from core.repairs.evidence import Measured, count_back, find_measured
+from core.repairs.evidence import Measured, count_back, find_measured, has_answered
 from core.repairs.models import Attachment, Cause, Follower, Repair, RepairEvent
 from core.repairs.promises import ACCEPT_WITHIN
 from core.repairs.workflow import ENDED, UNCLAIMED, UNDERWAY, Party, State
@@ -88,8 +88,8 @@ class RepairView(RepairLine):
 
     The contact is the reporter or the holder, by first name; the phone is whole for those who
     have to call (managers, and the technician who took it) and masked while it is only offered.
-    An incident has neither contact nor meter; a customer sees what the own meter says, and has
-    `answered` when nothing more is asked of them.
+    An incident has neither contact nor meter. A customer sees there what the own meter says and
+    no words of other homes, and has `answered` when nothing more is asked of them.
     """
 
     reopened_count: int
@@ -271,23 +271,12 @@ async def get_repair_for(
             session, repair=found, points=own if parties <= CUSTOMER else ()
         ),
         homes_back=back,
-        answered=is_incident and await _has_answered(session, found, own),
-        history=await get_history(session, repair_id=found.id),
+        answered=is_incident and await has_answered(session, repair_id=found.id, points=own),
+        history=await get_history(
+            session, repair_id=found.id, visible=_visible(found, parties, person_id)
+        ),
         parties=parties,
     )
-
-
-async def _has_answered(session: AsyncSession, repair: Repair, points: Collection[int]) -> bool:
-    waiting = await session.scalar(
-        select(Follower.service_point_id)
-        .where(
-            Follower.repair_id == repair.id,
-            Follower.service_point_id.in_(points),
-            Follower.answered_at.is_(None),
-        )
-        .limit(1)
-    )
-    return waiting is None
 
 
 async def _find_contact(session: AsyncSession, repair: Repair) -> Person | None:
@@ -305,7 +294,21 @@ async def _find_contact(session: AsyncSession, repair: Repair) -> Person | None:
     return person
 
 
-async def get_history(session: AsyncSession, *, repair_id: int) -> tuple[Happening, ...]:
+def _visible(repair: Repair, parties: frozenset[Party], person_id: int) -> ColumnElement[bool]:
+    """Return the condition of what somebody may read: no words of other homes of an incident."""
+    if repair.area_id is None or not parties <= CUSTOMER:
+        return true()
+    return or_(
+        RepairEvent.state.is_not(None),
+        RepairEvent.actor_id.is_(None),
+        RepairEvent.actor_id == person_id,
+        RepairEvent.actor_id.in_(select(Staff.person_id)),
+    )
+
+
+async def get_history(
+    session: AsyncSession, *, repair_id: int, visible: ColumnElement[bool] | None = None
+) -> tuple[Happening, ...]:
     """Return everything that happened on a repair, in order: when, who, what, why."""
     photos = (
         select(Attachment.id).where(Attachment.event_id == RepairEvent.id).order_by(Attachment.id)
@@ -323,7 +326,7 @@ async def get_history(session: AsyncSession, *, repair_id: int) -> tuple[Happeni
             func.array(photos.scalar_subquery()).label("photo_ids"),
         )
         .outerjoin(Person, Person.id == RepairEvent.actor_id)
-        .where(RepairEvent.repair_id == repair_id)
+        .where(RepairEvent.repair_id == repair_id, true() if visible is None else visible)
         .order_by(RepairEvent.id)
     )
     return tuple(
@@ -346,10 +349,11 @@ async def get_photos_for(
         RepairNotFound: it does not exist, or is not this person's to see.
     """
     found = await find_repair(session, repair)
-    await list_parties(session, repair=found, person_id=person_id)
+    parties = await list_parties(session, repair=found, person_id=person_id)
     rows = await session.execute(
         select(Attachment.id, Attachment.channel_ref)
-        .where(Attachment.repair_id == found.id)
+        .join(RepairEvent, RepairEvent.id == Attachment.event_id)
+        .where(Attachment.repair_id == found.id, _visible(found, parties, person_id))
         .order_by(Attachment.id.desc())
     )
     return [(photo_id, channel_ref) for photo_id, channel_ref in rows]
@@ -364,11 +368,9 @@ async def get_photo_for(
     Raises:
         RepairNotFound: it does not exist, or is not this person's to see.
     """
-    found = await find_repair(session, repair)
-    await list_parties(session, repair=found, person_id=person_id)
-    photo = await session.get(Attachment, photo_id)
-    if photo is None or photo.repair_id != found.id:
+    if photo_id not in dict(await get_photos_for(session, person_id=person_id, repair=repair)):
         raise RepairNotFound
+    photo = await session.get_one(Attachment, photo_id)
     return photo.media_type, photo.content or b""
 
 

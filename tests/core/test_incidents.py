@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from core.accounts.models import Area, ServicePoint
 from core.monitoring.models import Alarm
 from core.repairs import deadlines, evidence, intake, queries
+from core.repairs import service as repairs
 from core.repairs.access import RepairNotFound
 from core.repairs.grouping import Abnormal, find_groups
 from core.repairs.models import Cause, Follower
@@ -69,6 +70,13 @@ async def followers(database, repair_id):
             select(Follower.service_point_id).where(Follower.repair_id == repair_id)
         )
         return set(rows)
+
+
+async def say(database, person_id, repair, words, *, photo=""):
+    async with database.transaction() as session:
+        await repairs.comment(
+            session, person_id=person_id, repair=repair, text=words, photo_ref=photo, now=NOON
+        )
 
 
 def points_of(homes):
@@ -276,6 +284,26 @@ class TestJoining:
             "Nothing comes",
         )
 
+    async def test_words_and_photos_of_one_home_are_not_shown_to_the_others(
+        self, database, world, street
+    ):
+        await burst(database, street.homes[:1])
+        await say(database, street.homes[0].holder, "R1001", "Gate code 42", photo="photo-1")
+        await burst(database, street.homes[1:])
+        await say(database, world.manager, "R1001", "A main has burst", photo="photo-2")
+
+        async def read(person):
+            shown = await view(database, person, "R1001")
+            async with database.transaction() as session:
+                photos = await queries.get_photos_for(session, person_id=person, repair="R1001")
+            words = [row.details["text"] for row in shown.history if "text" in row.details]
+            return words, sorted(ref for _, ref in photos)
+
+        everything = (["Gate code 42", "A main has burst"], ["photo-1", "photo-2"])
+        assert await read(street.homes[0].holder) == everything
+        assert await read(world.manager) == everything
+        assert await read(street.homes[1].holder) == (["A main has burst"], ["photo-2"])
+
     async def test_a_stranger_does_not_see_it(self, database, world, street):
         await burst(database, street.homes[:6])
         for person in (world.home.holder, street.homes[7].holder):
@@ -427,18 +455,9 @@ class TestAnswers:
         await burst(database, street.homes[:1])
         await burst(database, street.homes[1:2])
         await burst(database, street.homes[2:])
-        async with database.transaction() as session:
-            await intake_comment(session, street.homes[1].holder)
+        await say(database, street.homes[1].holder, "R1002", "The gate is open")
         shown = await view(database, world.manager, "R1001")
         assert shown.history[-1].details["text"] == "The gate is open"
-
-
-async def intake_comment(session, person_id):
-    from core.repairs import service  # noqa: PLC0415 (beside the acts of test_repairs)
-
-    await service.comment(
-        session, person_id=person_id, repair="R1002", text="The gate is open", now=NOON
-    )
 
 
 CLEARED = ("repair_followers", "repair_events", "repairs", "deliveries", "unreached", "alarms")
@@ -468,6 +487,12 @@ class TestAnyOrder:
     def runner(self, database, street):
         loop = asyncio.get_event_loop_policy().get_event_loop()
 
+        async def work(part):
+            for place, minute in part:
+                at = NOON + minute * MINUTE
+                await raise_alarms(database, [street.homes[place]], at=at)
+            await take_up(database)
+
         async def run(begun, cuts, workers):
             async with database.transaction() as session:
                 await session.execute(text("SET LOCAL session_replication_role = replica"))
@@ -476,12 +501,8 @@ class TestAnyOrder:
             expected = await find_expected(database, street, begun)
             rest = list(begun)
             for size in [*cuts, len(begun)]:
-                for place, minute in rest[:size]:
-                    at = NOON + minute * MINUTE
-                    await raise_alarms(database, [street.homes[place]], at=at)
-                del rest[:size]
-                await asyncio.gather(*(take_up(database) for _ in range(workers)))
-                await take_up(database)  # what another worker held
+                batch, rest = rest[:size], rest[size:]
+                await asyncio.gather(*(work(batch[start::workers]) for start in range(workers)))
             rows = await open_repairs(database)
             found = {row.area_id: await followers(database, row.id) for row in rows if row.area_id}
             assert found == {group.area_id: set(group.points) for group in expected}
@@ -490,6 +511,7 @@ class TestAnyOrder:
             assert sorted(singles) == sorted(
                 {street.homes[place].point for place, _ in begun} - followed
             )
+            assert await take_up(database) == 0
             before = await messages(database)
             await take_up(database)
             assert await messages(database) == before
