@@ -22,8 +22,9 @@ from core.accounts import service as accounts
 from core.monitoring import gateways
 from core.monitoring.gateways import GatewayView
 from core.monitoring.thresholds import SILENCE_MAX
-from core.repairs import queries
+from core.repairs import evidence, queries
 from core.repairs.access import RepairNotFound
+from core.repairs.evidence import FollowerLine
 from core.repairs.queries import RepairLine
 from core.repairs.workflow import ENDED
 
@@ -150,6 +151,7 @@ async def show_repair(number: str, request: Request, session: Session, now: Now)
     except RepairNotFound:
         return _page("message.html", texts, 404, message=texts.plain("repair.not_found"))
     parties = view.parties & repair_card.MANAGER
+    homes = await evidence.list_followers(session, repair_id=view.id) if view.homes else []
     return _page(
         "repair.html",
         texts,
@@ -160,6 +162,7 @@ async def show_repair(number: str, request: Request, session: Session, now: Now)
             {"when": when, "name": texts.plain(f"repair.state_{state}")}
             for when, state in repair_card.steps(view)
         ],
+        homes=[_home(home, texts) for home in homes],
         history=[
             {
                 "moment": texts.moment(row.at),
@@ -249,7 +252,7 @@ def _row(line: RepairLine, texts: Texts, now: datetime) -> dict[str, Any]:
         "number": line.number,
         "service": texts.plain(f"service.{line.service}"),
         "service_kind": line.service.value,
-        "address": line.address,
+        "address": repair_card.place(line, texts),
         "state": texts.plain(f"repair.state_{line.state}"),
         "state_kind": line.state.value,
         "technician": line.technician_name or texts.plain("office.nobody"),
@@ -258,6 +261,21 @@ def _row(line: RepairLine, texts: Texts, now: datetime) -> dict[str, Any]:
         "age": _age(until - line.filed_at, texts),
         "age_words": texts.plain("office.took" if is_over else "office.age"),
         "is_late": line.is_late,
+    }
+
+
+def _home(home: FollowerLine, texts: Texts) -> dict[str, Any]:
+    """Return a home of an incident as the template shows it."""
+    is_normal = home.ended_at is not None
+    key = "office.meter_normal" if is_normal else "office.meter_abnormal"
+    return {
+        "address": home.address,
+        "meter": home.serial,
+        "value": texts.quantity(home.worst if home.latest is None else home.latest, home.quantity),
+        "state": texts.plain(key, moment=texts.moment(home.ended_at or home.began_at)),
+        "state_kind": "fixed" if is_normal else "reopened",
+        "is_answered": home.answered_at is not None,
+        "number": home.merged_number or "",
     }
 
 

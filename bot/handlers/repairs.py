@@ -146,7 +146,9 @@ async def _answer(turn: Turn, act: Act, repair: int | str, *, words: str = "", *
     done = await take_step(turn, act, repair, words=words, **more)
     if act is Act.DENY and done.changed and not words:
         await turn.ask("repair.words", repair_id=done.repair_id)
-        await show_repair(turn, done.repair_id, note="repair.say_more", number=done.number)
+        is_other = repair not in {done.repair_id, done.number}
+        note = "repair.say_more_home" if is_other else "repair.say_more"
+        await show_repair(turn, done.repair_id, note=note, number=done.number)
     else:
         await show_done(turn, done)
 
@@ -292,7 +294,10 @@ async def render_news(
     keyboard = [[repair_card.act_key(line, reader.texts, act) for act in acts]] if acts else []
     if news is not News.TRANSFERRED:
         keyboard.append([Button(reader.texts.plain("repair.show"), press("repair", line.id))])
-    return Outgoing(text=reader.texts.get(f"news.{news}", **values), keyboard=keyboard)
+    key = f"news.{news}"
+    if line.area_id is not None and news in {News.FIXED, News.NORMAL}:
+        key += "_homes"
+    return Outgoing(text=reader.texts.get(key, **values), keyboard=keyboard)
 
 
 NUMBERS = {"R": "repair"}

@@ -1,5 +1,6 @@
 """People and their rights: who is speaking, who may see what, who lives where."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -263,13 +264,14 @@ async def get_place_of(session: AsyncSession, *, person_id: int, service_point_i
     raise AccountNotFound
 
 
-async def list_people_at(session: AsyncSession, *, service_point_id: int) -> list[int]:
-    """Return the ids of the people with a right on the account that is supplied there."""
+async def list_people_at(session: AsyncSession, *, service_point_ids: Collection[int]) -> list[int]:
+    """Return the ids of the people with a right on an account that is supplied there."""
     return list(
         await session.scalars(
             select(AccountRight.person_id)
+            .distinct()
             .join(Agreement, Agreement.account_id == AccountRight.account_id)
-            .where(Agreement.service_point_id == service_point_id, Agreement.ends_date.is_(None))
+            .where(Agreement.service_point_id.in_(service_point_ids), Agreement.ends_date.is_(None))
             .order_by(AccountRight.person_id)
         )
     )

@@ -159,7 +159,7 @@ async def _begin(session: AsyncSession, meter: MeterFacts, found: Finding, now: 
 async def _tell(
     session: AsyncSession, leak: Leak, meter: MeterFacts, *, kind: str, now: datetime
 ) -> None:
-    people = set(await accounts.list_people_at(session, service_point_id=meter.service_point_id))
+    people = set(await accounts.list_people_at(session, service_point_ids=[meter.service_point_id]))
     if leak.kind is LeakKind.BURST:
         people.update(await accounts.list_staff(session, role=Role.MANAGER))
     await notices.enqueue(
@@ -189,7 +189,7 @@ async def get_leak(session: AsyncSession, *, leak_id: int) -> tuple[Leak, str]:
 async def is_at_home(session: AsyncSession, *, leak: Leak, person_id: int) -> bool:
     """Tell whether somebody has a right on the place where a leak is suspected."""
     (meter,) = await find_meters(session, Meter.id == leak.meter_id)
-    people = await accounts.list_people_at(session, service_point_id=meter.service_point_id)
+    people = await accounts.list_people_at(session, service_point_ids=[meter.service_point_id])
     return person_id in people
 
 
