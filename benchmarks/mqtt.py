@@ -38,10 +38,6 @@ PASSWORD = "flood"  # noqa: S105 (of a broker that lives for a minute)
 METERS = 50
 AT_ONCE = 200
 PATIENCE_SECONDS = 120
-OPERATOR = """
-INSERT INTO shuidian.operator (id, name, timezone, currency, locale, hotline)
-VALUES (1, 'Flooded', 'UTC', 'CNY', 'en', '')
-"""
 EXPECTED = """
 SELECT count(*), count(DISTINCT (meter_id, taken_at)),
        count(*) FILTER (WHERE status <> 'accepted'), sum(value)
@@ -204,7 +200,6 @@ async def flood(
     await build(database, meters=METERS, hours=0)
     async with database.transaction() as session:
         await session.execute(text("UPDATE shuidian.api_keys SET profile = 'wmbusmeters'"))
-        await session.execute(text(OPERATOR))
     turns = timedelta(minutes=messages // METERS + 60)
     water = Flood(messages=messages, start=datetime.now(UTC).replace(microsecond=0) - turns)
     consumer = Consumer(database_url=database_url, broker=broker)

@@ -55,8 +55,15 @@ def title(line: RepairLine, texts: Texts) -> str:
         "repair.title",
         number=line.number,
         service=texts.get(f"service.{line.service}"),
-        address=line.address,
+        address=place(line, texts),
     )
+
+
+def place(line: RepairLine, texts: Texts) -> str:
+    """Return where a repair is: one home, or an incident's area with the number of its homes."""
+    if line.area_id is None:
+        return line.address
+    return texts.count("repair.place_homes", line.homes, place=line.address)
 
 
 def summary(line: RepairLine, texts: Texts) -> str:
@@ -71,15 +78,19 @@ def summary(line: RepairLine, texts: Texts) -> str:
     return texts.lines(parts)
 
 
-def cause(view: RepairView, texts: Texts) -> str:
+def cause(view: RepairView, texts: Texts, parties: frozenset[Party]) -> str:
     """Return what is wrong, with the value and the normal range in plain words."""
     if view.measured is not None:
         measured = view.measured
-        return texts.get(
+        what = texts.get(
             f"repair.cause_{view.cause}",
             value=texts.quantity(measured.worst, measured.quantity),
             limit=texts.quantity(measured.limit, measured.quantity),
         )
+        if view.area_id is None:
+            return what
+        whose = "own" if Party.CUSTOMER in parties else "worst"
+        return texts.get(f"repair.{whose}_home", what=Markup(what))
     words = view.history[0].details.get("text", "")
     if view.cause is Cause.REPORTED and words:
         return texts.get("repair.cause_words", text=words)
@@ -115,10 +126,13 @@ def steps(view: RepairView) -> Iterable[tuple[str, State]]:
 
 def facts(view: RepairView, texts: Texts, parties: frozenset[Party]) -> Iterable[str]:
     """Yield what is known of a repair, each line as HTML."""
-    yield cause(view, texts)
+    yield cause(view, texts, parties)
+    if view.state is State.MERGED:
+        yield happening(_latest(view, "merge"), texts)
+        return
     yield from _people(view, texts, parties)
     yield from _promise(view, texts)
-    yield from _evidence(view, texts)
+    yield from _evidence(view, texts, parties)
     yield from _words(view, texts)
 
 
@@ -147,15 +161,18 @@ def _promise(view: RepairView, texts: Texts) -> Iterable[str]:
         yield texts.get("repair.late")
 
 
-def _evidence(view: RepairView, texts: Texts) -> Iterable[str]:
+def _evidence(view: RepairView, texts: Texts, parties: frozenset[Party]) -> Iterable[str]:
     """Yield what the meter says now, and how often it was opened again."""
     measured = view.measured
-    if measured is not None and view.normal_at is not None and measured.end_value is not None:
-        yield texts.get(
-            "repair.normal",
-            moment=texts.moment(view.normal_at),
-            value=texts.quantity(measured.end_value, measured.quantity),
-        )
+    if view.homes_back:
+        yield texts.get("repair.homes_back", back=view.homes_back, homes=view.homes)
+    if measured is not None and measured.ended_at is not None and measured.end_value is not None:
+        if view.area_id is None or Party.CUSTOMER in parties:
+            yield texts.get(
+                "repair.normal",
+                moment=texts.moment(measured.ended_at),
+                value=texts.quantity(measured.end_value, measured.quantity),
+            )
     elif measured is not None and measured.is_abnormal and measured.latest is not None:
         key = "repair.disagrees" if view.state in {*ENDED, State.FIXED} else "repair.still"
         yield texts.get(key, value=texts.quantity(measured.latest, measured.quantity))
@@ -174,10 +191,10 @@ def _words(view: RepairView, texts: Texts) -> Iterable[str]:
 
 
 def _question(view: RepairView, texts: Texts, parties: frozenset[Party]) -> str | None:
-    if Party.CUSTOMER not in parties:
+    if Party.CUSTOMER not in parties or view.answered:
         return None
     if view.state is State.FIXED:
-        return texts.get("repair.ask_fixed")
+        return texts.get("repair.ask_fixed" if view.area_id is None else "repair.ask_home")
     if view.state is State.NEW and view.normal_at is not None:
         return texts.get("repair.ask_normal")
     return None
@@ -206,6 +223,8 @@ def keys(view: RepairView, texts: Texts, parties: frozenset[Party]) -> Keyboard:
 
 def _may(view: RepairView, act: Act, parties: frozenset[Party]) -> bool:
     if act is Act.CONFIRM and view.state is not State.FIXED and view.normal_at is None:
+        return False
+    if act in {Act.CONFIRM, Act.DENY} and view.answered:
         return False
     return may(act, state=view.state, parties=parties)
 
@@ -254,11 +273,15 @@ def happening(row: Happening, texts: Texts) -> str:
         suffix = "_by"
     elif row.kind == Act.FIXED and "value" in row.details:
         suffix = "_despite"
+    elif row.kind in {"filed", "normal"} and "homes" in row.details:
+        suffix = "_homes"
     parts = [texts.get(f"repair.event_{row.kind}{suffix}", **_values(row, texts))]
     if "text" in row.details and "reason" not in row.details:
         parts.append(texts.get("repair.quoted", text=row.details["text"]))
     if "previous" in row.details:
         parts.append(texts.get("repair.previous", number=row.details["previous"]))
+    if "merged" in row.details:
+        parts.append(texts.get("repair.merged", numbers=row.details["merged"]))
     if row.photo_ids:
         parts.append(texts.count("repair.photos", len(row.photo_ids)))
     return texts.lines(parts)
@@ -273,6 +296,7 @@ def _values(row: Happening, texts: Texts) -> dict[str, object]:
         "moment": _moment(row.promised_at, texts),
         "reason": reason(row, texts),
         "value": texts.quantity(Decimal(value), quantity) if value and quantity else "",
+        **{name: row.details.get(name, "") for name in ("homes", "back", "place", "into")},
     }
 
 
@@ -286,7 +310,7 @@ def news_values(line: RepairLine, row: Happening, texts: Texts) -> dict[str, obj
         **_values(row, texts),
         "number": line.number,
         "service": texts.get(f"service.{line.service}"),
-        "address": line.address,
+        "address": place(line, texts),
         "name": line.technician_name or row.details.get("technician", ""),
         "text": row.details.get("text") or texts.get("repair.photo"),
     }

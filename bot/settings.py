@@ -58,6 +58,10 @@ class Settings(BaseSettings):
     mqtt_client_id: str = Field(
         default="shuidian", description="The service's name at the broker, under which it queues."
     )
+    operator_name: str = Field(
+        default="水电服务 Water & Power", description="The operator's name, as customers read it."
+    )
+    hotline: str = Field(default="-", description="The number for emergencies and questions.")
     timezone: str = Field(default="Asia/Shanghai", description="The operator's time zone.")
     currency: str = Field(default="CNY", description="The operator's currency.")
     locale: str = Field(default="zh_CN", description="Language of people who have not chosen one.")

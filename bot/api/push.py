@@ -26,13 +26,14 @@ async def push(request: Request, gateway: WaitingGateway, profile: str) -> dict[
     return await _store(request, gateway, profile)
 
 
-@router.post("/{profile}/{token}")
+# The next two have a secret in their address and no place in the published document.
+@router.post("/{profile}/{token}", include_in_schema=False)
 async def push_by_address(request: Request, profile: str, token: Token) -> dict[str, int]:
     """Do the same for a cloud that knows nothing but an address: the credential is its end."""
     return await _store(request, await _find_gateway(request, token), profile)
 
 
-@router.get("/{profile}/{token}")
+@router.get("/{profile}/{token}", include_in_schema=False)
 async def check(
     request: Request,
     profile: str,
@@ -40,8 +41,8 @@ async def check(
     msg: Annotated[str, Query(max_length=CHECK_LENGTH_MAX)] = "",
 ) -> PlainTextResponse:
     """Answer a cloud that tries the address before it sends: `msg` comes back."""
-    _find_profile(request, profile)
     await _find_gateway(request, token)
+    _find_profile(request, profile)
     return PlainTextResponse(msg)
 
 

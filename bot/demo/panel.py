@@ -79,7 +79,7 @@ class Panel:
         current = [meter for meter in targets.meters if meter.service == "electricity"]
         actions = [
             *(_key(name, CLOCK) for name in (*RATES, *STEPS, "bill")),
-            _key("pressure_drop", TROUBLES, targets.streets),
+            _key("pressure_drop", TROUBLES, targets.areas),
             _key("voltage_sag", TROUBLES, current),
             _key("leak", TROUBLES, water),
             _key("silent_meter", TROUBLES, targets.meters),
@@ -143,6 +143,9 @@ def _begin(kind: str) -> Act:
         from bot.demo import troubles
         from bot.demo.signals import EventKind
 
+        known = {str(target.id) for target in (*stage.targets.areas, *stage.targets.meters)}
+        if fields["target"] not in known:
+            raise KeyError(fields["target"])
         async with stage.database.transaction() as session:
             await troubles.begin_trouble(
                 session,

@@ -1,4 +1,4 @@
-"""What the demo lets go wrong: for which street or home, from when, and its end."""
+"""What the demo lets go wrong: for which street, building or home, from when, and its end."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.demo.models import DemoEvent, DemoMeter
 from bot.demo.signals import EventKind
+from core.accounts import areas
 from core.accounts.models import (
     Account,
     AccountRight,
@@ -23,7 +24,7 @@ from core.monitoring.models import Meter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """Something that can be chosen: a street, or a meter with its home."""
+    """Something that can be chosen: a street, a building, or a meter with its home."""
 
     id: int
     label: str
@@ -32,17 +33,19 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
-    """What can be chosen; homes of people with a phone come first."""
+    """What can be chosen: streets and their buildings; homes of people with a phone come first."""
 
-    streets: tuple[Target, ...]
+    areas: tuple[Target, ...]
     meters: tuple[Target, ...]
     accounts: tuple[Target, ...]
 
 
 async def load_targets(session: AsyncSession) -> Targets:
     """Return what can be chosen; `accounts` are those that nobody's phone is linked to."""
-    streets = await session.scalars(
-        select(Area).where(Area.kind == AreaKind.STREET).order_by(Area.id)
+    places = await session.scalars(
+        select(Area.id)
+        .where(Area.kind.in_((AreaKind.STREET, AreaKind.BUILDING)))
+        .order_by(Area.kind.desc(), Area.id)
     )
     has_phone = (
         select(Contact.id)
@@ -60,7 +63,10 @@ async def load_targets(session: AsyncSession) -> Targets:
     )
     found = rows.all()
     return Targets(
-        streets=tuple(Target(id=area.id, label=area.name) for area in streets),
+        areas=tuple(
+            Target(id=area.id, label=area.full_name)
+            for area in [await areas.get_area(session, area_id=place) for place in places]
+        ),
         meters=tuple(
             Target(id=meter_id, label=f"{serial} {address}", service=service)
             for meter_id, serial, service, address, _, _ in found
@@ -76,13 +82,13 @@ async def load_targets(session: AsyncSession) -> Targets:
 async def begin_trouble(
     session: AsyncSession, *, kind: EventKind, target_id: int, now: datetime
 ) -> None:
-    """Let something go wrong from now on: on a street, or at one meter."""
-    is_of_street = kind is EventKind.PRESSURE_DROP
+    """Let something go wrong from now on: on a street, in a building, or at one meter."""
+    is_of_area = kind is EventKind.PRESSURE_DROP
     session.add(
         DemoEvent(
             kind=kind,
-            area_id=target_id if is_of_street else None,
-            meter_id=None if is_of_street else target_id,
+            area_id=target_id if is_of_area else None,
+            meter_id=None if is_of_area else target_id,
             began_at=now,
         )
     )

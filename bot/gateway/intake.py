@@ -21,7 +21,6 @@ from core.monitoring.ingest import (
     Receipt,
     Rejected,
     printed,
-    quarantine,
     store_batch,
 )
 from core.monitoring.models import Meter, Quantity
@@ -105,9 +104,14 @@ async def _store_alone(
     except Exception:
         log.exception("gateway.message_failed", topic=batch.messages[0].topic)
     async with database.transaction() as session:
-        refused = (_rejected(0, Reason.NOT_STORABLE, batch.messages[0]),)
-        await quarantine(session, refused, gateway_id=batch.gateway_id, now=now)
-    return Receipt(accepted=0, duplicate=0, held=0, rejected=refused, alarm_ids=())
+        return await store_batch(
+            session,
+            gateway_id=batch.gateway_id,
+            readings=(),
+            samples=(),
+            unreadable=(_rejected(0, Reason.NOT_STORABLE, batch.messages[0]),),
+            now=now,
+        )
 
 
 async def take_messages(

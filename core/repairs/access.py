@@ -1,11 +1,13 @@
 """Who may see a repair, what a person is to it, and what of people is shown."""
 
-from sqlalchemy import or_, select
+from collections.abc import Collection
+
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import AccountRight, Agreement, Role, Staff
 from core.errors import DomainError
-from core.repairs.models import Repair
+from core.repairs.models import Follower, Repair
 from core.repairs.workflow import UNCLAIMED, Party
 
 
@@ -63,7 +65,7 @@ async def list_parties(
         parties.add(Party.TECHNICIAN)
         if repair.technician_id == person_id:
             parties.add(Party.ASSIGNED)
-    if await _is_customer(session, repair, person_id):
+    if await list_own_points(session, repair=repair, person_id=person_id):
         parties.add(Party.CUSTOMER)
         if repair.reporter_id == person_id:
             parties.add(Party.REPORTER)
@@ -73,17 +75,37 @@ async def list_parties(
     return frozenset(parties)
 
 
-async def _is_customer(session: AsyncSession, repair: Repair, person_id: int) -> bool:
-    """Tell whether somebody was supplied there while it was open, and did not move in later."""
-    found = await session.scalar(
-        select(AccountRight.person_id)
-        .join(Agreement, Agreement.account_id == AccountRight.account_id)
-        .where(
-            AccountRight.person_id == person_id,
-            Agreement.service_point_id == repair.service_point_id,
-            or_(Agreement.ends_date.is_(None), Agreement.ends_date > repair.filed_at),
-            *([Agreement.starts_date <= repair.closed_at] if repair.closed_at else []),
+def is_about(service_point_id: int) -> ColumnElement[bool]:
+    """Return the condition that a repair is about a home: its own, or an incident there."""
+    followed = select(Follower.repair_id).where(Follower.service_point_id == service_point_id)
+    own = and_(Repair.area_id.is_(None), Repair.service_point_id == service_point_id)
+    return or_(own, Repair.id.in_(followed))
+
+
+async def list_points(session: AsyncSession, *, repair: Repair) -> Collection[int]:
+    """Return the ids of the service points that a repair is about: one, or an incident's."""
+    if repair.area_id is None:
+        return [repair.service_point_id]
+    followers = select(Follower.service_point_id).where(Follower.repair_id == repair.id)
+    return (await session.scalars(followers.order_by(Follower.service_point_id))).all()
+
+
+async def list_own_points(
+    session: AsyncSession, *, repair: Repair, person_id: int
+) -> Collection[int]:
+    """Return those of its points where somebody was supplied while it was open, not only later."""
+    points = await list_points(session, repair=repair)
+    return (
+        await session.scalars(
+            select(Agreement.service_point_id)
+            .distinct()
+            .join(AccountRight, AccountRight.account_id == Agreement.account_id)
+            .where(
+                AccountRight.person_id == person_id,
+                Agreement.service_point_id.in_(points),
+                or_(Agreement.ends_date.is_(None), Agreement.ends_date > repair.filed_at),
+                *([Agreement.starts_date <= repair.closed_at] if repair.closed_at else []),
+            )
+            .order_by(Agreement.service_point_id)
         )
-        .limit(1)
-    )
-    return found is not None
+    ).all()

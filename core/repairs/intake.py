@@ -2,27 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import numbers
 from core.accounts import service as accounts
 from core.errors import DomainError
-from core.monitoring.models import Alarm, Meter, Quantity, Side
+from core.monitoring.models import Alarm, Meter
+from core.repairs import incidents
+from core.repairs.access import is_about
+from core.repairs.filing import find_previous, lock_filing, open_repair
 from core.repairs.journal import News, record_event
 from core.repairs.models import Cause, Repair, RepairEvent
 from core.repairs.workflow import ENDED, UNCLAIMED, State
 
 CHUNK = 100
-REMEMBERED = timedelta(days=30)
-CAUSE_OF = {
-    (Quantity.PRESSURE, Side.LOW): Cause.LOW_PRESSURE,
-    (Quantity.PRESSURE, Side.HIGH): Cause.HIGH_PRESSURE,
-    (Quantity.VOLTAGE, Side.LOW): Cause.LOW_VOLTAGE,
-    (Quantity.VOLTAGE, Side.HIGH): Cause.HIGH_VOLTAGE,
-}
 
 
 class NothingReported(DomainError):
@@ -62,17 +57,25 @@ async def take_up_alarms(session: AsyncSession, *, now: datetime) -> int:
             .with_for_update(of=Alarm, skip_locked=True)
         )
     ).all()
-    if rows:
-        await _lock_filing(session)
+    if not rows:
+        return 0
+    await lock_filing(session)
+    begun = [(alarm, point) for alarm, point in rows if alarm.taken_up_at is None]
+    followed = await incidents.take_up_begins(session, begun, now=now)
     # In the order of the alarms, begin and end together: the next alarm of a meter comes after
     # the end of the one before.
     for alarm, service_point_id in rows:
         if alarm.taken_up_at is None:
-            await _take_up_begin(session, alarm=alarm, service_point_id=service_point_id, now=now)
+            if alarm.id not in followed:
+                await _take_up_begin(
+                    session, alarm=alarm, service_point_id=service_point_id, now=now
+                )
             alarm.taken_up_at = now
         if alarm.ended_at is not None:
             await _take_up_end(session, alarm=alarm, now=now)
             alarm.end_taken_up_at = now
+    ended = [alarm.id for alarm, _ in rows if alarm.ended_at is not None]
+    await incidents.take_up_ends(session, alarm_ids=ended, now=now)
     await session.flush()
     return len(rows)
 
@@ -83,7 +86,7 @@ async def _take_up_begin(
     repair, is_new = await _find_or_open(
         session,
         service_point_id=service_point_id,
-        cause=CAUSE_OF[alarm.quantity, alarm.side],
+        cause=incidents.CAUSE_OF[alarm.quantity, alarm.side],
         now=now,
     )
     repair.alarm_id = alarm.id
@@ -100,7 +103,7 @@ async def _take_up_begin(
             "alarm_id": alarm.id,
             "quantity": alarm.quantity,
             "value": alarm.worst,
-            "previous": await _find_previous(session, repair=repair) if is_new else None,
+            "previous": await find_previous(session, repair=repair) if is_new else None,
         },
         news=[News.CONTRADICTED] if contradicts else [],
         is_offer=is_new,
@@ -108,7 +111,9 @@ async def _take_up_begin(
 
 
 async def _take_up_end(session: AsyncSession, *, alarm: Alarm, now: datetime) -> None:
-    repair = await session.scalar(_open_repairs().where(Repair.alarm_id == alarm.id))
+    repair = await session.scalar(
+        _open_repairs().where(Repair.alarm_id == alarm.id, Repair.area_id.is_(None))
+    )
     if repair is None:
         return
     repair.normal_at = alarm.ended_at
@@ -142,10 +147,8 @@ async def report(
     if not text and not photo_ref:
         raise NothingReported
     await accounts.get_place_of(session, person_id=person_id, service_point_id=service_point_id)
-    await _lock_filing(session)
-    repair = await session.scalar(
-        _open_repairs().where(Repair.service_point_id == service_point_id)
-    )
+    await lock_filing(session)
+    repair = await session.scalar(_open_repairs().where(is_about(service_point_id)))
     is_new = repair is None
     if repair is not None:
         await add_words(
@@ -173,11 +176,13 @@ async def file_repair(
     reporter_id: int | None = None,
     text: str = "",
     photo_ref: str = "",
+    previous: str | None = None,
 ) -> tuple[Repair, RepairEvent]:
     """
     File a repair for a cause that no alarm tells of, or note it on the one that is open for it.
 
-    Whoever it concerns is told in the same transaction, under the same number.
+    Whoever it concerns is told in the same transaction, under the same number. `previous` is the
+    number of what it continues.
     """
     repair, is_new = await _find_or_open(
         session, service_point_id=service_point_id, cause=cause, now=now, reporter_id=reporter_id
@@ -192,7 +197,7 @@ async def file_repair(
         photo_ref=photo_ref,
         details={
             "text": text,
-            "previous": await _find_previous(session, repair=repair) if is_new else None,
+            "previous": previous or (await find_previous(session, repair=repair) if is_new else ""),
         },
         is_offer=is_new,
     )
@@ -222,16 +227,6 @@ async def add_words(
     )
 
 
-async def _lock_filing(session: AsyncSession) -> None:
-    """
-    Let one transaction at a time look for an open repair and file one if there is none.
-
-    The series of numbers is the lock: whoever files takes it anyway, and always first, so two
-    that file cannot wait for each other. The unique index guards the rule in any case.
-    """
-    await numbers.take_numbers(session, prefix="R", count=0)
-
-
 async def _find_or_open(
     session: AsyncSession,
     *,
@@ -240,27 +235,19 @@ async def _find_or_open(
     now: datetime,
     reporter_id: int | None = None,
 ) -> tuple[Repair, bool]:
-    await _lock_filing(session)
+    await lock_filing(session)
     found = await session.scalar(
-        _open_repairs().where(Repair.service_point_id == service_point_id, Repair.cause == cause)
+        _open_repairs().where(
+            Repair.service_point_id == service_point_id,
+            Repair.area_id.is_(None),
+            Repair.cause == cause,
+        )
     )
     if found is not None:
         return found, False
-    (number,) = await numbers.take_numbers(session, prefix="R")
-    repair = Repair(
-        number=number,
-        service_point_id=service_point_id,
-        cause=cause,
-        state=State.NEW,
-        state_since=now,
-        reporter_id=reporter_id,
-        filed_at=now,
-        version=1,
-        promise_moves=0,
-        reopened_count=0,
+    repair = await open_repair(
+        session, service_point_id=service_point_id, cause=cause, now=now, reporter_id=reporter_id
     )
-    session.add(repair)
-    await session.flush()
     return repair, True
 
 
@@ -274,18 +261,3 @@ def _open_repairs() -> Select[Repair]:
         .with_for_update()
         .execution_options(populate_existing=True)
     )
-
-
-async def _find_previous(session: AsyncSession, *, repair: Repair) -> str | None:
-    """Return the number of the repair that lately ended here for the same cause."""
-    number: str | None = await session.scalar(
-        select(Repair.number)
-        .where(
-            Repair.service_point_id == repair.service_point_id,
-            Repair.cause == repair.cause,
-            Repair.closed_at > repair.filed_at - REMEMBERED,
-        )
-        .order_by(Repair.id.desc())
-        .limit(1)
-    )
-    return number

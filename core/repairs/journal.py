@@ -1,6 +1,6 @@
 """What happens on a repair is written down, its cards are drawn again, and news is told."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 
@@ -10,6 +10,7 @@ from core.accounts import service as accounts
 from core.accounts.models import Role
 from core.notices import service as notices
 from core.notices.models import Lane
+from core.repairs.access import list_points
 from core.repairs.models import Attachment, Repair, RepairEvent
 from core.repairs.workflow import UNCLAIMED, Act, State
 
@@ -31,6 +32,8 @@ class News(StrEnum):
     ASSIGNED = "assigned"
     TRANSFERRED = "transferred"
     ENDED = "ended"
+    GREW = "grew"
+    MERGED = "merged"
     WORDS = "words"
 
 
@@ -60,12 +63,14 @@ async def record_event(
     news: Iterable[News] = (),
     former_id: int | None = None,
     is_offer: bool = False,
+    customers_at: Collection[int] | None = None,
 ) -> RepairEvent:
     """
     Add an event with its photo to a repair's history, and tell whom it concerns.
 
     Those are customers, managers, the technician and the former one; with `is_offer` all
-    technicians on duty: the job became free, or is no longer. Empty details are left out.
+    technicians on duty: the job became free, or is no longer. Of an incident's customers, those
+    at `customers_at` are told, by default all. Empty details are left out.
     """
     event = RepairEvent(
         repair_id=repair.id,
@@ -90,7 +95,12 @@ async def record_event(
             )
         )
         await session.flush()
-    await _tell(session, repair, event, news, former_id=former_id, is_offer=is_offer)
+    if customers_at is None:
+        customers_at = await list_points(session, repair=repair)
+    customers = set(await accounts.list_people_at(session, service_point_ids=customers_at))
+    await _tell(
+        session, repair, event, news, customers=customers, former_id=former_id, is_offer=is_offer
+    )
     return event
 
 
@@ -100,12 +110,10 @@ async def _tell(
     event: RepairEvent,
     news: Iterable[News],
     *,
+    customers: set[int],
     former_id: int | None,
     is_offer: bool,
 ) -> None:
-    customers = set(
-        await accounts.list_people_at(session, service_point_id=repair.service_point_id)
-    )
     managers = set(await accounts.list_staff(session, role=Role.MANAGER))
     technician = set() if repair.technician_id is None else {repair.technician_id}
     former = (set() if former_id is None else {former_id}) - technician
@@ -136,6 +144,8 @@ async def _tell(
         News.ASSIGNED: technician,
         News.TRANSFERRED: former,
         News.ENDED: technician,
+        News.GREW: managers | technician,
+        News.MERGED: technician,
         News.WORDS: technician,
     }
     for item in news:

@@ -20,11 +20,18 @@ class Cause(StrEnum):
     HIGH_VOLTAGE = "high_voltage"
     REPORTED = "reported"
     SUPPLY_SWITCH = "supply_switch"
+    LEAK = "leak"
+
+
+OPEN = "state NOT IN ('closed', 'cancelled', 'merged')"
 
 
 class Repair(Base):
     """
     One repair under one number, from the abnormal value to the customer's yes.
+
+    With an `area_id` it is an incident of the homes that follow it; its service point is where it
+    began. A merged one goes on as another.
 
     `version` counts the changes that make a button out of date: state, technician, promise.
     `normal_at` is when the meter was back to normal; empty while it is not, or nobody measures.
@@ -37,16 +44,22 @@ class Repair(Base):
             "service_point_id",
             "cause",
             unique=True,
-            postgresql_where=text("state NOT IN ('closed', 'cancelled')"),
+            postgresql_where=text(f"area_id IS NULL AND {OPEN}"),
         ),
         Index(
-            "ix_repairs_open", "id", postgresql_where=text("state NOT IN ('closed', 'cancelled')")
+            "uq_repairs_open_incident",
+            "area_id",
+            "cause",
+            unique=True,
+            postgresql_where=text(f"area_id IS NOT NULL AND {OPEN}"),
         ),
+        Index("ix_repairs_open", "id", postgresql_where=text(OPEN)),
     )
 
     id: Mapped[Id]
     number: Mapped[str] = mapped_column(unique=True)
     service_point_id: Mapped[int] = mapped_column(ForeignKey("service_points.id"), index=True)
+    area_id: Mapped[int | None] = mapped_column(ForeignKey("areas.id"))
     cause: Mapped[Cause]
     state: Mapped[State]
     state_since: Mapped[datetime]
@@ -62,6 +75,26 @@ class Repair(Base):
     closed_at: Mapped[datetime | None]
     reopened_count: Mapped[int] = mapped_column(server_default=text("0"))
     escalated_at: Mapped[datetime | None]
+    merged_into_id: Mapped[int | None] = mapped_column(ForeignKey("repairs.id"), index=True)
+
+
+class Follower(Base):
+    """
+    A home that is part of an incident, with its latest alarm.
+
+    `began_at` is when it became abnormal first; `answered_at` when its customer said since the
+    technician's word whether all is well there.
+    """
+
+    __tablename__ = "repair_followers"
+
+    repair_id: Mapped[int] = mapped_column(ForeignKey("repairs.id"), primary_key=True)
+    service_point_id: Mapped[int] = mapped_column(
+        ForeignKey("service_points.id"), primary_key=True, index=True
+    )
+    alarm_id: Mapped[int] = mapped_column(ForeignKey("alarms.id"), index=True)
+    began_at: Mapped[datetime]
+    answered_at: Mapped[datetime | None]
 
 
 class RepairEvent(Base):

@@ -6,6 +6,7 @@ from core.errors import DomainError
 
 ACCEPT_WITHIN = timedelta(minutes=30)
 SILENCE = timedelta(days=3)
+REMEMBERED = timedelta(days=30)
 FARTHEST = timedelta(days=60)
 
 # Water: Shanghai's supply rules, art. 26 (repaired within 24 h). Electricity: the grid company's

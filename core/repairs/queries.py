@@ -1,14 +1,14 @@
 """Reads of repairs: the lists, and one repair with its whole history."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from sqlalchemy import ColumnElement, Select, SQLColumnExpression, and_, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from core.accounts import areas
 from core.accounts.models import (
     AccountRight,
     Agreement,
@@ -20,19 +20,32 @@ from core.accounts.models import (
     ServicePoint,
     Staff,
 )
-from core.monitoring.models import Alarm, Meter, Quantity, Sample
-from core.repairs.access import RepairNotFound, find_repair, list_parties, mask_phone, short_name
-from core.repairs.models import Attachment, Cause, Repair, RepairEvent
+from core.monitoring.models import Meter
+from core.repairs.access import (
+    RepairNotFound,
+    find_repair,
+    list_own_points,
+    list_parties,
+    mask_phone,
+    short_name,
+)
+from core.repairs.evidence import Measured, count_back, find_measured, has_answered
+from core.repairs.models import Attachment, Cause, Follower, Repair, RepairEvent
 from core.repairs.promises import ACCEPT_WITHIN
 from core.repairs.workflow import ENDED, UNCLAIMED, UNDERWAY, Party, State
 
+CUSTOMER = frozenset({Party.CUSTOMER, Party.REPORTER})
 RECENT = timedelta(days=90)
 LISTED = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairLine:
-    """A repair as a line of a list."""
+    """
+    A repair as a line of a list.
+
+    Of an incident the address is its area's, and `homes` follow it; otherwise these are none.
+    """
 
     id: int
     number: str
@@ -41,6 +54,8 @@ class RepairLine:
     cause: Cause
     service: Service
     address: str
+    area_id: int | None
+    homes: int
     filed_at: datetime
     state_since: datetime
     promised_at: datetime | None
@@ -67,24 +82,14 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """What the meter says about the cause. Units: as the quantity (kPa, V)."""
-
-    quantity: Quantity
-    limit: Decimal
-    worst: Decimal
-    latest: Decimal | None
-    is_abnormal: bool
-    end_value: Decimal | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RepairView(RepairLine):
     """
     One repair with all that any of its parties may see.
 
     The contact is the reporter or the holder, by first name; the phone is whole for those who
     have to call (managers, and the technician who took it) and masked while it is only offered.
+    An incident has neither contact nor meter. A customer sees there what the own meter says and
+    no words of other homes, and has `answered` when nothing more is asked of them.
     """
 
     reopened_count: int
@@ -92,6 +97,8 @@ class RepairView(RepairLine):
     contact_name: str | None
     contact_phone: str | None
     measured: Measured | None
+    homes_back: int
+    answered: bool
     history: tuple[Happening, ...]
     parties: frozenset[Party]
 
@@ -123,6 +130,11 @@ def _lines(now: datetime) -> Select[*tuple[object, ...]]:
             Repair.cause,
             ServicePoint.service,
             Premise.address,
+            Repair.area_id,
+            select(func.count())
+            .where(Follower.repair_id == Repair.id)
+            .scalar_subquery()
+            .label("homes"),
             Repair.filed_at,
             Repair.state_since,
             Repair.promised_at,
@@ -139,28 +151,47 @@ def _lines(now: datetime) -> Select[*tuple[object, ...]]:
 
 
 async def _list(session: AsyncSession, query: Select[*tuple[object, ...]]) -> list[RepairLine]:
-    return [RepairLine(**row._asdict()) for row in await session.execute(query)]
+    lines = [RepairLine(**row._asdict()) for row in await session.execute(query)]
+    names = {
+        area_id: (await areas.get_area(session, area_id=area_id)).full_name
+        for area_id in {line.area_id for line in lines if line.area_id is not None}
+    }
+    return [
+        line if line.area_id is None else replace(line, address=names[line.area_id])
+        for line in lines
+    ]
 
 
 async def list_for_customer(
-    session: AsyncSession, *, person_id: int, now: datetime
+    session: AsyncSession, *, person_id: int, now: datetime, service_point_id: int | None = None
 ) -> list[RepairLine]:
-    """Return the repairs at a person's places: the open ones first, then the recently closed."""
+    """
+    Return the repairs at a person's places: the open ones first, then the recently closed.
+
+    With a service point only those at this place.
+    """
     mine = (
         select(Agreement.service_point_id)
         .join(AccountRight, AccountRight.account_id == Agreement.account_id)
         .where(
             AccountRight.person_id == person_id,
+            Agreement.service_point_id == service_point_id if service_point_id else true(),
             or_(Agreement.ends_date.is_(None), Agreement.ends_date > Repair.filed_at),
             or_(Repair.closed_at.is_(None), Agreement.starts_date <= Repair.closed_at),
         )
         .correlate(Repair)
     )
+    follows = select(Follower.repair_id).where(
+        Follower.repair_id == Repair.id, Follower.service_point_id.in_(mine)
+    )
     return await _list(
         session,
         _lines(now)
         .where(
-            Repair.service_point_id.in_(mine),
+            or_(
+                Repair.area_id.is_(None) & Repair.service_point_id.in_(mine),
+                follows.correlate(Repair).exists(),
+            ),
             or_(Repair.closed_at.is_(None), Repair.closed_at > now - RECENT),
         )
         .order_by(Repair.closed_at.desc().nulls_first(), Repair.id.desc())
@@ -217,22 +248,33 @@ async def get_repair_for(
     """
     found = await find_repair(session, repair)
     parties = await list_parties(session, repair=found, person_id=person_id)
-    contact = await _find_contact(session, found)
+    own = await list_own_points(session, repair=found, person_id=person_id)
+    is_incident = found.area_id is not None
+    contact = None if is_incident else await _find_contact(session, found)
+    back, _, _ = await count_back(session, repair_id=found.id)
     phone = contact.phone if contact else None
     if phone and not parties & {Party.ASSIGNED, Party.MANAGER}:
         phone = mask_phone(phone)
     return RepairView(
         **asdict(await get_line(session, repair_id=found.id, now=now)),
         reopened_count=found.reopened_count,
-        meter_serial=await session.scalar(
+        meter_serial=None
+        if is_incident
+        else await session.scalar(
             select(Meter.serial).where(
                 Meter.service_point_id == found.service_point_id, Meter.removed_at.is_(None)
             )
         ),
         contact_name=short_name(contact.name) if contact else None,
         contact_phone=phone or None,
-        measured=await find_measured(session, repair=found),
-        history=await get_history(session, repair_id=found.id),
+        measured=await find_measured(
+            session, repair=found, points=own if parties <= CUSTOMER else ()
+        ),
+        homes_back=back,
+        answered=is_incident and await has_answered(session, repair_id=found.id, points=own),
+        history=await get_history(
+            session, repair_id=found.id, visible=_visible(found, parties, person_id)
+        ),
         parties=parties,
     )
 
@@ -252,29 +294,21 @@ async def _find_contact(session: AsyncSession, repair: Repair) -> Person | None:
     return person
 
 
-async def find_measured(session: AsyncSession, *, repair: Repair) -> Measured | None:
-    """Return what the meter says about a repair that an alarm filed."""
-    latest = (
-        select(Sample.value)
-        .where(Sample.meter_id == Alarm.meter_id, Sample.quantity == Alarm.quantity)
-        .order_by(Sample.taken_at.desc())
-        .limit(1)
+def _visible(repair: Repair, parties: frozenset[Party], person_id: int) -> ColumnElement[bool]:
+    """Return the condition of what somebody may read: no words of other homes of an incident."""
+    if repair.area_id is None or not parties <= CUSTOMER:
+        return true()
+    return or_(
+        RepairEvent.state.is_not(None),
+        RepairEvent.actor_id.is_(None),
+        RepairEvent.actor_id == person_id,
+        RepairEvent.actor_id.in_(select(Staff.person_id)),
     )
-    rows = await session.execute(
-        select(
-            Alarm.quantity,
-            Alarm.limit,
-            Alarm.worst,
-            Alarm.end_value,
-            Alarm.ended_at.is_(None).label("is_abnormal"),
-            latest.scalar_subquery().label("latest"),
-        ).where(Alarm.id == repair.alarm_id)
-    )
-    row = rows.one_or_none()
-    return None if row is None else Measured(**row._asdict())
 
 
-async def get_history(session: AsyncSession, *, repair_id: int) -> tuple[Happening, ...]:
+async def get_history(
+    session: AsyncSession, *, repair_id: int, visible: ColumnElement[bool] | None = None
+) -> tuple[Happening, ...]:
     """Return everything that happened on a repair, in order: when, who, what, why."""
     photos = (
         select(Attachment.id).where(Attachment.event_id == RepairEvent.id).order_by(Attachment.id)
@@ -292,7 +326,7 @@ async def get_history(session: AsyncSession, *, repair_id: int) -> tuple[Happeni
             func.array(photos.scalar_subquery()).label("photo_ids"),
         )
         .outerjoin(Person, Person.id == RepairEvent.actor_id)
-        .where(RepairEvent.repair_id == repair_id)
+        .where(RepairEvent.repair_id == repair_id, true() if visible is None else visible)
         .order_by(RepairEvent.id)
     )
     return tuple(
@@ -315,10 +349,11 @@ async def get_photos_for(
         RepairNotFound: it does not exist, or is not this person's to see.
     """
     found = await find_repair(session, repair)
-    await list_parties(session, repair=found, person_id=person_id)
+    parties = await list_parties(session, repair=found, person_id=person_id)
     rows = await session.execute(
         select(Attachment.id, Attachment.channel_ref)
-        .where(Attachment.repair_id == found.id)
+        .join(RepairEvent, RepairEvent.id == Attachment.event_id)
+        .where(Attachment.repair_id == found.id, _visible(found, parties, person_id))
         .order_by(Attachment.id.desc())
     )
     return [(photo_id, channel_ref) for photo_id, channel_ref in rows]
@@ -333,11 +368,9 @@ async def get_photo_for(
     Raises:
         RepairNotFound: it does not exist, or is not this person's to see.
     """
-    found = await find_repair(session, repair)
-    await list_parties(session, repair=found, person_id=person_id)
-    photo = await session.get(Attachment, photo_id)
-    if photo is None or photo.repair_id != found.id:
+    if photo_id not in dict(await get_photos_for(session, person_id=person_id, repair=repair)):
         raise RepairNotFound
+    photo = await session.get_one(Attachment, photo_id)
     return photo.media_type, photo.content or b""
 
 

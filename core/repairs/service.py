@@ -4,16 +4,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Person, Role, ServicePoint, Staff
 from core.errors import DomainError
-from core.repairs import promises, queries, workflow
+from core.repairs import promises, workflow
 from core.repairs.access import find_repair, list_parties
+from core.repairs.answers import answer_for_home
+from core.repairs.evidence import find_measured
+from core.repairs.filing import lock_filing
 from core.repairs.intake import add_words
 from core.repairs.journal import NEWS_OF, News, record_event
-from core.repairs.models import Repair, RepairEvent
+from core.repairs.models import Follower, Repair, RepairEvent
 from core.repairs.workflow import (
     ENDED,
     UNCLAIMED,
@@ -94,7 +97,7 @@ async def take_step(
 
     Locks the repair. An act that comes late or twice changes nothing. `version` comes from a
     button; typed commands have none. A wait needs `reason` and `promised_at`, an assignment
-    `technician_id`; without a person the service itself acts.
+    `technician_id`; without a person the service itself acts. See also `answer_for_home`.
 
     Raises:
         RepairNotFound, RepairMovedOn: it is not visible, or the button is old.
@@ -106,10 +109,9 @@ async def take_step(
     """
     if act is Act.WAIT and (reason is None or promised_at is None):
         raise ValueError("a wait needs a reason and a promised time")
-    found = await find_repair(session, repair, lock=True)
+    found = await _lock(session, repair, act, person_id)
     if act is Act.CLAIM:
         technician_id = person_id
-        await _refuse_claimed(session, found, person_id)
     parties = await list_parties(session, repair=found, person_id=person_id)
     latest = await _get_latest_step(session, found)
     just_did = latest.kind == act and latest.actor_id == person_id
@@ -122,13 +124,16 @@ async def take_step(
     former = Standing(state=found.state, technician_id=found.technician_id)
     standing = workflow.advance(former, act=act, parties=parties, technician_id=technician_id)
     measured = await _weigh(session, found, act, despite_meter=despite_meter)
+    answered = await answer_for_home(session, found, act, person_id, words=words, now=now)
+    if answered is not None:
+        return _done(answered[0], changed=answered[1])
     technician = ""
     if act in {Act.CLAIM, Act.ASSIGN}:
         technician = await _get_technician(session, technician_id)
         promised_at = await _keep_promise(session, found, now=now)
     if promised_at is not None:
         _set_promise(found, promised_at, now=now)
-    _write(found, act, standing, now=now)
+    await _write(session, found, act, standing, now=now)
     await record_event(
         session,
         repair=found,
@@ -201,7 +206,8 @@ async def comment(
     """
     Add words or a photo, which everybody who sees the repair can read.
 
-    They reach the technician as a message, and words of the staff the customers too.
+    They reach the technician as a message, and words of the staff the customers too. Of a merged
+    repair they are added to what it goes on as.
 
     Raises:
         NothingSaid: there are neither words nor a photo.
@@ -211,6 +217,8 @@ async def comment(
         raise NothingSaid
     found = await find_repair(session, repair, lock=True)
     parties = await list_parties(session, repair=found, person_id=person_id)
+    if found.merged_into_id is not None:
+        found = await find_repair(session, found.merged_into_id, lock=True)
     await add_words(
         session,
         repair=found,
@@ -270,7 +278,7 @@ async def _weigh(
         raise StepNotPossible
     if act is not Act.FIXED:
         return {}
-    measured = await queries.find_measured(session, repair=repair)
+    measured = await find_measured(session, repair=repair)
     if measured is None or not measured.is_abnormal:
         return {}
     if not despite_meter:
@@ -299,13 +307,29 @@ def _set_promise(repair: Repair, promised_at: datetime, *, now: datetime) -> Non
     repair.promised_at = promised_at
 
 
-def _write(repair: Repair, act: Act, standing: Standing, *, now: datetime) -> None:
+async def _lock(
+    session: AsyncSession, repair: int | str, act: Act, person_id: int | None
+) -> Repair:
+    if act is Act.DENY:
+        await lock_filing(session)  # before any repair, as everywhere: it may file another
+    found = await find_repair(session, repair, lock=True)
+    if act is Act.CLAIM:
+        await _refuse_claimed(session, found, person_id)
+    return found
+
+
+async def _write(
+    session: AsyncSession, repair: Repair, act: Act, standing: Standing, *, now: datetime
+) -> None:
     repair.state = standing.state
     repair.technician_id = standing.technician_id
     repair.state_since = now
     repair.version += 1
     if standing.state is State.FIXED:
         repair.fixed_at = now
+        await session.execute(  # every home of an incident is asked anew
+            update(Follower).where(Follower.repair_id == repair.id).values(answered_at=None)
+        )
     if standing.state in ENDED:
         repair.closed_at = now
     if act is Act.DENY:

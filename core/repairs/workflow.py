@@ -19,6 +19,7 @@ class State(StrEnum):
     REOPENED = "reopened"
     CLOSED = "closed"
     CANCELLED = "cancelled"
+    MERGED = "merged"
 
 
 class Act(StrEnum):
@@ -70,7 +71,7 @@ class Rule:
     by: frozenset[Party]
 
 
-ENDED = frozenset({State.CLOSED, State.CANCELLED})
+ENDED = frozenset({State.CLOSED, State.CANCELLED, State.MERGED})
 UNCLAIMED = frozenset({State.NEW, State.REOPENED})
 UNDERWAY = frozenset(
     {State.ACCEPTED, State.ON_THE_WAY, State.ARRIVED, State.WORKING, State.WAITING}

@@ -105,11 +105,10 @@ async def why_is_my_supply_off(
 async def _find_repair(
     session: AsyncSession, *, place: Place, person_id: int, now: datetime
 ) -> RepairLine | None:
-    for line in await list_for_customer(session, person_id=person_id, now=now):
-        is_here = line.address == place.address and line.service is place.service
-        if is_here and line.state not in ENDED:
-            return line
-    return None
+    lines = await list_for_customer(
+        session, person_id=person_id, now=now, service_point_id=place.service_point_id
+    )
+    return next((line for line in lines if line.state not in ENDED), None)
 
 
 async def _find_sign(session: AsyncSession, *, service_point_id: int) -> datetime | None:

@@ -55,7 +55,9 @@ class Bench:
         """Return the serials of the meters with an open repair."""
         rows = await self.ask(
             "SELECT m.serial FROM shuidian.repairs r"
-            " JOIN shuidian.meters m ON m.service_point_id = r.service_point_id"
+            " LEFT JOIN shuidian.repair_followers f ON f.repair_id = r.id"
+            " JOIN shuidian.meters m"
+            " ON m.service_point_id = coalesce(f.service_point_id, r.service_point_id)"
         )
         return {serial for (serial,) in rows}
 
@@ -93,18 +95,22 @@ class TestSimulator:
         assert await bench.ask("SELECT count(*) FROM shuidian.readings") == [(120 * 5,)]
         assert await bench.ask("SELECT count(*) FROM shuidian.samples") == [(120 * 30,)]
 
-    async def test_files_a_repair_at_each_home_of_a_street_without_pressure(
-        self, bench: Bench
+    @pytest.mark.parametrize(
+        ("kind", "homes"), [(AreaKind.STREET, 30), (AreaKind.BUILDING, 15)], ids=str
+    )
+    async def test_files_one_repair_where_many_homes_are_without_pressure(
+        self, bench: Bench, kind: AreaKind, homes: int
     ) -> None:
         async with bench.database.transaction() as session:
-            street = await session.scalar(
-                select(Area.id).where(Area.kind == AreaKind.STREET).order_by(Area.id)
-            )
-        assert street is not None
-        await bench.trouble(EventKind.PRESSURE_DROP, street)
-        await bench.pass_time(minutes=50)
+            area = await session.scalar(select(Area.id).where(Area.kind == kind).order_by(Area.id))
+        assert area is not None
+        await bench.trouble(EventKind.PRESSURE_DROP, area)
+        for _ in range(5):
+            await bench.pass_time(minutes=10)
 
-        assert await bench.alarmed() == {f"W-{number}" for number in range(10_001, 10_031)}
+        assert await bench.alarmed() == {f"W-{10_001 + number}" for number in range(homes)}
+        repairs = "SELECT number, area_id FROM shuidian.repairs"
+        assert await bench.ask(repairs) == [("R1001", area)]
 
         async with bench.database.transaction() as session:
             await troubles.end_troubles(session, now=bench.clock.now())
