@@ -1,12 +1,12 @@
 """Pushes from the meters' clouds (CTWing, OneNET, Tuya): stored, then answered at once."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request
 from fastapi.responses import PlainTextResponse
 
 from bot.api.auth import Caller, WaitingGateway, find_caller
-from bot.gateway.intake import Batch, Message, store_messages
+from bot.gateway.intake import Gatherer
 from bot.gateway.profile import Profile
 
 router = APIRouter(prefix="/api/v1/push", tags=["readings"])
@@ -16,9 +16,9 @@ CHECK_LENGTH_MAX = 200
 
 
 @router.post("/{profile}")
-async def push(request: Request, gateway: WaitingGateway, profile: str) -> dict[str, int]:
+async def push(request: Request, gateway: WaitingGateway, profile: str) -> dict[str, str]:
     """
-    Store one message of a cloud and count what was in it.
+    Store one message of a cloud, and answer when it is committed.
 
     What cannot be used is kept with the reason and answered like the rest: a cloud that is told
     of failures stops sending for a while, and loses what comes meanwhile.
@@ -28,7 +28,7 @@ async def push(request: Request, gateway: WaitingGateway, profile: str) -> dict[
 
 # The next two have a secret in their address and no place in the published document.
 @router.post("/{profile}/{token}", include_in_schema=False)
-async def push_by_address(request: Request, profile: str, token: Token) -> dict[str, int]:
+async def push_by_address(request: Request, profile: str, token: Token) -> dict[str, str]:
     """Do the same for a cloud that knows nothing but an address: the credential is its end."""
     return await _store(request, await _find_gateway(request, token), profile)
 
@@ -61,13 +61,8 @@ def _find_profile(request: Request, name: str) -> Profile:
     return found
 
 
-async def _store(request: Request, gateway: Caller, name: str) -> dict[str, int]:
-    state: Any = request.app.state
-    profile, body, now = _find_profile(request, name), await request.body(), state.clock.now()
-    (receipt,) = await store_messages(
-        state.database,
-        [Batch(gateway.key_id, profile, [Message("", body, now)])],
-        now=now,
-        after_alarms=state.after_alarms,
-    )
-    return {"received": receipt.received, "rejected": len(receipt.rejected)}
+async def _store(request: Request, gateway: Caller, name: str) -> dict[str, str]:
+    profile = _find_profile(request, name)
+    pushes: Gatherer = request.app.state.pushes
+    await pushes.store(gateway_id=gateway.key_id, profile=profile, payload=await request.body())
+    return {"status": "kept"}

@@ -1,5 +1,6 @@
 """What gateways' messages measured, stored: the same for MQTT and for the clouds' pushes."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -9,6 +10,7 @@ import structlog
 from sqlalchemy import exc, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from bot.clock import Clock
 from bot.gateway.decode import Measured, Refusal, decode
 from bot.gateway.profile import Profile
 from bot.gateway.units import SERVICE_OF, UNITS, What
@@ -31,6 +33,7 @@ log = structlog.get_logger()
 
 AfterAlarms = Callable[[AsyncSession, list[int]], Awaitable[None]]
 
+BATCH_MAX: Final = 500
 QUANTITIES: Final = {What.VOLTAGE: Quantity.VOLTAGE, What.PRESSURE: Quantity.PRESSURE}
 # An open valve lets water through, an open relay lets nothing through.
 STATES: Final = {
@@ -112,6 +115,55 @@ async def _store_alone(
             unreadable=(_rejected(0, Reason.NOT_STORABLE, batch.messages[0]),),
             now=now,
         )
+
+
+class Gatherer:
+    """
+    Stores single messages together with all that came meanwhile, each waiting for the commit.
+
+    One by one they would wait for each other, as those of one gateway must; a cloud that pushes
+    thousands of meters in a minute gives up on whom it has to wait for.
+    """
+
+    def __init__(self, database: Database, clock: Clock, *, after_alarms: AfterAlarms) -> None:
+        self._database = database
+        self._clock = clock
+        self._after_alarms = after_alarms
+        self._waiting: list[tuple[int, Profile, Message, asyncio.Future[None]]] = []
+        self._storing: asyncio.Task[None] | None = None
+
+    async def store(self, *, gateway_id: int, profile: Profile, payload: bytes) -> None:
+        """Return when the message is committed."""
+        stored = asyncio.get_running_loop().create_future()
+        message = Message("", payload, self._clock.now())
+        self._waiting.append((gateway_id, profile, message, stored))
+        if self._storing is None:
+            self._storing = asyncio.create_task(self._store_all())
+        await stored
+
+    async def _store_all(self) -> None:
+        while self._waiting:
+            some, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+            batches: dict[tuple[int, str], Batch] = {}
+            for gateway_id, profile, message, _ in some:
+                key = (gateway_id, profile.name)
+                batches.setdefault(key, Batch(gateway_id, profile, [])).messages.append(message)
+            failure = None
+            try:
+                now, then = self._clock.now(), self._after_alarms
+                await store_messages(
+                    self._database, list(batches.values()), now=now, after_alarms=then
+                )
+            except Exception as problem:  # noqa: BLE001 (it is raised again, where it is awaited)
+                failure = problem
+            for *_, stored in some:
+                if stored.done():
+                    continue  # who pushed it did not wait
+                if failure is None:
+                    stored.set_result(None)
+                else:
+                    stored.set_exception(failure)
+        self._storing = None
 
 
 async def take_messages(

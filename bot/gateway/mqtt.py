@@ -24,7 +24,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from sqlalchemy import select
 
 from bot.clock import Clock
-from bot.gateway.intake import AfterAlarms, Batch, Message, store_messages
+from bot.gateway.intake import BATCH_MAX, AfterAlarms, Batch, Message, store_messages
 from bot.gateway.profile import Profile
 from core.accounts.models import ApiKey
 from core.db import Database
@@ -37,7 +37,6 @@ SESSION_SECONDS: Final = int(timedelta(days=7).total_seconds())
 # So many may be on their way to us unacknowledged, and no more are kept in memory.
 UNACKNOWLEDGED_MAX: Final = 1000
 MESSAGE_BYTES_MAX: Final = 65_536
-BATCH_MAX: Final = 500
 GATHER_SECONDS: Final = 0.03
 LOOK_SECONDS: Final = 5
 PAUSE_SECONDS_MAX: Final = 30
