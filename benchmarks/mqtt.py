@@ -37,7 +37,7 @@ MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin:/usr
 PASSWORD = "flood"  # noqa: S105 (of a broker that lives for a minute)
 METERS = 50
 AT_ONCE = 200
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 300
 EXPECTED = """
 SELECT count(*), count(DISTINCT (meter_id, taken_at)),
        count(*) FILTER (WHERE status <> 'accepted'), sum(value)

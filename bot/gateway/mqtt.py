@@ -40,6 +40,8 @@ MESSAGE_BYTES_MAX: Final = 65_536
 GATHER_SECONDS: Final = 0.03
 LOOK_SECONDS: Final = 5
 PAUSE_SECONDS_MAX: Final = 30
+# The broker's answers stand in line behind the messages that waited for us.
+ANSWER_SECONDS_MAX: Final = 60
 # What a broker has kept was measured long ago, and without a clock it would count as of today.
 NOTHING_RETAINED: Final = SubscribeOptions(
     qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
@@ -102,6 +104,7 @@ class Listener:
             identifier=self._client_id,
             protocol=ProtocolVersion.V5,
             clean_start=False,
+            timeout=ANSWER_SECONDS_MAX,
             properties=properties,
             tls_context=ssl.create_default_context() if url.scheme == "mqtts" else None,
         )
