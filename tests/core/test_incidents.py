@@ -368,6 +368,38 @@ class TestReturnToNormal:
         assert await kinds(database, repair.id) == ["filed", "partly", "normal"]
         assert await news(database) == {("normal", home.holder): 1 for home in street.homes}
 
+    async def test_of_many_taken_back_opens_it_again_for_all(self, database, world, street):
+        repair_id = await TestAnswers().fixed(database, world, street.homes)
+        _, latest = await messages(database)
+
+        await burst(database, street.homes[:3], at=NOON + 5 * HOUR)
+
+        (repair,) = await repair_rows(database)
+        assert (repair.state, repair.technician_id, repair.reopened_count) == (
+            State.REOPENED,
+            None,
+            1,
+        )
+        assert (await kinds(database, repair_id))[-1] == "reopened"
+        assert await news(database, after=latest) == {
+            **{("reopened", home.holder): 1 for home in street.homes},
+            **to_managers(world, "contradicted"),
+            ("offered", world.technician): 1,
+        }
+        await act(database, Act.CLAIM, world.technician, repair_id, now=NOON + 6 * HOUR)
+
+    async def test_leaves_what_fails_after_the_fix_a_repair_of_its_own(
+        self, database, world, street
+    ):
+        repair_id = await TestAnswers().fixed(database, world, street.homes[:11])
+        assert (await repair_rows(database))[0].area_id == street.id
+
+        await burst(database, street.homes[11:], at=NOON + 5 * HOUR)
+
+        incident, single = await repair_rows(database)
+        assert (incident.id, incident.state) == (repair_id, State.FIXED)
+        assert (single.area_id, single.service_point_id) == (None, street.homes[11].point)
+
     async def test_contradicts_fixed_while_any_home_is_abnormal(self, database, world, street):
         repair = await burst(database, street.homes)
         await end_alarms(database, street.homes[1:], at=NOON)
