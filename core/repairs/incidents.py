@@ -172,7 +172,13 @@ class _Gathering:
             )
             .order_by(point)
         )
-        return [_Home(row[0], _read_path(row[1]), *row[2:]) for row in rows]
+        homes = [_Home(row[0], _read_path(row[1]), *row[2:]) for row in rows]
+        return [
+            home._replace(began_at=alarm.began_at, alarm_id=alarm.id)
+            if home.area_id is None and (alarm := self._begun.get(home.point)) is not None
+            else home
+            for home in homes
+        ]
 
     async def _load_fresh(self, points: Iterable[int]) -> list[_Home]:
         rows = await self._session.execute(
