@@ -196,6 +196,9 @@ async def keep_running(work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except Exception:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                return  # a cancelled database call can end as a lost connection
             log.exception("work.restarting", work=getattr(work, "__qualname__", "?"))
         await asyncio.sleep(1)
 
