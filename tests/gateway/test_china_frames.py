@@ -237,7 +237,7 @@ class TestAnyReply:
         if damaged == reply or reply[at] == 0xFE:
             assert read(damaged) == read(reply)
         else:
-            with pytest.raises(NotYet, match="checksum|incomplete|silence"):
+            with pytest.raises(NotYet, match=r"checksum|incomplete|silence"):
                 read(damaged)
 
     @given(before=st.binary(max_size=40), after=st.binary(max_size=40))
