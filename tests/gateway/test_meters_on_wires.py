@@ -13,6 +13,7 @@ from bot.gateway.wire.asking import ask_all
 from bot.gateway.wire.frames import NotYet, Refused
 from bot.gateway.wire.line import Line
 from bot.gateway.wire.meters import Driver
+from bot.gateway.wire.modbus import FRAMERS
 from bot.gateway.wire.polling import open_driver
 from core.accounts.models import Supply
 from core.monitoring.models import Quantity
@@ -101,6 +102,7 @@ class TestDlt645:
             driver.close()
 
         assert (found, server.commands) == (state, commands)
+        assert server.untils == ["261228103000"] * 2  # 10:30 by the meter's own clock
 
 
 class TestCjt188:
@@ -143,9 +145,12 @@ class TestCjt188:
 
 
 class TestModbus:
-    async def test_reads_by_the_map_in_one_question(self, tmp_path: Path) -> None:
-        async with modbus_device(REGISTERS) as (_, port):
-            driver, meter = reach(tmp_path, port, protocol="modbus-tcp", more="map = 'meter.toml'")
+    @pytest.mark.parametrize("protocol", list(FRAMERS))
+    async def test_reads_by_the_map_over_tcp_and_over_a_serial_line(
+        self, tmp_path: Path, protocol: str
+    ) -> None:
+        async with modbus_device(REGISTERS, framer=FRAMERS[protocol]) as (_, port):
+            driver, meter = reach(tmp_path, port, protocol=protocol, more="map = 'meter.toml'")
             seen = await driver.read(meter)
             driver.close()
 
