@@ -82,6 +82,7 @@ class WaterMeter:
     speaks: bool = True
     moves: bool = True
     before: bytes = b""
+    damage: int = 0
     port: int = 0
     asked: list[str] = field(default_factory=list)
 
@@ -102,7 +103,8 @@ class WaterMeter:
         else:
             content += pack(self.volume) + b"\x2c" + pack("01266967") + b"\x2c"
             content += pack("20260425060055") + bytes((self.status, 0))
-        return seal(frame[:9] + bytes((control, len(content))) + content)
+        whole = seal(frame[:9] + bytes((control, len(content))) + content)
+        return whole[:-2] + bytes((whole[-2] ^ self.damage, whole[-1]))
 
 
 @contextlib.asynccontextmanager

@@ -70,11 +70,11 @@ async def polling(
     finally:
         assert not running.done(), running
         running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        await asyncio.wait({running}, timeout=10)
+        assert running.cancelled(), running
 
 
-async def wait_until(happened: Callable[[], Awaitable[bool]], seconds: float = 15) -> None:
+async def wait_until(happened: Callable[[], Awaitable[bool]], seconds: float = 40) -> None:
     async with asyncio.timeout(seconds):
         while not await happened():  # noqa: ASYNC110 (what is in the database tells no event)
             await asyncio.sleep(0.05)
@@ -184,18 +184,22 @@ class TestPolling:
                 water.speaks = True
                 await wait_until(lambda: has(database, READINGS, 2))
 
+    @pytest.mark.parametrize(
+        ("how", "reason"),
+        [({"volume": "0126FFFF"}, "not_decimal"), ({"damage": 1}, "checksum")],
+    )
     async def test_keeps_a_damaged_answer_with_its_reason(
-        self, database: Database, world: World, tmp_path: Path
+        self, database: Database, world: World, tmp_path: Path, how: dict[str, Any], reason: str
     ) -> None:
         await make_gateway(database, "gateway", [world.home.meters[Kind.WATER]])
-        how = {"protocol": "cjt188-2018", "serial": "W-10001"}
+        described = {"protocol": "cjt188-2018", "serial": "W-10001"}
         async with (
-            water_meter(volume="0126FFFF") as water,
-            polling(database, tmp_path, write_bridge(water.port, **how)),
+            water_meter(**how) as water,
+            polling(database, tmp_path, write_bridge(water.port, **described)),
         ):
             await wait_until(lambda: has(database, QUARANTINE, 1))
 
-        assert await ask(database, QUARANTINE) == [("W-10001: not_decimal",)]
+        assert await ask(database, QUARANTINE) == [(f"W-10001: {reason}",)]
         assert await ask(database, READINGS) == []
 
     async def test_stores_nothing_without_a_credential(
@@ -252,6 +256,20 @@ class TestPolling:
             asyncio.timeout(10),
         ):
             await told.wait()
+
+    async def test_ends_at_whatever_moment_it_is_told_to(
+        self, database: Database, world: World, tmp_path: Path
+    ) -> None:
+        await make_gateway(database, "gateway", [world.home.meters[Kind.WATER]])
+        how = {"protocol": "cjt188-2018", "serial": "W-10001", "period": 0.001}
+        async with water_meter() as water:
+            for step in range(40):
+                async with polling(database, tmp_path, write_bridge(water.port, **how)):
+                    await asyncio.sleep(0.1 + step * 0.003)
+            asked = len(water.asked)
+            await asyncio.sleep(0.3)
+
+        assert len(water.asked) == asked > 40
 
     async def test_is_part_of_the_worker(
         self, database: Database, world: World, tmp_path: Path

@@ -3,6 +3,7 @@
 from decimal import Decimal
 
 START, END = 0x68, 0x16
+SILENCE = "silence"
 
 
 class Refused(Exception):
@@ -47,7 +48,7 @@ def find_frames(heard: bytes, *, head: int, second: int = 0) -> tuple[list[bytes
             else:
                 is_damaged = True
         start = heard.find(START, following)
-    return bodies, "checksum" if is_damaged else "incomplete" if is_begun else "silence"
+    return bodies, "checksum" if is_damaged else "incomplete" if is_begun else SILENCE
 
 
 def pack(digits: str) -> bytes:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-from bot.gateway.wire.frames import NotYet
+from bot.gateway.wire.frames import SILENCE, NotYet
 
 T = TypeVar("T")
 WAKE: Final = b"\xfe" * 4
@@ -33,7 +33,7 @@ class Line(asyncio.Protocol):
         transport = self._transport or await self._open()
         self._heard.clear()
         transport.write(WAKE + question)
-        trouble = NotYet("silence")
+        trouble = NotYet(SILENCE)
         try:
             async with asyncio.timeout(self._seconds):
                 while True:

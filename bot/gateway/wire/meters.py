@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
-from bot.gateway.wire.frames import NotYet, Refused
+from bot.gateway.wire.frames import SILENCE, Refused
 from core.accounts.models import Supply
 from core.monitoring.models import Quantity
 
@@ -21,8 +21,8 @@ class Seen:
 
     @property
     def is_heard(self) -> bool:
-        """Whether the meter has said anything, be it a refusal."""
-        is_silent = all(isinstance(refusal, NotYet) for refusal in self.refusals)
+        """Whether anything was said, be it a refusal or nonsense."""
+        is_silent = all(refusal.reason == SILENCE for refusal in self.refusals)
         return bool(self.registers or self.samples or self.state) or not is_silent
 
     def add_sample(self, quantity: Quantity, value: Decimal, *, nominal: Decimal) -> None:

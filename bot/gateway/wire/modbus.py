@@ -10,7 +10,7 @@ from pymodbus.exceptions import ConnectionException, ModbusException
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
 
 from bot.gateway.wire.bridges import ModbusBridge, ModbusMeter
-from bot.gateway.wire.frames import NotYet, Refused
+from bot.gateway.wire.frames import SILENCE, NotYet, Refused
 from bot.gateway.wire.maps import Span, Value, plan_spans
 from bot.gateway.wire.meters import Seen
 from bot.gateway.wire.units import QUANTITIES
@@ -111,7 +111,7 @@ class ModbusDriver:
             raise ConnectionError(str(lost)) from lost
         except ModbusException as silence:
             self.close()  # a late answer is not to be taken for that to the next question
-            raise NotYet("silence") from silence
+            raise NotYet(SILENCE) from silence
         if isinstance(answer, ExceptionResponse):
             raise Refused(f"exception_{answer.exception_code}")
         return answer

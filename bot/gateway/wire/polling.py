@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from bot.clock import Clock
 from bot.gateway.wire.bridges import AnyBridge, Cjt188Bridge, Dlt645Bridge, Meter
-from bot.gateway.wire.frames import NotYet, Refused
+from bot.gateway.wire.frames import SILENCE, NotYet, Refused
 from bot.gateway.wire.meters import Driver, Seen
 from bot.gateway.wire.modbus import ModbusDriver
 from bot.gateway.wire.serial import Cjt188Driver, Dlt645Driver
@@ -80,13 +80,17 @@ class Poller:
 
     async def run(self) -> None:
         """Ask until cancelled, as soon as no other process does; most bridges bear only one."""
-        async with (
-            self._database.sole("shuidian.bridges") as hold,
-            asyncio.TaskGroup() as group,
-        ):
-            group.create_task(self._keep(hold))
-            for post in self._posts:
-                group.create_task(post.run())
+        try:
+            async with (
+                self._database.sole("shuidian.bridges") as hold,
+                asyncio.TaskGroup() as group,
+            ):
+                group.create_task(self._keep(hold))
+                for post in self._posts:
+                    group.create_task(post.run())
+        except Exception as trouble:
+            _end_if_cancelled(trouble)
+            raise
 
     async def _keep(self, hold: AsyncConnection) -> None:
         """End everything when the hold is lost, for then another process begins."""
@@ -132,7 +136,8 @@ class Post:
                     log.warning("bridge.silent", bridge=self._bridge.name)
                 except (OSError, NoCredential) as trouble:
                     log.warning("bridge.lost", bridge=self._bridge.name, trouble=str(trouble))
-                except Exception:
+                except Exception as trouble:
+                    _end_if_cancelled(trouble)
                     log.exception("bridge.failed", bridge=self._bridge.name)
                 self._driver.close()
                 self._failures += 1
@@ -143,16 +148,21 @@ class Post:
     async def _go_round(self) -> bool:
         """Ask every meter, store what was read, and tell whether any of them answered."""
         seen: list[tuple[Meter, datetime, Seen]] = []
+        lost: OSError | None = None
         try:
             for meter in self._bridge.meters:
                 moment = self._clock.now()
                 seen.append((meter, moment, await self._driver.read(meter)))
                 if seen[-1][2].is_heard:
                     await self._look_for_commands()
-        finally:
-            if any(each.is_heard for *_, each in seen):
-                await self._store(seen)
-        return any(each.is_heard for *_, each in seen)
+        except OSError as trouble:
+            lost = trouble
+        is_answered = any(each.is_heard for *_, each in seen)
+        if is_answered:
+            await self._store(seen)
+        if lost is not None:
+            raise lost
+        return is_answered
 
     async def _serve_until(self, moment: float) -> None:
         loop = asyncio.get_running_loop()
@@ -173,7 +183,7 @@ class Post:
                 samples.append(NewSample(len(samples), serial, quantity, at, value))
             for refusal in shown.refusals:
                 log.warning("bridge.no_value", meter=serial, reason=refusal.reason)
-                if refusal.reason != "silence":
+                if refusal.reason != SILENCE:
                     said = f"{serial}: {refusal.reason}"
                     refused.append(Rejected("readings", len(refused), Reason.NOT_A_NUMBER, said))
             if shown.state is not None:
@@ -272,6 +282,13 @@ class Post:
             return None
         await self._report([Report(meter.serial, state, moment)])
         return state
+
+
+def _end_if_cancelled(trouble: Exception) -> None:
+    """End a task whose end was asked for, though a database interrupted by it says otherwise."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from trouble
 
 
 def find_pause(failures: int) -> float:
