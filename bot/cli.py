@@ -44,6 +44,8 @@ app.add_typer(tariffs_app, name="tariffs")
 app.command()(check)
 jobs_app = typer.Typer(help="Timed jobs: which there are, and running one by hand.")
 app.add_typer(jobs_app, name="jobs")
+bridge_app = typer.Typer(help="Bridges to meters on wires: DL/T 645, CJ/T 188, Modbus.")
+app.add_typer(bridge_app, name="bridge")
 
 
 def _on_signals(handler: "signal.Handlers | Callable[[int, FrameType | None], None]") -> None:
@@ -253,6 +255,24 @@ def list_jobs() -> None:
 
     for job in JOBS.values():
         typer.echo(f"{job.name:24} {job.at or 'at every ring'}")
+
+
+@bridge_app.command("read")
+def read_bridge(
+    file: Annotated[Path, typer.Argument(help="The file of bridges, see docs/wire.md.")],
+) -> None:
+    """Print what every meter of a file answers now; nothing is stored or switched."""
+    from zoneinfo import ZoneInfo
+
+    from bot.gateway.wire.asking import ask_all
+    from bot.gateway.wire.bridges import read_bridges
+
+    try:
+        bridges = read_bridges(file)
+    except (OSError, ValueError) as mistake:
+        raise SystemExit(f"{file}: {mistake}") from mistake
+    zone = ZoneInfo(Settings().timezone)
+    asyncio.run(ask_all(bridges, zone=zone, say=typer.echo))
 
 
 def main() -> None:

@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     timezone: str = Field(default="Asia/Shanghai", description="The operator's time zone.")
     currency: str = Field(default="CNY", description="The operator's currency.")
     locale: str = Field(default="zh_CN", description="Language of people who have not chosen one.")
+    bridges_file: str = Field(
+        default="",
+        description="File of the bridges to meters on wires (docs/wire.md); empty: none.",
+    )
     log_json: bool = Field(default=False, description="Log lines as JSON.")
     demo_clock: bool = Field(
         default=False, description="Follow the demo's movable clock; refused with a real token."
