@@ -42,6 +42,8 @@ COLUMNS = {
 
 
 SETTING = """
+INSERT INTO shuidian.operator (id, name, timezone, currency, locale, hotline)
+    VALUES (1, 'O', 'Asia/Shanghai', 'CNY', 'en', '1');
 INSERT INTO shuidian.areas (kind, name, path) VALUES ('district', 'D', '/1/');
 INSERT INTO shuidian.api_keys (name, token_hash, scope, created_at)
     VALUES ('g', 'g', 'gateway', '2026-01-01');
@@ -55,7 +57,7 @@ INSERT INTO shuidian.meters (serial, service_point_id, digits, installed_at, gat
 INSERT INTO shuidian.limits (quantity, low, high, deadband, hold_seconds)
     VALUES ('pressure', 140, 600, 8, 1200), ('voltage', 198, 235.4, 4.4, 1200);
 INSERT INTO shuidian.readings
-    SELECT m, 'total', at, h, 'gateway', 'accepted', at
+    SELECT m, 'total', at, 1000 - :hours + h, 'gateway', 'accepted', at
     FROM generate_series(1, :meters) m, generate_series(1, :hours) h,
     LATERAL (SELECT CAST(:start AS timestamptz) - (:hours - h) * interval '1 hour') t (at);
 INSERT INTO shuidian.samples
@@ -127,7 +129,8 @@ def make_batch(
     """Return half registers and half samples of one moment, the first few abnormal."""
     at = START + timedelta(minutes=number + 1)
     readings = [
-        NewReading(i, f"S{i + 1}", "total", at, Decimal(1000 + number)) for i in range(size // 2)
+        NewReading(i, f"S{i + 1}", "total", at, Decimal(1000) + Decimal(number) / 100)
+        for i in range(size // 2)
     ]
     samples = [
         NewSample(

@@ -9,6 +9,8 @@ from bot.tasks import Work
 from bot.timetable import Job
 from core.billing.bills import issue_bills
 from core.billing.dunning import run_dunning
+from core.monitoring.held import remind_of_held
+from core.monitoring.leaks import look_for_leaks
 from core.notices import schedules
 from core.outages.service import take_up_overruns
 from core.repairs.deadlines import close_silent, escalate_late
@@ -27,6 +29,8 @@ JOBS: Mapping[str, Job] = {
     job.name: job
     for job in (
         Job(name=TAKE_UP_ALARMS, run=take_up_alarms),
+        Job(name="leaks", run=look_for_leaks),
+        Job(name="held-readings", run=remind_of_held, at=time(8, 30)),
         Job(name="escalate-repairs", run=escalate_late),
         Job(name="close-repairs", run=close_silent),
         Job(name="outage-overruns", run=take_up_overruns),

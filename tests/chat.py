@@ -55,6 +55,17 @@ class Phone:
         await self.post("say", text=text)
         return await self.next()
 
+    async def speak(self, language: str) -> None:
+        """Choose a language by its own name."""
+        offer = await self.say("/language")
+        await self.press(offer, language)
+        number, asked = offer["message_id"], text_of(offer)
+        await self.until(
+            lambda all_: any(
+                each["message_id"] == number and text_of(each) != asked for each in all_
+            )
+        )
+
     async def show(self, picture: bytes, caption: str = "") -> Message:
         """Send a photo and return the next message that comes."""
         await self.mark()

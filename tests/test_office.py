@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from bot.app import WebServer, bind
 from bot.backoffice import pages, sessions
@@ -19,12 +19,15 @@ from bot.backoffice.sessions import OfficeSession, link_renderer
 from bot.clock import ScaledClock, SystemClock
 from bot.context import Reader
 from bot.texts import Texts
-from core.accounts.models import Role, Service, Staff
+from core.accounts.models import ApiKey, Role, Service, Staff
 from core.db import Database
-from core.monitoring.models import Alarm, Quantity, Side
+from core.monitoring.ingest import NewReading, Reason, store_batch
+from core.monitoring.models import Alarm, Meter, Quantity, Side
 from core.repairs import intake
 from core.repairs import service as repairs
+from core.repairs.models import Attachment
 from core.repairs.workflow import Act
+from tests.e2e.test_photos import picture
 from tests.world import NOON, World
 
 
@@ -105,6 +108,17 @@ async def file_repair(office: Office, words: str = "") -> None:
             await repairs.comment(
                 session, person_id=office.world.home.holder, repair="R1001", text=words, now=NOON
             )
+
+
+async def attach(office: Office, *contents: bytes | None, media_type: str = "image/png") -> None:
+    """Add photos to R1001, as they are once they are fetched (or not yet)."""
+    async with office.database.transaction() as session:
+        for content in contents:
+            await repairs.comment(
+                session, person_id=office.world.technician, repair="R1001", photo_ref="x", now=NOON
+            )
+            photo = await session.scalar(select(Attachment).order_by(Attachment.id.desc()).limit(1))
+            photo.content, photo.media_type = content, media_type
 
 
 def secret_of(answer: aiohttp.ClientResponse) -> str:
@@ -227,10 +241,11 @@ class TestSession:
         for stolen in (token, stored.token_hash, stored.link_hash, "", "x" * 5000):
             assert (await office.get("/office/repairs", cookie=stolen))[0] == 401
 
-    @pytest.mark.parametrize("path", ["/office/repairs", "/office/repairs/R1001"])
+    @pytest.mark.parametrize("path", ["", "/R1001", "/R1001/photos/1", "/R1001/photos/2"])
     async def test_is_needed_for_every_page(self, office, path):
         await file_repair(office)
-        status, page = await office.get(path)
+        await attach(office, picture())
+        status, page = await office.get(f"/office/repairs{path}")
         assert status == 401
         assert "R1001" not in page
 
@@ -288,3 +303,97 @@ class TestPages:
         status, style = await office.get("/office/office.css")
         assert status == 200
         assert "url(" not in style
+
+
+class TestGateways:
+    async def test_shows_what_each_sent_and_why_things_were_refused(self, office):
+        async with office.database.transaction() as session:
+            keys = [
+                ApiKey(name=name, token_hash=name, scope="gateway", created_at=NOON)
+                for name in ("cellar <b>", "attic")
+            ]
+            session.add_all(keys)
+            await session.flush()
+            await session.execute(update(Meter).values(gateway_id=keys[0].id))
+            for serial in ("W-10001", "W-10001", "nobody"):
+                reading = NewReading(0, serial, "total", NOON, Decimal(5))
+                await store_batch(
+                    session, gateway_id=keys[0].id, readings=[reading], samples=[], now=NOON
+                )
+        cookie = secret_of(await office.enter(await office.link()))
+
+        status, page = await office.get("/office/gateways", cookie=cookie)
+
+        assert status == 200
+        assert "cellar &lt;b&gt;" in page
+        assert "has never spoken" in page
+        numbers = re.findall(r"<td data-label=[^>]*>(\d+)</td>", page)
+        assert numbers == ["3", "1", "1", "0", "1"]
+        assert "unknown meter: 1" in page
+
+    @pytest.mark.parametrize("locale", ["en", "zh_CN", "zh_TW", "ru"])
+    def test_has_words_for_every_reason(self, locale):
+        texts = Texts(locale, timezone="Asia/Shanghai", currency="CNY")
+        assert [reason for reason in Reason if not texts.knows(f"refused.{reason}")] == []
+
+    async def test_is_for_managers_who_signed_in(self, office):
+        assert (await office.get("/office/gateways"))[0] == 401
+
+
+class TestPhotos:
+    @pytest.fixture(autouse=True)
+    async def signed_in(self, office):
+        await file_repair(office)
+        await office.enter(await office.link())
+
+    async def fetch(self, office, photo, *, repair="R1001"):
+        url = f"{office.base}/office/repairs/{repair}/photos/{photo}"
+        async with office.http.get(url) as answer:
+            return answer.status, answer.headers, await answer.read()
+
+    async def test_stand_in_the_history_and_are_shown(self, office):
+        await attach(office, picture())
+
+        async with office.http.get(f"{office.base}/office/repairs/R1001") as answer:
+            page, policy = await answer.text(), answer.headers["Content-Security-Policy"]
+        assert '<img src="/office/repairs/R1001/photos/1"' in page
+        assert "img-src 'self'" in policy
+        status, headers, content = await self.fetch(office, 1)
+        assert (status, content) == (200, picture())
+        assert headers["Content-Type"] == "image/png"
+        assert headers["Content-Disposition"] == "inline"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+
+    async def test_are_only_saved_when_they_are_no_pictures(self, office):
+        await attach(office, b"<script>alert(1)</script>", media_type="application/octet-stream")
+
+        status, headers, _ = await self.fetch(office, 1)
+
+        assert (status, headers["Content-Disposition"]) == (200, "attachment")
+
+    @pytest.mark.parametrize("photo", [1, 2, 3, 2**31])
+    async def test_are_not_found_where_none_is_kept(self, office, photo):
+        await attach(office, None, b"")
+
+        status, _, page = await self.fetch(office, photo)
+
+        assert status == 404
+        assert b"not kept here" in page
+
+    @pytest.mark.parametrize("repair", ["R1002", "R9999", "%00", "%ED%A0%80"])
+    async def test_belong_to_their_own_repair_only(self, office, repair):
+        await attach(office, picture())
+        async with office.database.transaction() as session:
+            await intake.report(
+                session,
+                person_id=office.world.home.holder,
+                service_point_id=office.world.home.points[Service.ELECTRICITY],
+                text="dark",
+                photo_ref="",
+                now=NOON,
+            )
+
+        status, _, content = await self.fetch(office, 1, repair=repair)
+
+        assert status == 404
+        assert picture() not in content

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -24,6 +25,7 @@ WORDS_MAX = 1000
 PHOTOS_SHOWN = 10
 NUMBER = re.compile(r"[R\u0420]?([0-9]{4,9})")  # also the Cyrillic letter that looks the same
 MORE_PHOTOS = "repair.more_photos"  # whatever else is said next is not about the repair
+MORE_WITHIN = timedelta(minutes=10)  # then a photo is about something new
 BY_COMMAND = {"confirm": Act.CONFIRM, "notfixed": Act.DENY, "withdraw": Act.CANCEL}
 
 
@@ -188,9 +190,23 @@ async def add_words(turn: Turn, repair: int | str, words: str, photo_ref: str) -
     )
     await turn.finish()
     if photo_ref:
-        await turn.ask(MORE_PHOTOS, repair_id=done.repair_id)
+        await expect_more_photos(turn, done.repair_id)
     keyboard = [[repair_card.back_to(turn.texts, done.repair_id)]]
     await turn.show("repair.words_added", keyboard=keyboard, number=done.number)
+
+
+async def expect_more_photos(turn: Turn, repair_id: int) -> None:
+    """Let the photos that follow in the next minutes belong to the same repair."""
+    until = (turn.now + MORE_WITHIN).isoformat()
+    await turn.ask(MORE_PHOTOS, repair_id=repair_id, until=until)
+
+
+def find_expecting(turn: Turn) -> int | None:
+    """Return the repair to which a photo belongs that comes now, right after another one."""
+    if turn.step != MORE_PHOTOS or turn.now > datetime.fromisoformat(turn.draft["until"]):
+        return None
+    repair_id: int = turn.draft["repair_id"]
+    return repair_id
 
 
 async def show_history(turn: Turn) -> None:

@@ -3,10 +3,11 @@
 from bot.context import Command, Fallback, Handle, Render, Turn
 from bot.handlers.account import back_home, cancel_key
 from bot.handlers.repairs import (
-    MORE_PHOTOS,
     PHOTOS_SHOWN,
     WhichRepair,
     add_words,
+    expect_more_photos,
+    find_expecting,
     line_of,
     read_number,
     words_of,
@@ -16,23 +17,24 @@ from bot.outgoing import Button, press, read_press
 from core.accounts import service as accounts
 from core.accounts.models import Role
 from core.repairs import intake, queries
+from core.repairs import service as repairs
 from core.repairs.workflow import ENDED
 
 
 async def report(turn: Turn) -> None:
     """Ask where it is, then what it is; words after the command are taken at once."""
-    await _ask_place(turn, " ".join(turn.said.arguments))
+    await _ask_place(turn, " ".join(turn.said.arguments), [])
 
 
-async def _ask_place(turn: Turn, words: str) -> None:
+async def _ask_place(turn: Turn, words: str, photo_refs: list[str]) -> None:
     places = await accounts.list_places(turn.session, person_id=turn.person_id)
     if not places:
         await turn.show("repair.no_places", keyboard=[[back_home(turn.texts)]])
     elif len(places) == 1:
-        await _go_on(turn, places[0].service_point_id, words, turn.said.photo_ref)
+        await _go_on(turn, places[0].service_point_id, words, photo_refs)
     else:
         points = [place.service_point_id for place in places]
-        await turn.ask("repair.place", words=words, points=points, photo_ref=turn.said.photo_ref)
+        await turn.ask("repair.place", words=words, points=points, photo_refs=photo_refs)
         labels = [
             turn.texts.plain(
                 "repair.place_line",
@@ -56,19 +58,24 @@ async def press_place(turn: Turn) -> None:
         turn.session, person_id=turn.person_id, service_point_id=service_point_id
     )
     draft = turn.draft
-    await _go_on(turn, service_point_id, draft.get("words", ""), draft.get("photo_ref", ""))
+    await _go_on(turn, service_point_id, draft.get("words", ""), draft.get("photo_refs", []))
 
 
 async def receive_place(turn: Turn) -> None:
-    """Take the place by its typed position in the list."""
-    point = await turn.pick(turn.draft["points"])
+    """Take the place by its typed position in the list; a photo is kept until then."""
+    draft = turn.draft
+    if turn.said.photo_ref:
+        photo_refs = [*draft["photo_refs"], turn.said.photo_ref][:PHOTOS_SHOWN]
+        await _ask_place(turn, draft["words"] or words_of(turn, turn.said.text), photo_refs)
+        return
+    point = await turn.pick(draft["points"])
     if point is not None:
-        await _go_on(turn, point, turn.draft["words"], turn.draft["photo_ref"])
+        await _go_on(turn, point, draft["words"], draft["photo_refs"])
 
 
-async def _go_on(turn: Turn, service_point_id: int, words: str, photo_ref: str) -> None:
-    if words or photo_ref:
-        await _file(turn, service_point_id, line_of(words), photo_ref)
+async def _go_on(turn: Turn, service_point_id: int, words: str, photo_refs: list[str]) -> None:
+    if words or photo_refs:
+        await _file(turn, service_point_id, line_of(words), photo_refs)
         return
     await turn.ask("repair.report", service_point_id=service_point_id)
     await turn.show("repair.ask_report", keyboard=[[cancel_key(turn.texts)]])
@@ -77,10 +84,12 @@ async def _go_on(turn: Turn, service_point_id: int, words: str, photo_ref: str) 
 async def receive_report(turn: Turn) -> None:
     """Take the customer's words, a photo, or both in one message."""
     words = words_of(turn, turn.said.text)
-    await _file(turn, turn.draft["service_point_id"], words, turn.said.photo_ref)
+    photo_refs = [turn.said.photo_ref] if turn.said.photo_ref else []
+    await _file(turn, turn.draft["service_point_id"], words, photo_refs)
 
 
-async def _file(turn: Turn, service_point_id: int, words: str, photo_ref: str) -> None:
+async def _file(turn: Turn, service_point_id: int, words: str, photo_refs: list[str]) -> None:
+    photo_ref, *more = photo_refs or [""]
     reported = await intake.report(
         turn.session,
         person_id=turn.person_id,
@@ -93,7 +102,15 @@ async def _file(turn: Turn, service_point_id: int, words: str, photo_ref: str) -
     texts = turn.texts
     show = Button(texts.plain("repair.show"), press("repair", reported.repair_id))
     if photo_ref:
-        await turn.ask(MORE_PHOTOS, repair_id=reported.repair_id)
+        for each in more:
+            await repairs.comment(
+                turn.session,
+                person_id=turn.person_id,
+                repair=reported.repair_id,
+                photo_ref=each,
+                now=turn.now,
+            )
+        await expect_more_photos(turn, reported.repair_id)
         await turn.say(key, keyboard=[[show]], number=reported.number)
         return
     # It is filed already: whoever walks away now has reported it all the same.
@@ -108,15 +125,16 @@ async def take_photo(turn: Turn) -> bool:
     if not photo_ref:
         return False
     words = words_of(turn, turn.said.text)
-    if turn.step == MORE_PHOTOS:
-        await add_words(turn, turn.draft["repair_id"], words, photo_ref)
+    repair_id = find_expecting(turn)
+    if repair_id is not None:
+        await add_words(turn, repair_id, words, photo_ref)
         return True
     lines = await list_active(turn) if Role.TECHNICIAN in turn.speaker.roles else []
     if not lines and turn.speaker.is_customer:
         mine = await queries.list_for_customer(turn.session, person_id=turn.person_id, now=turn.now)
         lines = [line for line in mine if line.state not in ENDED]
         if not lines:
-            await _ask_place(turn, words)
+            await _ask_place(turn, words, [photo_ref])
             return True
     if len(lines) == 1:
         await add_words(turn, lines[0].id, words, photo_ref)

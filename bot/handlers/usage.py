@@ -200,8 +200,8 @@ async def _record(
         [back_home(turn.texts)],
     ]
     values = {"value": turn.texts.quantity(value, meter.service), "serial": meter.serial}
-    key = "reading.first"
-    if recorded.use is not None and recorded.previous is not None:
+    key = "reading.held" if recorded.is_held else "reading.first"
+    if not recorded.is_held and recorded.use is not None and recorded.previous is not None:
         key = "reading.recorded"
         values["use"] = turn.texts.quantity(recorded.use, meter.service)
         values["since"] = turn.texts.moment(recorded.previous.taken_at)
@@ -222,7 +222,9 @@ async def _ask_if_right(
     await turn.show(
         "reading.unusual",
         keyboard=[[yes], [again], [cancel_key(turn.texts)]],
-        **{name: turn.texts.value(known) for name, known in unusual.params.items()},
+        value=turn.texts.quantity(value, meter.service),
+        use=turn.texts.quantity(unusual.use, meter.service),
+        factor=turn.texts.number(unusual.factor),
     )
 
 

@@ -209,7 +209,8 @@ async def _make_due(session: AsyncSession, bill_ids: Sequence[int], now: datetim
             .execution_options(synchronize_session=False)
         )
     ).all()
-    rows = sorted(issued, key=lambda row: row.number)  # the books tell them in their order
+    # The books tell them in their order, and E10000 comes after E9999.
+    rows = sorted(issued, key=lambda row: (len(row.number), row.number))
     postings = [
         Posting(
             kind="bill",

@@ -12,11 +12,12 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.db import lock_for_transaction
+from core.monitoring.gateways import count_batch
 from core.monitoring.models import SERVICE_OF, Meter, Quantity, Quarantined, Source
 from core.monitoring.partitions import ensure_months, months_of
 from core.monitoring.ranges import MeterFacts, find_meters, load_ranges
 from core.monitoring.rows import Key, Rows, add_readings, add_samples, is_among
-from core.monitoring.settling import settle
+from core.monitoring.settling import dispute, settle
 from core.monitoring.watching import judge_samples, load_courses
 
 AHEAD_MAX = timedelta(minutes=5)
@@ -107,6 +108,17 @@ class Receipt:
         """How many items the batch had."""
         return self.accepted + self.duplicate + self.held + len(self.rejected)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """The counts by their names."""
+        return {
+            "received": self.received,
+            "accepted": self.accepted,
+            "duplicate": self.duplicate,
+            "held": self.held,
+            "rejected": len(self.rejected),
+        }
+
 
 class _Batch:
     """The items of one kind, each sorted into one of the four."""
@@ -115,6 +127,7 @@ class _Batch:
         self.kind = kind
         self.rows: Rows = {}
         self.items: dict[Key, NewReading | NewSample] = {}
+        self.disputed: set[Key] = set()
         self.duplicate = 0
         self.rejected: list[Rejected] = []
 
@@ -122,14 +135,15 @@ class _Batch:
         """Take an item; the first of a key counts, others repeat or contradict it."""
         known = self.rows.setdefault(key, item.value)
         if self.items.setdefault(key, item) is not item:
-            self.repeat(item, known)
+            self.repeat(key, item, known)
 
-    def repeat(self, item: NewReading | NewSample, known: Decimal) -> None:
+    def repeat(self, key: Key, item: NewReading | NewSample, known: Decimal) -> None:
         """Count an item whose key has a value."""
         if item.value == known:
             self.duplicate += 1
         else:
             self.reject(item, Reason.CONFLICT)
+            self.disputed.add(key)
 
     def reject(self, item: NewReading | NewSample, reason: Reason) -> None:
         """Refuse an item."""
@@ -139,7 +153,7 @@ class _Batch:
         """Count the items whose key was stored before."""
         for key, known in taken.items():
             del self.rows[key]
-            self.repeat(self.items[key], known)
+            self.repeat(key, self.items[key], known)
 
 
 async def store_batch(
@@ -179,13 +193,15 @@ async def store_batch(
     alarm_ids = await _store_samples(session, measured, meters)
     rejected = (*unreadable, *registers.rejected, *measured.rejected)
     await _quarantine(session, rejected, gateway_id=gateway_id, now=now)
-    return Receipt(
+    receipt = Receipt(
         accepted=len(registers.rows) + len(measured.rows) - held,
         duplicate=registers.duplicate + measured.duplicate,
         held=held,
         rejected=rejected,
         alarm_ids=tuple(alarm_ids),
     )
+    await count_batch(session, receipt.counts, gateway_id=gateway_id, now=now)
+    return receipt
 
 
 def _find_reason(
@@ -223,10 +239,12 @@ async def _store_readings(
 ) -> int:
     if not batch.rows:
         return 0
+    by_id = {meter.id: meter for meter in meters}
     batch.drop(await add_readings(session, batch.rows, source=Source.GATEWAY, received_at=now))
-    digits = {meter.id: meter.digits for meter in meters}
-    held = await settle(session, batch.rows, digits=digits)
-    return len(held & batch.rows.keys())
+    held = await settle(session, batch.rows, meters=by_id)
+    if batch.disputed:
+        await dispute(session, batch.disputed, meters=by_id)
+    return len((held | batch.disputed) & batch.rows.keys())
 
 
 async def _store_samples(

@@ -1,15 +1,16 @@
 """Meters, what they measured, what is normal, and what was not."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.accounts.models import Service
 from core.db import Base, Id
+from core.monitoring.leak_rules import LeakKind
 
 
 class Quantity(StrEnum):
@@ -37,15 +38,24 @@ class Source(StrEnum):
 
 
 class ReadingStatus(StrEnum):
-    """Only accepted readings are billed; held ones wait for a person."""
+    """
+    Only accepted readings are billed; the others wait for a person, or were refused by one.
+
+    Held ones do not follow from what was accepted; of disputed ones two values were sent.
+    """
 
     ACCEPTED = "accepted"
     HELD = "held"
+    DISPUTED = "disputed"
     REJECTED = "rejected"
 
 
 class Meter(Base):
-    """A device at a service point; its registers count up to `10 ** digits`."""
+    """
+    A device at a service point; its registers count up to `10 ** digits`.
+
+    Units: `ceiling`, the most that can go through, m³ or kWh an hour; empty: the service's.
+    """
 
     __tablename__ = "meters"
     __table_args__ = (
@@ -62,6 +72,7 @@ class Meter(Base):
     service_point_id: Mapped[int] = mapped_column(ForeignKey("service_points.id"))
     digits: Mapped[int]
     multiplier: Mapped[Decimal] = mapped_column(server_default=text("1"))
+    ceiling: Mapped[Decimal | None]
     installed_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]
     gateway_id: Mapped[int | None] = mapped_column(ForeignKey("api_keys.id"), index=True)
@@ -77,7 +88,14 @@ class Reading(Base):
     """
 
     __tablename__ = "readings"
-    __table_args__ = {"postgresql_partition_by": "RANGE (taken_at)"}  # noqa: RUF012 (SQLAlchemy wants a dict)
+    __table_args__ = (
+        Index(
+            "ix_readings_waiting",
+            "meter_id",
+            postgresql_where=text("status IN ('held', 'disputed')"),
+        ),
+        {"postgresql_partition_by": "RANGE (taken_at)"},
+    )
 
     meter_id: Mapped[int] = mapped_column(primary_key=True)
     register: Mapped[str] = mapped_column(primary_key=True)
@@ -173,6 +191,47 @@ class Alarm(Base):
     end_taken_up_at: Mapped[datetime | None]
 
 
+class LeakAnswer(StrEnum):
+    """What the people at home say to a suspected leak."""
+
+    MINE = "mine"
+    AWAY = "away"
+    HELP = "help"
+
+
+class Leak(Base):
+    """
+    A use of water that looks like a leak; ended when it stopped, or when it was declared usual.
+
+    Units: `rate` m³/h, the least that ran all the time.
+    """
+
+    __tablename__ = "leaks"
+    __table_args__ = (
+        Index("uq_leaks_open", "meter_id", unique=True, postgresql_where=text("ended_at IS NULL")),
+    )
+
+    id: Mapped[Id]
+    meter_id: Mapped[int] = mapped_column(ForeignKey("meters.id"), index=True)
+    kind: Mapped[LeakKind]
+    rate: Mapped[Decimal]
+    began_at: Mapped[datetime]
+    found_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    answer: Mapped[LeakAnswer | None]
+    answered_at: Mapped[datetime | None]
+    answered_by_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
+
+
+class LeakLook(Base):
+    """When a meter's use was last looked at for leaks."""
+
+    __tablename__ = "leak_looks"
+
+    meter_id: Mapped[int] = mapped_column(ForeignKey("meters.id"), primary_key=True)
+    looked_at: Mapped[datetime]
+
+
 class Quarantined(Base):
     """What a gateway sent and nobody could use, kept with the reason."""
 
@@ -183,6 +242,28 @@ class Quarantined(Base):
     received_at: Mapped[datetime]
     reason: Mapped[str]
     payload: Mapped[dict[str, Any]]
+
+
+class GatewayDay(Base):
+    """
+    What a gateway sent in a local day: `received` is always the sum of the four others.
+
+    A reading that a later one turned, or that somebody decided on, stays counted as it came.
+    """
+
+    __tablename__ = "gateway_days"
+    __table_args__ = (
+        CheckConstraint("received = accepted + duplicate + held + rejected", name="sum"),
+    )
+
+    gateway_id: Mapped[int] = mapped_column(ForeignKey("api_keys.id"), primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    received: Mapped[int]
+    accepted: Mapped[int]
+    duplicate: Mapped[int]
+    held: Mapped[int]
+    rejected: Mapped[int]
+    last_at: Mapped[datetime]
 
 
 SERVICE_OF = {Quantity.PRESSURE: Service.WATER, Quantity.VOLTAGE: Service.ELECTRICITY}

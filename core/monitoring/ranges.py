@@ -14,11 +14,18 @@ from core.monitoring.rows import is_among
 from core.monitoring.thresholds import Range
 
 BOUNDLESS = Range()
+# More than any home draws: the largest flow of a DN 20 meter, and three phases at 300 A.
+# Units: m³ and kWh an hour.
+CEILINGS = {Service.WATER: Decimal(10), Service.ELECTRICITY: Decimal(200)}
 SWITCHED_OFF = frozenset({Supply.CUT, Supply.READY})
 
 
 class MeterFacts(NamedTuple):
-    """A meter and the place it serves; `area_path` is that of its riser or feeder."""
+    """
+    A meter and the place it serves; `area_path` is that of its riser or feeder.
+
+    Units: `own_ceiling` m³ or kWh an hour.
+    """
 
     id: int
     serial: str
@@ -32,6 +39,12 @@ class MeterFacts(NamedTuple):
     customer_class: str
     supply: Supply
     area_path: str
+    own_ceiling: Decimal | None
+
+    @property
+    def ceiling(self) -> Decimal:
+        """The most by which its register can go on. Units: of the register, an hour."""
+        return (self.own_ceiling or CEILINGS[self.service]) / self.multiplier
 
 
 async def find_meters(session: AsyncSession, which: ColumnElement[bool]) -> list[MeterFacts]:
@@ -51,6 +64,7 @@ async def find_meters(session: AsyncSession, which: ColumnElement[bool]) -> list
             ServicePoint.customer_class,
             ServicePoint.supply,
             Area.path,
+            Meter.ceiling,
         )
         .join(ServicePoint, ServicePoint.id == Meter.service_point_id)
         .join(Area, Area.id == ServicePoint.area_id)

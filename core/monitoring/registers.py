@@ -1,7 +1,9 @@
 """What a register may show after what it showed before. Pure."""
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 
 def is_rollover_plausible(*, previous: Decimal, current: Decimal, digits: int) -> bool:
@@ -23,16 +25,44 @@ def advance(previous: Decimal, current: Decimal, *, digits: int) -> Decimal | No
     return None
 
 
-def follow(previous: Decimal | None, values: Iterable[Decimal], *, digits: int) -> Iterator[bool]:
+HOUR = timedelta(hours=1)
+
+
+class Shown(NamedTuple):
+    """What a register showed; a value for which a person vouches may be ahead of any ceiling."""
+
+    at: datetime
+    value: Decimal
+    is_vouched: bool = False
+
+
+def is_plausible(before: Shown, after: Shown, *, digits: int, ceiling: Decimal) -> bool:
+    """
+    Tell whether a register can have gone from one reading to a later one.
+
+    Units: `ceiling` units of the register an hour; one hour's worth is always allowed.
+    """
+    went = advance(before.value, after.value, digits=digits)
+    if went is None:
+        return False
+    seconds = Decimal(max(after.at - before.at, HOUR) // timedelta(seconds=1))
+    return after.is_vouched or went * 3600 <= ceiling * seconds
+
+
+def follow(
+    previous: Shown | None, values: Iterable[Shown], *, digits: int, ceiling: Decimal
+) -> Iterator[bool]:
     """
     Yield for each value, in the order of time, whether it can be accepted.
 
-    A value that goes back from the last accepted one cannot; the ones after it are compared with
-    that last accepted one again. So the answer depends on the values alone and not on the order
-    in which they came.
+    A value that goes back from the last accepted one, or jumps ahead of it, cannot; the ones
+    after it are compared with that last accepted one again. So the answer depends on the values
+    alone and not on the order in which they came.
     """
-    for value in values:
-        is_possible = previous is None or advance(previous, value, digits=digits) is not None
+    for shown in values:
+        is_possible = previous is None or is_plausible(
+            previous, shown, digits=digits, ceiling=ceiling
+        )
         if is_possible:
-            previous = value
+            previous = shown
         yield is_possible

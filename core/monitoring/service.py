@@ -19,6 +19,8 @@ from core.monitoring.models import Meter, Reading, ReadingStatus, Source
 from core.monitoring.partitions import ensure_months, months_of
 from core.monitoring.ranges import MeterFacts, find_meters
 from core.monitoring.registers import advance
+from core.monitoring.rows import Key
+from core.monitoring.settling import decide
 
 TOTAL = "total"
 UNUSUAL_FACTOR = 5
@@ -53,6 +55,10 @@ class ReadingUnusual(DomainError):
 
     code = "reading.unusual"
 
+    def __init__(self, *, factor: Decimal, use: Decimal) -> None:
+        super().__init__(factor=factor, use=use)
+        self.factor, self.use = factor, use
+
 
 class MeterNotWorking(DomainError):
     """The meter was not installed at that moment, or the moment has not come."""
@@ -72,12 +78,17 @@ class RegisterValue(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A reading that was typed, and the use since the one before (with the multiplier)."""
+    """
+    A reading that was typed, and the use since the one before (with the multiplier).
+
+    A held one is more than the meter can have counted; somebody has to look at it.
+    """
 
     value: Decimal
     taken_at: datetime
     previous: RegisterValue | None
     use: Decimal | None
+    is_held: bool
 
 
 async def record_reading(
@@ -143,7 +154,9 @@ async def record_reading(
         taken_at=taken_at.isoformat(),
         source=source.value,
     )
-    return Recorded(value=value, taken_at=taken_at, previous=previous, use=use)
+    held = await decide(session, [(meter_id, register, taken_at)], {meter_id: meter})
+    is_held = Key(meter_id, register, taken_at) in held
+    return Recorded(value=value, taken_at=taken_at, previous=previous, use=use, is_held=is_held)
 
 
 async def find_meter(session: AsyncSession, *, meter_id: int) -> MeterFacts:

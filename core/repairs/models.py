@@ -20,6 +20,7 @@ class Cause(StrEnum):
     HIGH_VOLTAGE = "high_voltage"
     REPORTED = "reported"
     SUPPLY_SWITCH = "supply_switch"
+    LEAK = "leak"
 
 
 OPEN = "state NOT IN ('closed', 'cancelled', 'merged')"

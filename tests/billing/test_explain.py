@@ -61,6 +61,19 @@ class TestTakeApart:
 
         assert take_apart(summer, winter) == [Part(cause="price", minor=5300)]
 
+    @pytest.mark.parametrize("used", ["0", "180", "300"])
+    def test_blames_no_price_for_tiers_that_begin_anew_with_the_year(self, used: str) -> None:
+        autumn = Period(date(2025, 10, 1), date(2025, 12, 1))
+        winter = Period(date(2025, 12, 1), date(2026, 2, 1))
+        earlier = basis("beijing-water", autumn, "61", used=used)
+        later = basis("beijing-water", winter, "62", used=str(int(used) + 61))
+
+        parts = take_apart(earlier, later)
+
+        assert "price" not in {part.cause for part in parts}
+        difference = compute_bill(later).total_minor - compute_bill(earlier).total_minor
+        assert sum(part.minor for part in parts) == difference
+
     @settings(deadline=None, max_examples=200)
     @given(
         code=st.sampled_from(PRICED_BY_TOTAL),

@@ -7,11 +7,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from core.accounts.models import Service
-from core.billing import ledger
+from core.billing import bills, ledger
 from core.billing.ledger import AlreadyReversed, Entry, TransactionNotFound
 from core.billing.models import LedgerAccount
 from core.db import Database
-from tests.billing.books import NOW, ask
+from core.numbers import take_numbers
+from tests.billing.books import NOW, SEPTEMBER, ask, load_shipped, run_bills, show
 from tests.world import World
 
 
@@ -147,3 +148,26 @@ class TestTheDatabase:
                 await session.execute(text(ATTACKS[attack]))
 
         assert await ask(database, everything) == before
+
+
+class TestBillsOfARun:
+    async def test_are_posted_in_the_order_of_their_numbers(
+        self, database: Database, world: World
+    ) -> None:
+        await load_shipped(database)
+        for home in (world.home, world.neighbour):
+            meter = home.meters[Service.ELECTRICITY]
+            await show(database, meter, {SEPTEMBER.starts: "0", SEPTEMBER.ends: "90000"})
+        async with database.transaction() as session:
+            await take_numbers(session, prefix="E", first=9998)
+        assert (await run_bills(database, Service.ELECTRICITY, SEPTEMBER)).held == 2
+
+        async with database.transaction() as session:
+            # The first bill's row now lies behind the second's, and rows come as they lie.
+            await session.execute(text("UPDATE shuidian.bills SET inputs = inputs WHERE id = 1"))
+            await session.execute(text("SET LOCAL enable_indexscan = off"))
+            await session.execute(text("SET LOCAL enable_bitmapscan = off"))
+            await bills._make_due(session, [1, 2], NOW)
+
+        references = "SELECT reference FROM shuidian.ledger_transactions ORDER BY id"
+        assert await ask(database, references) == [("bill:E9999",), ("bill:E10000",)]

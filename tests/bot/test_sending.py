@@ -348,6 +348,30 @@ class TestRefusal:
             assert await office.outcomes() == [Outcome.FAILED, Outcome.SENT]
 
 
+class TestCard:
+    async def test_is_drawn_once_however_often_it_is_due(
+        self, office: Office, people: People
+    ) -> None:
+        for number in range(4):
+            await office.queue(*people[:2], text=f"card {number}", card="card")
+            await office.queue(people[0], text=f"other {number}", card=f"card {number}")
+        await office.queue(people[0], text="no card")
+        async with office.sending():
+            await office.outcomes()
+
+        shown = [f"other {number}" for number in range(3)]
+        texts = await office.texts(office.stage.phone(1001))
+        assert texts == [*shown, "card 3", "other 3", "no card"]
+        assert await office.texts(office.stage.phone(1002)) == ["card 3"]
+        ends = {row.params["text"]: row.outcome for row in await office.rows()}
+        assert {text for text, end in ends.items() if end == Outcome.SUPERSEDED} == {
+            "card 0",
+            "card 1",
+            "card 2",
+        }
+        assert await office.stage.calls("editMessageText") == []
+
+
 class TestMaking:
     async def test_that_fails_fails_alone(self, office: Office, people: People) -> None:
         await office.queue(people[0], text="1", kind="broken")

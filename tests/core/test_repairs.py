@@ -80,6 +80,13 @@ async def filed(database, world, service=Service.WATER):
         return await session.scalar(select(Repair.id).order_by(Repair.id.desc()).limit(1))
 
 
+async def filed_for_anna(database, world):
+    async with database.transaction() as session:
+        person = await session.get(Person, world.home.holder)
+        person.name, person.phone = "Anna Petrova", "+8613800005678"
+    return await filed(database, world)
+
+
 async def act(database, what, person_id, repair, *, now=NOON, **more):
     async with database.transaction() as session:
         return await repairs.take_step(
@@ -884,17 +891,29 @@ class TestReads:
             await view(database, second, "R1001")
 
     async def test_shows_a_contact_only_by_first_name_and_masked_phone(self, database, world):
-        async with database.transaction() as session:
-            person = await session.get(Person, world.home.holder)
-            person.name = "Anna Petrova"
-            person.phone = "+8613800005678"
-        repair_id = await filed(database, world)
+        repair_id = await filed_for_anna(database, world)
 
         shown = await view(database, world.technician, repair_id)
 
         assert (shown.contact_name, shown.contact_phone) == ("Anna", "+86•••••••5678")
         assert "Petrova" not in repr(shown)
         assert "10001" not in repr(shown).replace(shown.meter_serial, "")
+
+    async def test_shows_the_whole_phone_to_whoever_has_to_call(self, database, world):
+        repair_id = await filed_for_anna(database, world)
+        whole, masked = "+8613800005678", "+86•••••••5678"
+
+        async def phone_for(person_id):
+            return (await view(database, person_id, repair_id)).contact_phone
+
+        assert await phone_for(world.manager) == whole
+        assert await phone_for(world.technician) == masked
+        await act(database, Act.CLAIM, world.technician, repair_id)
+        assert await phone_for(world.technician) == whole
+        assert await phone_for(world.home.holder) == masked
+        await act(database, Act.HAND_BACK, world.technician, repair_id)
+        assert await phone_for(world.technician) == masked
+        assert await phone_for(world.manager) == whole
 
     async def test_lists_the_late_first_and_then_the_oldest_promise(self, database, world):
         await filed(database, world, Service.WATER)

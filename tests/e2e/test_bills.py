@@ -244,7 +244,7 @@ class TestDesk:
             ({"received_at": "9999-12-31T23:59:59Z"}, 422),
             ({"received_at": "0001-01-01T00:00:00+14:00"}, 422),
             ({"received_at": "2099-01-01T00:00:00Z"}, 422),
-            ({"bill": "W9999\0"}, 404),
+            ({"bill": "W9999\0"}, 422),
         ],
     )
     async def test_refuses_money_that_cannot_be(

@@ -63,6 +63,26 @@ async def test_change_and_end_edit_the_same_message_and_say_so(stage: Stage) -> 
     assert "over" in text_of(await manager.say("/endoutage N1001"))
 
 
+async def test_new_end_is_asked_for_where_the_command_has_none(stage: Stage) -> None:
+    manager, customer = stage.phone(3001), stage.phone(1001)
+    await customer.say("/start")
+    await begin(manager)
+    await manager.say("18:00")
+    await manager.say("Burst main")
+    await manager.say("2")
+    card = await customer.expect("N1001")
+
+    await manager.say("/moveoutage N9999")
+    await manager.expect("no notice N9999")
+    await manager.say("/moveoutage n1001")
+    await manager.expect("really be back")
+    await manager.say("25:99")
+    await manager.expect("⚠")
+    await manager.say("20:30")
+
+    await customer.changed(card, "20:30")
+
+
 @pytest.mark.parametrize(
     "typed", ["\u202e", "25:99", "-1", "1e400", "\uff11\uff12", "x" * 4000, "<b>&", "🙂"]
 )

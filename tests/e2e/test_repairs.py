@@ -1,8 +1,6 @@
 """The quality loop through the chat: customer, technician and manager, from report to yes."""
 
 import asyncio
-import struct
-import zlib
 from decimal import Decimal
 
 import aiohttp
@@ -11,7 +9,8 @@ from sqlalchemy import select
 
 from core.accounts.models import Service
 from core.monitoring.models import Alarm, Quantity, Side
-from core.repairs.models import Repair
+from core.repairs.models import Repair, RepairEvent
+from core.repairs.workflow import State
 from tests.chat import Phone, buttons_of, text_of
 from tests.e2e.conftest import Stage
 from tests.world import NOON
@@ -139,45 +138,6 @@ async def test_report_in_words_then_a_photo_and_staff_answer(stage: Stage) -> No
     await customer.expect("Wang Qiang 负责处理")
 
 
-def picture() -> bytes:
-    """Return a small grey PNG."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        checked = kind + body
-        return struct.pack(">I", len(body)) + checked + struct.pack(">I", zlib.crc32(checked))
-
-    header = struct.pack(">IIBBBBB", 64, 48, 8, 0, 0, 0, 0)
-    rows = zlib.compress((b"\0" + b"\x80" * 64) * 48)
-    signature = b"\x89PNG\r\n\x1a\n"
-    return signature + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-
-async def test_photos_find_their_repair_and_everybody_on_it(stage: Stage) -> None:
-    customer, technician, manager = await start(stage, CUSTOMER, TECHNICIAN, MANAGER)
-    await customer.say("/report")
-    await customer.say("1")
-    await customer.show(picture(), "水表在漏水")
-    assert "水表在漏水" in text_of(await technician.expect("R1001"))
-
-    await technician.say("/take R1001")
-    await technician.show(picture(), "换好的阀门")
-    await technician.expect("已补充到 R1001")
-    await raise_alarm(stage, Service.ELECTRICITY)
-    await technician.expect("R1002")
-    await technician.say("/take R1002")
-    asked = await technician.show(picture())
-    await technician.press(asked, "R1002")
-    await technician.changed(asked, "已补充到 R1002")
-
-    history = await manager.say("/history R1001")
-    assert "换好的阀门" in text_of(history)
-    await manager.mark()
-    await manager.press(history, "Photos")
-    sent = await manager.until(lambda found: len(found) == manager.seen + 2)
-    assert all("photo" in message for message in sent[-2:])
-    assert "Wang Qiang" in text_of(sent[-2])
-
-
 async def test_office_opens_from_the_chat_once(stage: Stage) -> None:
     (manager,) = await start(stage, MANAGER)
     await raise_alarm(stage, Service.WATER)
@@ -226,6 +186,73 @@ async def test_waiting_takes_a_typed_time_and_survives_nonsense(stage: Stage) ->
     told = await customer.expect("维修暂停")
     assert "地下室进水" in text_of(told)
     assert "11月3日 10:00" in text_of(told)
+
+
+@pytest.mark.parametrize(
+    ("language", "reason", "kept"),
+    [
+        ("简体中文", "等配件", {"reason": "part"}),
+        ("English", "No access", {"reason": "access"}),
+        ("English", "cellar is under water", {"reason": "other", "text": "cellar is under water"}),
+    ],
+    ids=["offered-zh_CN", "offered-en", "other"],
+)
+async def test_waiting_takes_a_typed_reason_and_then_a_typed_time(
+    stage: Stage, language: str, reason: str, kept: dict[str, str]
+) -> None:
+    customer, technician = await start(stage, CUSTOMER, TECHNICIAN)
+    await technician.speak(language)
+    await raise_alarm(stage, Service.WATER)
+    await technician.expect("R1001")
+    await technician.say("/take R1001")
+
+    await technician.say("/wait R1001")
+    await technician.say(reason)
+    await technician.expect("15:30")
+    await technician.say("15:30")
+
+    assert "15:30" in text_of(await customer.expect("维修暂停"))
+    async with stage.service.database.transaction() as session:
+        events = await session.scalars(
+            select(RepairEvent.details).where(RepairEvent.kind == "wait")
+        )
+        assert [{name: was[name] for name in was if was[name]} for was in events] == [kept]
+
+
+async def test_waiting_can_be_left_while_the_reason_is_asked_for(stage: Stage) -> None:
+    (technician,) = await start(stage, TECHNICIAN)
+    await raise_alarm(stage, Service.WATER)
+    await technician.expect("R1001")
+    await technician.say("/take R1001")
+    await technician.say("/wait R1001")
+
+    await technician.say("/cancel")
+    await technician.expect("没有提交任何内容")
+    await technician.say("等配件")
+    await technician.expect("/help")
+
+    assert "15:30" not in str(await technician.messages())
+
+
+async def test_number_that_is_mistyped_closes_no_other_repair(stage: Stage) -> None:
+    customer, technician = await start(stage, CUSTOMER, TECHNICIAN)
+    await customer.say("/report no water")
+    await customer.say("1")
+    await technician.expect("R1001")
+    await technician.say("/take R1001")
+
+    mistyped = ("R10o1", "r1OO1", "#R1001x", "\u0420100\u043e")
+    for number in mistyped:
+        await technician.say(f"/fixed {number}")
+    await technician.until(
+        lambda all_: sum("/fixed R1001" in text_of(each) for each in all_) == len(mistyped)
+    )
+    async with stage.service.database.transaction() as session:
+        assert await session.scalar(select(Repair.state)) is State.ACCEPTED
+
+    await technician.say("/fixed replaced the valve")
+    await customer.expect("确实修好了吗")
+    assert "replaced the valve" in text_of(await customer.say("/history R1001"))
 
 
 async def test_old_twice_pressed_and_forged_buttons_change_nothing(stage: Stage) -> None:

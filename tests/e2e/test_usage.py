@@ -121,6 +121,24 @@ class TestTypingAReading:
         assert "已记录" in text_of(await phone.say("117.0"))
         assert await latest(database) == [117]
 
+    async def test_lets_a_manager_decide_on_what_cannot_be(
+        self, stage: Stage, database: Database
+    ) -> None:
+        customer, manager = stage.phone(1001), stage.phone(3001)
+        await customer.say("/reading W-10001 1170")
+        assert "先核实" in text_of(await customer.say("是"))
+        waiting = await manager.say("/held")
+        assert "1 reading waits" in text_of(waiting)
+        await manager.press(waiting, "W-10001")
+        shown = await manager.changed(waiting, "116 m³")
+        await manager.press(shown, "Another number")
+        await manager.changed(waiting, "really show")
+        await manager.say("117")
+        assert "Noted" in text_of(await manager.say("<b>misread</b> & called back"))
+        assert await latest(database) == []  # a manager vouches for it now
+        assert "No reading waits" in text_of(await manager.say("/held"))
+        assert "117 立方米" in text_of(await customer.say("/meters"))
+
     async def test_takes_a_typed_yes(self, stage: Stage, database: Database) -> None:
         phone = stage.phone(1001)
         await phone.say("/reading W-10001 126")

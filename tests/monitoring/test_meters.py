@@ -15,7 +15,7 @@ from core.monitoring import quality, service, usage
 from core.monitoring.models import Meter, Quantity, Reading, Sample, Source
 from core.monitoring.partitions import ensure_months, months_of
 from core.monitoring.quality import Standing
-from core.monitoring.registers import advance, follow
+from core.monitoring.registers import Shown, advance, follow
 from tests.world import NOON
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -191,7 +191,14 @@ class TestRegisters:
         taken = [
             value
             for value, possible in zip(
-                values, follow(Decimal(first), map(Decimal, values), digits=5), strict=True
+                values,
+                follow(
+                    Shown(NOON, Decimal(first)),
+                    (Shown(NOON, Decimal(value)) for value in values),
+                    digits=5,
+                    ceiling=Decimal(100_000),
+                ),
+                strict=True,
             )
             if possible
         ]

@@ -1,0 +1,135 @@
+"""Conversation: managers decide on readings that wait: right, wrong, or to be corrected."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.context import Command, Handle, Reader, Render, Turn
+from bot.handlers.account import back_home, cancel_key
+from bot.outgoing import Button, ButtonIsOld, Outgoing, press, read_press
+from bot.texts import Texts, clean_line
+from core.accounts.models import Role
+from core.monitoring import held
+from core.monitoring.held import Decision, HeldReading
+from core.monitoring.rows import Key
+
+SHOWN = 6
+REASON_LENGTH_MAX = 200
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+def _data(reading: HeldReading) -> tuple[object, ...]:
+    return reading.meter_id, reading.register, (reading.taken_at - EPOCH) // MICROSECOND
+
+
+def _key(meter_id: int, register: str, micros: int) -> Key:
+    try:
+        return Key(meter_id, register, EPOCH + micros * MICROSECOND)
+    except OverflowError:
+        raise ButtonIsOld from None
+
+
+async def list_held(turn: Turn) -> None:
+    """Show the first readings that wait for a decision, and how many there are."""
+    turn.require(Role.MANAGER)
+    found, total = await held.list_held(turn.session, limit=SHOWN)
+    texts = turn.texts
+    keys = []
+    for each in found:
+        label = f"{each.serial}: {texts.quantity(each.value, each.service)}"
+        keys.append([Button(label, press("held", *_data(each)))])
+    title = texts.count("held.title", total) if found else texts.get("held.none")
+    await turn.draw(title, keyboard=[*keys, [back_home(texts)]])
+
+
+async def press_reading(turn: Turn) -> None:
+    """Show a reading that waits, with what was accepted before it."""
+    turn.require(Role.MANAGER)
+    key = _key(*read_press(turn.said.data, int, str, int))
+    reading, before = await held.get_held(turn.session, key=key)
+    texts = turn.texts
+    lines = [
+        texts.get(
+            f"held.{reading.status}",
+            serial=reading.serial,
+            register=reading.register,
+            address=reading.address,
+            value=texts.quantity(reading.value, reading.service),
+            at=texts.moment(reading.taken_at),
+        )
+    ]
+    if before is not None:
+        value = texts.quantity(before.value, reading.service)
+        lines.append(texts.get("held.before", value=value, at=texts.moment(before.taken_at)))
+    keys = [
+        [Button(texts.plain(f"held.do_{each}"), press("heldby", each, *_data(reading)))]
+        for each in Decision
+    ]
+    back = Button(texts.plain("held.to_list"), press("go", "held"))
+    await turn.draw("\n".join(lines), keyboard=[*keys, [back]])
+
+
+async def press_decision(turn: Turn) -> None:
+    """Ask for the right number, or for the reason."""
+    turn.require(Role.MANAGER)
+    decision, *parts = read_press(turn.said.data, Decision, int, str, int)
+    await held.get_held(turn.session, key=_key(*parts))
+    if decision is Decision.CORRECT:
+        await turn.ask("held.value", parts=parts)
+        await turn.show("held.ask_value", keyboard=[[cancel_key(turn.texts)]])
+    else:
+        await _ask_reason(turn, decision, parts, None)
+
+
+async def receive_value(turn: Turn) -> None:
+    """Take the right number, and ask for the reason."""
+    value = turn.texts.parse_quantity(turn.said.text)
+    await _ask_reason(turn, Decision.CORRECT, turn.draft["parts"], value)
+
+
+async def _ask_reason(
+    turn: Turn, decision: Decision, parts: list[Any], value: Decimal | None
+) -> None:
+    typed = None if value is None else str(value)
+    await turn.ask("held.reason", decision=decision, parts=parts, value=typed)
+    await turn.show("held.ask_reason", keyboard=[[cancel_key(turn.texts)]])
+
+
+async def receive_reason(turn: Turn) -> None:
+    """Decide, for the reason that was typed."""
+    turn.require(Role.MANAGER)
+    draft = turn.draft
+    await held.decide_held(
+        turn.session,
+        key=_key(*draft["parts"]),
+        decision=Decision(draft["decision"]),
+        value=None if draft["value"] is None else Decimal(draft["value"]),
+        reason=clean_line(turn.said.text, length_max=REASON_LENGTH_MAX),
+        person_id=turn.person_id,
+        now=turn.now,
+    )
+    await turn.finish()
+    back = Button(turn.texts.plain("held.to_list"), press("go", "held"))
+    await turn.say("held.decided", keyboard=[[back]])
+
+
+async def render_waiting(
+    session: AsyncSession, reader: Reader, _params: dict[str, Any]
+) -> Outgoing | None:
+    """Return how many readings wait, unless none does any more."""
+    _, total = await held.list_held(session, limit=1)
+    return _waiting(reader.texts, total) if total else None
+
+
+def _waiting(texts: Texts, total: int) -> Outgoing:
+    key = Button(texts.plain("held.to_list"), press("go", "held"))
+    return Outgoing(text=texts.count("held.title", total), keyboard=[[key]])
+
+
+COMMANDS: dict[str, Command] = {"held": Command(run=list_held, roles=frozenset({Role.MANAGER}))}
+PRESSES: dict[str, Handle] = {"held": press_reading, "heldby": press_decision}
+STEPS: dict[str, Handle] = {"held.value": receive_value, "held.reason": receive_reason}
+RENDERERS: dict[str, Render] = {"held.waiting": render_waiting}

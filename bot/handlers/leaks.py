@@ -1,0 +1,64 @@
+"""Conversation: a suspected leak, told to the people at home, and their answer."""
+
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.context import Command, Handle, Reader, Render, Turn
+from bot.outgoing import Button, Outgoing, press, read_press
+from bot.texts import Texts
+from core.monitoring import leaks
+from core.monitoring.models import Leak, LeakAnswer
+from core.repairs.leaks import answer_leak
+
+LITRES = 1000
+
+
+async def press_answer(turn: Turn) -> None:
+    """Take the answer that was pressed; help and absence file a repair."""
+    leak_id, answer = read_press(turn.said.data, int, LeakAnswer)
+    repair = await answer_leak(
+        turn.session, leak_id=leak_id, person_id=turn.person_id, answer=answer, now=turn.now
+    )
+    if repair is None:
+        await turn.show("leak.noted_mine")
+        return
+    key = "leak.noted_away" if answer is LeakAnswer.AWAY else "leak.noted_help"
+    show = Button(turn.texts.plain("repair.show"), press("repair", repair.id))
+    await turn.show(key, keyboard=[[show]], number=repair.number)
+
+
+async def render_found(session: AsyncSession, reader: Reader, params: dict[str, Any]) -> Outgoing:
+    """Return what was found; people at home can answer, managers are told where."""
+    leak, address = await leaks.get_leak(session, leak_id=params["leak"])
+    texts = reader.texts
+    words = texts.get(
+        f"leak.{leak.kind}",
+        address=address,
+        rate=texts.number(leak.rate * LITRES, places_max=0),
+        day=texts.quantity(leak.rate * 24, "water", places_max=1),
+        since=texts.moment(leak.began_at),
+    )
+    is_at_home = await leaks.is_at_home(session, leak=leak, person_id=reader.person_id)
+    if leak.ended_at is not None or not is_at_home:
+        return Outgoing(text=words)
+    return Outgoing(text=f"{words}\n\n{texts.get('leak.ask')}", keyboard=_keys(texts, leak))
+
+
+def _keys(texts: Texts, leak: Leak) -> list[list[Button]]:
+    return [
+        [Button(texts.plain(f"leak.do_{answer}"), press("leak", leak.id, answer))]
+        for answer in LeakAnswer
+    ]
+
+
+async def render_over(session: AsyncSession, reader: Reader, params: dict[str, Any]) -> Outgoing:
+    """Return that it has stopped."""
+    _, address = await leaks.get_leak(session, leak_id=params["leak"])
+    return Outgoing(text=reader.texts.get("leak.over", address=address))
+
+
+COMMANDS: dict[str, Command] = {}
+PRESSES: dict[str, Handle] = {"leak": press_answer}
+STEPS: dict[str, Handle] = {}
+RENDERERS: dict[str, Render] = {"leak.found": render_found, "leak.over": render_over}

@@ -1,0 +1,180 @@
+"""Readings that wait for a person: each is accepted, corrected or rejected, with a reason."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import NamedTuple
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core import audit
+from core.accounts import service as accounts
+from core.accounts.models import Premise, Role, Service, ServicePoint
+from core.db import lock_for_transaction
+from core.errors import DomainError
+from core.monitoring.models import Meter, Reading, ReadingStatus, Source
+from core.monitoring.ranges import find_meters
+from core.monitoring.rows import Key
+from core.monitoring.service import (
+    ReadingGoesBackwards,
+    RegisterValue,
+    TooManyDigits,
+    find_latest_reading,
+)
+from core.monitoring.settling import decide
+from core.notices import service as notices
+
+WAITING = (ReadingStatus.HELD, ReadingStatus.DISPUTED)
+
+
+class Decision(StrEnum):
+    """What a person makes of a reading."""
+
+    ACCEPT = "accept"
+    CORRECT = "correct"
+    REJECT = "reject"
+
+
+class NotHeld(DomainError):
+    """The reading does not wait for a decision, or no longer."""
+
+    code = "held.not_held"
+
+
+class HeldReading(NamedTuple):
+    """A reading that waits, and what was accepted before it. Units: before the multiplier."""
+
+    meter_id: int
+    register: str
+    taken_at: datetime
+    value: Decimal
+    status: ReadingStatus
+    source: Source
+    serial: str
+    service: Service
+    address: str
+
+
+def _waiting() -> Select[int, str, datetime, Decimal, ReadingStatus, Source, str, Service, str]:
+    return (
+        select(
+            Reading.meter_id,
+            Reading.register,
+            Reading.taken_at,
+            Reading.value,
+            Reading.status,
+            Reading.source,
+            Meter.serial,
+            ServicePoint.service,
+            Premise.address,
+        )
+        .join(Meter, Meter.id == Reading.meter_id)
+        .join(ServicePoint, ServicePoint.id == Meter.service_point_id)
+        .join(Premise, Premise.id == ServicePoint.premise_id)
+        .where(Reading.status.in_(WAITING))
+    )
+
+
+async def list_held(
+    session: AsyncSession, *, limit: int, offset: int = 0
+) -> tuple[Sequence[HeldReading], int]:
+    """Return the readings that wait, the first of each meter first, and how many there are."""
+    total = await session.scalar(
+        select(func.count()).select_from(Reading).where(Reading.status.in_(WAITING))
+    )
+    rows = await session.execute(
+        _waiting()
+        .order_by(Meter.serial, Reading.register, Reading.taken_at)
+        .limit(limit)
+        .offset(offset)
+    )
+    return [HeldReading._make(row) for row in rows], total or 0
+
+
+async def get_held(session: AsyncSession, *, key: Key) -> tuple[HeldReading, RegisterValue | None]:
+    """
+    Return a reading that waits, and the accepted one before it.
+
+    Raises:
+        NotHeld: it does not wait.
+    """
+    rows = await session.execute(
+        _waiting().where(
+            Reading.meter_id == key.meter_id,
+            Reading.register == key.name,
+            Reading.taken_at == key.taken_at,
+        )
+    )
+    row = rows.one_or_none()
+    if row is None:
+        raise NotHeld
+    before = await find_latest_reading(
+        session, meter_id=key.meter_id, register=key.name, at=key.taken_at
+    )
+    return HeldReading._make(row), before
+
+
+async def decide_held(
+    session: AsyncSession,
+    *,
+    key: Key,
+    decision: Decision,
+    value: Decimal | None,
+    reason: str,
+    person_id: int,
+    now: datetime,
+) -> None:
+    """
+    Accept a reading as it is, with another value, or reject it; all that follow are judged anew.
+
+    Who accepts or corrects it vouches for it. It still cannot go back behind what was accepted
+    before: then that earlier reading is wrong, or the meter was exchanged.
+
+    Raises:
+        NotHeld: it does not wait for a decision.
+        TooManyDigits: the register cannot show the value.
+        ReadingGoesBackwards: more was accepted before it.
+    """
+    (meter,) = await find_meters(session, Meter.id == key.meter_id)
+    await lock_for_transaction(session, f"gateway:{meter.gateway_id or f'none:{meter.id}'}")
+    held, before = await get_held(session, key=key)
+    reading = await session.get_one(Reading, key)
+    if decision is Decision.REJECT:
+        reading.status = ReadingStatus.REJECTED
+    else:
+        reading.value = held.value if value is None else value
+        if not 0 <= reading.value < Decimal(10) ** meter.digits:
+            raise TooManyDigits(digits=meter.digits)
+        reading.status, reading.source = ReadingStatus.HELD, Source.STAFF
+    await session.flush()
+    if key in await decide(session, [key], {meter.id: meter}):
+        assert before is not None  # noqa: S101 (without one before it nothing is held)
+        raise ReadingGoesBackwards(latest=before.value, taken_at=before.taken_at)
+    audit.record(
+        session,
+        at=now,
+        actor_id=person_id,
+        action=f"reading.{decision}",
+        subject=f"meter:{meter.serial}",
+        register=key.name,
+        taken_at=key.taken_at.isoformat(),
+        was=str(held.value),
+        value=str(reading.value),
+        reason=reason,
+    )
+
+
+async def remind_of_held(session: AsyncSession, *, now: datetime) -> None:
+    """Tell managers once a day that readings wait."""
+    _, total = await list_held(session, limit=1)
+    if total:
+        await notices.enqueue(
+            session,
+            person_ids=await accounts.list_staff(session, role=Role.MANAGER),
+            kind="held.waiting",
+            params={},
+            dedupe_key=f"held.waiting:{now.date().isoformat()}",
+            now=now,
+        )

@@ -1,0 +1,214 @@
+"""Suspected leaks: looked for every hour, told to the people at home, ended by what is measured."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import groupby, pairwise
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.accounts import service as accounts
+from core.accounts.models import Premise, Role, Service, ServicePoint, Supply
+from core.errors import DomainError
+from core.monitoring.leak_rules import HOUR, LOOK_BACK, Finding, LeakKind, Span, find_leak, is_over
+from core.monitoring.models import (
+    Leak,
+    LeakAnswer,
+    LeakLook,
+    Meter,
+    Reading,
+    ReadingStatus,
+    Source,
+)
+from core.monitoring.ranges import MeterFacts, find_meters
+from core.monitoring.registers import advance
+from core.monitoring.service import TOTAL
+from core.notices import service as notices
+from core.notices.models import Lane
+
+CHUNK = 200
+LEARNT_FOR = timedelta(days=90)
+
+
+class LeakNotFound(DomainError):
+    """No such leak is this person's to answer, or it is over."""
+
+    code = "leak.not_found"
+
+
+async def look_for_leaks(session: AsyncSession, *, now: datetime) -> int:
+    """
+    Look at the use of water meters that were not looked at for an hour; return how many.
+
+    A leak is told once; it ends when a measurement shows that it stopped. Takes at most `CHUNK`
+    meters, so that the caller comes back; two that look at once take different ones.
+    """
+    meters = await _take_meters(session, now)
+    if not meters:
+        return 0
+    zone = ZoneInfo((await accounts.get_operator(session)).timezone)
+    spans = await _load_spans(session, meters, now=now)
+    learnt = await _load_learnt(session, meters, now=now)
+    leaks = await session.scalars(
+        select(Leak).where(Leak.meter_id.in_(list(meters)), Leak.ended_at.is_(None))
+    )
+    running = {leak.meter_id: leak for leak in leaks}
+    for meter in meters.values():
+        used = spans.get(meter.id, [])
+        leak = running.get(meter.id)
+        if leak is None:
+            found = find_leak(used, now=now, zone=zone, learnt=learnt.get(meter.id))
+            if found is not None:
+                await _begin(session, meter, found, now)
+        elif is_over(leak.kind, used, since=leak.found_at, zone=zone):
+            leak.ended_at = now
+            await _tell(session, leak, meter, kind="leak.over", now=now)
+    return len(meters)
+
+
+async def _take_meters(session: AsyncSession, now: datetime) -> dict[int, MeterFacts]:
+    taken = await session.scalars(
+        select(Meter.id)
+        .join(ServicePoint, ServicePoint.id == Meter.service_point_id)
+        .outerjoin(LeakLook, LeakLook.meter_id == Meter.id)
+        .where(
+            Meter.removed_at.is_(None),
+            ServicePoint.service == Service.WATER,
+            ServicePoint.supply == Supply.CONNECTED,
+            or_(LeakLook.looked_at.is_(None), LeakLook.looked_at <= now - HOUR),
+        )
+        .order_by(Meter.id)
+        .limit(CHUNK)
+        .with_for_update(of=Meter, key_share=True, skip_locked=True)
+    )
+    ids = taken.all()
+    if not ids:
+        return {}
+    await session.execute(
+        insert(LeakLook)
+        .values([{"meter_id": meter_id, "looked_at": now} for meter_id in ids])
+        .on_conflict_do_update(index_elements=["meter_id"], set_={"looked_at": now})
+    )
+    return {meter.id: meter for meter in await find_meters(session, Meter.id.in_(ids))}
+
+
+async def _load_spans(
+    session: AsyncSession, meters: Mapping[int, MeterFacts], *, now: datetime
+) -> dict[int, list[Span]]:
+    """Return what went through each meter lately; estimates and held readings are left out."""
+    rows = await session.execute(
+        select(Reading.meter_id, Reading.taken_at, Reading.value)
+        .where(
+            Reading.meter_id.in_(list(meters)),
+            Reading.register == TOTAL,
+            Reading.taken_at > now - LOOK_BACK - 2 * HOUR,
+            Reading.taken_at <= now,
+            Reading.status == ReadingStatus.ACCEPTED,
+            Reading.source != Source.ESTIMATE,
+        )
+        .order_by(Reading.meter_id, Reading.taken_at)
+    )
+    return {
+        meter_id: list(_spans(meters[meter_id], list(group)))
+        for meter_id, group in groupby(rows, key=lambda row: row.meter_id)
+    }
+
+
+def _spans(meter: MeterFacts, rows: Sequence[tuple[int, datetime, Decimal]]) -> Iterable[Span]:
+    for (_, starts, before), (_, ends, after) in pairwise(rows):
+        used = advance(before, after, digits=meter.digits)
+        if used is not None:
+            yield Span(starts=starts, ends=ends, used=used * meter.multiplier)
+
+
+async def _load_learnt(
+    session: AsyncSession, meters: Iterable[int], *, now: datetime
+) -> dict[int, dict[LeakKind, Decimal]]:
+    """Return the flows that people declared to be theirs, by meter."""
+    rows = await session.execute(
+        select(Leak.meter_id, Leak.kind, func.max(Leak.rate))
+        .where(
+            Leak.meter_id.in_(list(meters)),
+            Leak.answer == LeakAnswer.MINE,
+            Leak.answered_at > now - LEARNT_FOR,
+        )
+        .group_by(Leak.meter_id, Leak.kind)
+    )
+    learnt: dict[int, dict[LeakKind, Decimal]] = {}
+    for meter_id, kind, rate in rows:
+        learnt.setdefault(meter_id, {})[kind] = rate
+    return learnt
+
+
+async def _begin(session: AsyncSession, meter: MeterFacts, found: Finding, now: datetime) -> None:
+    leak = Leak(
+        meter_id=meter.id,
+        kind=found.kind,
+        rate=found.rate.quantize(Decimal("0.0001")),
+        began_at=found.began_at,
+        found_at=now,
+    )
+    session.add(leak)
+    await session.flush()
+    await _tell(session, leak, meter, kind="leak.found", now=now)
+
+
+async def _tell(
+    session: AsyncSession, leak: Leak, meter: MeterFacts, *, kind: str, now: datetime
+) -> None:
+    people = set(await accounts.list_people_at(session, service_point_ids=[meter.service_point_id]))
+    if leak.kind is LeakKind.BURST:
+        people.update(await accounts.list_staff(session, role=Role.MANAGER))
+    await notices.enqueue(
+        session,
+        person_ids=people,
+        kind=kind,
+        params={"leak": leak.id},
+        dedupe_key=f"{kind}:{leak.id}",
+        now=now,
+        lane=Lane.URGENT if leak.kind is LeakKind.BURST else Lane.NOTICE,
+    )
+
+
+async def get_leak(session: AsyncSession, *, leak_id: int) -> tuple[Leak, str]:
+    """Return a leak and the address of the place, for a message that was decided before."""
+    row = await session.execute(
+        select(Leak, Premise.address)
+        .join(Meter, Meter.id == Leak.meter_id)
+        .join(ServicePoint, ServicePoint.id == Meter.service_point_id)
+        .join(Premise, Premise.id == ServicePoint.premise_id)
+        .where(Leak.id == leak_id)
+    )
+    leak, address = row.one()
+    return leak, address
+
+
+async def is_at_home(session: AsyncSession, *, leak: Leak, person_id: int) -> bool:
+    """Tell whether somebody has a right on the place where a leak is suspected."""
+    (meter,) = await find_meters(session, Meter.id == leak.meter_id)
+    people = await accounts.list_people_at(session, service_point_ids=[meter.service_point_id])
+    return person_id in people
+
+
+async def answer_leak(
+    session: AsyncSession, *, leak_id: int, person_id: int, answer: LeakAnswer, now: datetime
+) -> Leak:
+    """
+    Keep what somebody at home says to a leak; what is theirs is over, and usual from now on.
+
+    Raises:
+        LeakNotFound: there is none, it is over, or it is not at this person's home.
+    """
+    leak = await session.get(Leak, leak_id, with_for_update=True)
+    if leak is None or leak.ended_at is not None:
+        raise LeakNotFound
+    if not await is_at_home(session, leak=leak, person_id=person_id):
+        raise LeakNotFound
+    leak.answer, leak.answered_at, leak.answered_by_id = answer, now, person_id
+    if answer is LeakAnswer.MINE:
+        leak.ended_at = now
+    await session.flush()
+    return leak
