@@ -42,6 +42,8 @@ COLUMNS = {
 
 
 SETTING = """
+INSERT INTO shuidian.operator (id, name, timezone, currency, locale, hotline)
+    VALUES (1, 'O', 'Asia/Shanghai', 'CNY', 'en', '1');
 INSERT INTO shuidian.areas (kind, name, path) VALUES ('district', 'D', '/1/');
 INSERT INTO shuidian.api_keys (name, token_hash, scope, created_at)
     VALUES ('g', 'g', 'gateway', '2026-01-01');

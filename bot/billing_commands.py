@@ -29,14 +29,9 @@ ServiceName = Annotated[str, typer.Option(help="water or electricity.")]
 
 def _use(work: "Callable[[Database, Clock], Awaitable[T]]") -> T:
     from bot.cli import prepared, use
-    from core.errors import DomainError
 
     with prepared() as settings:
-        try:
-            return asyncio.run(use(settings, work))
-        except DomainError as refusal:
-            print(refusal)
-            raise typer.Exit(1) from None
+        return asyncio.run(use(settings, work))
 
 
 def _in_transaction(work: "Callable[[AsyncSession, datetime], Awaitable[T]]") -> T:

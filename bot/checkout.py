@@ -1,8 +1,10 @@
 """Telegram's question before a payment: may it go on? Ten seconds are all there is to answer."""
 
+import asyncio
+
 import structlog
 from telegram import PreCheckoutQuery
-from telegram.error import TelegramError
+from telegram.error import BadRequest, Forbidden, TelegramError
 
 from bot import routes
 from bot.clock import Clock
@@ -14,6 +16,8 @@ from core.errors import DomainError
 
 log = structlog.get_logger()
 
+PAUSES = (0, 0.3, 0.7, 1, 2, 3)  # before each try; ten seconds are all there is
+
 
 class Checkout:
     """Looks at the bill, the amount and the payer once more, and says yes or why not."""
@@ -24,12 +28,19 @@ class Checkout:
         self._default_locale = default_locale
 
     async def answer(self, query: PreCheckoutQuery) -> None:
-        """Answer one question; an answer that comes too late is Telegram's to refuse."""
+        """Answer one question, again where it was not heard, until it is too late for an answer."""
         reason = await self._find_refusal(query)
-        try:
-            await query.answer(ok=reason is None, error_message=reason)
-        except TelegramError as error:
-            log.warning("checkout.not_answered", reason=str(error))
+        for pause in PAUSES:
+            await asyncio.sleep(pause)
+            try:
+                await query.answer(ok=reason is None, error_message=reason)
+            except (BadRequest, Forbidden) as error:
+                log.warning("checkout.not_answered", reason=str(error))
+                return
+            except TelegramError as error:
+                log.warning("checkout.not_heard", reason=str(error))
+            else:
+                return
 
     async def _find_refusal(self, query: PreCheckoutQuery) -> str | None:
         user = query.from_user
@@ -40,6 +51,7 @@ class Checkout:
                 address=str(user.id),
                 name=user.full_name[:200],
                 locale=locale_for(user.language_code, default=self._default_locale),
+                language_code=user.language_code,
                 now=self._clock.now(),
             )
             operator = await accounts.get_operator(session)

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -16,6 +17,7 @@ import typer
 
 from bot.billing_commands import bill_app, check, tariffs_app
 from bot.settings import Settings
+from core.errors import DomainError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -70,7 +72,26 @@ def prepared() -> Iterator[Settings]:
             stack.callback(_on_signals, signal.SIG_IGN)  # once it stops, it stops to the end
             settings = settings.model_copy(update={"database_url": server.url})
         migrate.upgrade(settings.database_url)
-        yield settings
+        if not settings.demo_clock:  # the demo's district has an operator of its own
+            asyncio.run(use(settings, partial(_keep_operator, settings)))
+        try:
+            yield settings
+        except DomainError as refusal:
+            raise SystemExit(f"{type(refusal).__doc__} ({refusal})") from None
+
+
+async def _keep_operator(settings: Settings, database: "Database", _: "Clock") -> None:
+    from core.accounts import service
+
+    async with database.transaction() as session:
+        await service.keep_operator(
+            session,
+            name=settings.operator_name,
+            hotline=settings.hotline,
+            timezone=settings.timezone,
+            currency=settings.currency,
+            locale=settings.locale,
+        )
 
 
 def act(work: Act[T]) -> T:
@@ -195,6 +216,8 @@ def invite(
 
     if bool(account) == bool(role):
         raise typer.BadParameter("give either --account or --role")
+    if role not in {"", *Role}:
+        raise typer.BadParameter(f"the role is one of: {', '.join(Role)}")
 
     async def work(session: "AsyncSession", now: datetime) -> str:
         if role:

@@ -24,6 +24,12 @@ class NotAllowed(DomainError):
     code = "error.not_allowed"
 
 
+class WhichNumber(DomainError):
+    """The command needs the number of what it is about."""
+
+    code = "error.which_number"
+
+
 class NotLinked(DomainError):
     """The act is for customers, and this person has no account yet."""
 
@@ -60,6 +66,7 @@ class Said:
     place: tuple[str, str] | None = None
     paid: Paid | None = None
     is_other: bool = False
+    is_edited: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

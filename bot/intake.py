@@ -17,7 +17,13 @@ from core.db import Database
 
 log = structlog.get_logger()
 
-ALLOWED_UPDATES = ["message", "callback_query", "pre_checkout_query", "my_chat_member"]
+ALLOWED_UPDATES = [
+    "message",
+    "edited_message",
+    "callback_query",
+    "pre_checkout_query",
+    "my_chat_member",
+]
 POLL_SECONDS = 25
 WEBHOOK_PATH = "/telegram/webhook"
 

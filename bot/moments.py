@@ -84,6 +84,8 @@ def split_moment(
             moment = parse_moment(" ".join(words[:count]), texts=texts, now=now)
         except NotAMoment:
             continue
+        if words[count:] and _CLOCK.fullmatch(words[count]):
+            break  # what was read as a time is a day that does not exist: 05.13 10:00
         return moment, words[count:]
     raise NotAMoment(typed=" ".join(words)[:40])
 
@@ -135,7 +137,7 @@ def _read_clock(clock: re.Match[str]) -> time | None:
 
 
 def _read_day(words: str, *, texts: Texts, today: date) -> tuple[date | None, str]:
-    """Return the day that is named, and the words without it."""
+    """Return the day that is named, and the words without it; a day that is none stays a word."""
     for key, days in (("word.day_after_tomorrow", 2), ("word.tomorrow", 1), ("word.today", 0)):
         for word in _words(texts, key):
             if word in words:
@@ -143,12 +145,16 @@ def _read_day(words: str, *, texts: Texts, today: date) -> tuple[date | None, st
     iso = _ISO_DAY.search(words)
     if iso is not None:
         found = _day(iso[1], iso[2], iso[3], today=today)
-        return found, words[: iso.start()] + " " + words[iso.end() :]
+        return found, _without(words, iso) if found else words
     dotted = _DOTTED_DAY.search(words)
     if dotted is not None and _CLOCK.search(words, dotted.end()) is not None:
         found = _day(dotted[3], dotted[2], dotted[1], today=today)
-        return found, words[: dotted.start()] + " " + words[dotted.end() :]
+        return found, _without(words, dotted) if found else words
     return None, words
+
+
+def _without(words: str, found: re.Match[str]) -> str:
+    return words[: found.start()] + " " + words[found.end() :]
 
 
 def _day(year: str | None, month: str, day: str, *, today: date) -> date | None:

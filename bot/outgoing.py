@@ -37,14 +37,13 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
-    """A request to pay in the chat. Units: `total_minor` in the currency's minor unit."""
+    """A request to pay in the chat, line by line. Units: `prices` in the currency's minor unit."""
 
     title: str
     description: str
-    label: str
     payload: str
     currency: str
-    total_minor: int
+    prices: Sequence[tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

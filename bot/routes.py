@@ -79,7 +79,9 @@ def may_use(command: Command, speaker: Speaker) -> bool:
 async def route(turn: Turn) -> None:
     """Give a person's words to the one handler that takes them."""
     said = turn.said
-    if said.data:
+    if said.is_edited:  # what it was before may have been done already
+        await turn.say("error.edited")
+    elif said.data:
         await _route_press(turn)
     elif said.paid is not None:
         await STEPS["payment.paid"](turn)
@@ -186,11 +188,15 @@ class Conversation:
             address=str(chat.id),
             name=user.full_name[:200],
             locale=locale_for(user.language_code, default=self._default_locale),
+            language_code=user.language_code,
             now=now,
         )
         operator = await accounts.get_operator(session)
         texts = Texts(speaker.locale, timezone=operator.timezone, currency=operator.currency)
-        return Turn(session=session, now=now, speaker=speaker, said=said, texts=texts)
+        turn = Turn(session=session, now=now, speaker=speaker, said=said, texts=texts)
+        if speaker.has_new_language:
+            await turn.send("menu.commands")
+        return turn
 
     async def _note_membership(self, session: AsyncSession, update: Update, now: datetime) -> None:
         change = update.my_chat_member

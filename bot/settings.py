@@ -48,6 +48,10 @@ class Settings(BaseSettings):
         default=frozenset({"web", "chat", "worker"}),
         description="What this process does, of: web, chat, worker (separated by commas).",
     )
+    operator_name: str = Field(
+        default="水电服务 Water & Power", description="The operator's name, as customers read it."
+    )
+    hotline: str = Field(default="-", description="The number for emergencies and questions.")
     timezone: str = Field(default="Asia/Shanghai", description="The operator's time zone.")
     currency: str = Field(default="CNY", description="The operator's currency.")
     locale: str = Field(default="zh_CN", description="Language of people who have not chosen one.")

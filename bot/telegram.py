@@ -112,6 +112,9 @@ def read_update(update: Update) -> Said | None:
         return _read_press(update.update_id, update.callback_query)
     if update.message is not None:
         return _read_message(update.update_id, update.message)
+    edited = update.edited_message
+    if edited is not None and (edited.text or edited.caption):
+        return Said(update_id=update.update_id, is_edited=True)
     return None
 
 
@@ -269,7 +272,7 @@ async def _send_file(
             description=invoice.description,
             payload=invoice.payload,
             currency=invoice.currency,
-            prices=[LabeledPrice(invoice.label, invoice.total_minor)],
+            prices=[LabeledPrice(*price) for price in invoice.prices],
             provider_token=provider_token,
             disable_notification=silent,
         )

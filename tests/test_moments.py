@@ -57,7 +57,27 @@ class TestParseMoment:
 
     @pytest.mark.parametrize(
         "typed",
-        ["", "soon", "tomorrow", "25:00", "12:99", "9", "1e400", "yesterday 10:00", "昨天10点"],
+        [
+            *(
+                "",
+                "soon",
+                "tomorrow",
+                "25:00",
+                "12:99",
+                "9",
+                "1e400",
+                "yesterday 10:00",
+                "昨天10点",
+            ),
+            *(
+                "30.02 10:00",
+                "32.01 10:00",
+                "05.13 10:00",
+                "13/13 9:00",
+                "13-45 10:00",
+                "2月31日 10点",
+            ),
+        ],
     )
     def test_refuses_what_is_no_time(self, typed: str) -> None:
         with pytest.raises(NotAMoment):
@@ -103,6 +123,11 @@ class TestSplitMoment:
         moment, after = split_moment(tuple(typed.split()), texts=texts(locale), now=NOW)
         assert f"{moment.astimezone(texts(locale).zone):%m-%d %H:%M}" == meant
         assert " ".join(after) == rest
+
+    @pytest.mark.parametrize("day", ["30.02", "05.13", "13-45", "2月31日"])
+    def test_takes_no_day_that_does_not_exist(self, day: str) -> None:
+        with pytest.raises(NotAMoment):
+            split_moment((day, "10:00", "part"), texts=texts("zh_CN"), now=NOW)
 
     def test_refuses_words_without_a_moment_and_the_past(self) -> None:
         with pytest.raises(NotAMoment):

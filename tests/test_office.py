@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from bot.app import WebServer, bind
 from bot.backoffice import pages, sessions
@@ -19,9 +19,10 @@ from bot.backoffice.sessions import OfficeSession, link_renderer
 from bot.clock import ScaledClock, SystemClock
 from bot.context import Reader
 from bot.texts import Texts
-from core.accounts.models import Role, Service, Staff
+from core.accounts.models import ApiKey, Role, Service, Staff
 from core.db import Database
-from core.monitoring.models import Alarm, Quantity, Side
+from core.monitoring.ingest import NewReading, Reason, store_batch
+from core.monitoring.models import Alarm, Meter, Quantity, Side
 from core.repairs import intake
 from core.repairs import service as repairs
 from core.repairs.workflow import Act
@@ -288,3 +289,38 @@ class TestPages:
         status, style = await office.get("/office/office.css")
         assert status == 200
         assert "url(" not in style
+
+
+class TestGateways:
+    async def test_shows_what_each_sent_and_why_things_were_refused(self, office):
+        async with office.database.transaction() as session:
+            keys = [
+                ApiKey(name=name, token_hash=name, scope="gateway", created_at=NOON)
+                for name in ("cellar <b>", "attic")
+            ]
+            session.add_all(keys)
+            await session.flush()
+            await session.execute(update(Meter).values(gateway_id=keys[0].id))
+            for serial in ("W-10001", "W-10001", "nobody"):
+                reading = NewReading(0, serial, "total", NOON, Decimal(5))
+                await store_batch(
+                    session, gateway_id=keys[0].id, readings=[reading], samples=[], now=NOON
+                )
+        cookie = secret_of(await office.enter(await office.link()))
+
+        status, page = await office.get("/office/gateways", cookie=cookie)
+
+        assert status == 200
+        assert "cellar &lt;b&gt;" in page
+        assert "has never spoken" in page
+        numbers = re.findall(r"<td data-label=[^>]*>(\d+)</td>", page)
+        assert numbers == ["3", "1", "1", "0", "1"]
+        assert "unknown meter: 1" in page
+
+    @pytest.mark.parametrize("locale", ["en", "zh_CN", "zh_TW", "ru"])
+    def test_has_words_for_every_reason(self, locale):
+        texts = Texts(locale, timezone="Asia/Shanghai", currency="CNY")
+        assert [reason for reason in Reason if not texts.knows(f"refused.{reason}")] == []
+
+    async def test_is_for_managers_who_signed_in(self, office):
+        assert (await office.get("/office/gateways"))[0] == 401

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot import billing_runs
 from bot.api.auth import Admin
 from bot.api.context import Now, Session
-from bot.api.fields import Moment, Word
+from bot.api.fields import Moment, RowId, Word
 from bot.documents.documents import bill_pdf
 from bot.handlers.bill_pages import bill_page
 from bot.texts import Texts, locale_for
@@ -32,7 +32,7 @@ router = APIRouter(prefix="/api/v1", tags=["billing"])
 
 CASHIER = "cashier"
 CLOCKS_DIFFER = timedelta(minutes=5)
-_MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])")
+_MONTH = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
 
 
 class AmountNotPositive(DomainError):
@@ -302,7 +302,7 @@ async def start_run(session: Session, now: Now, _: Admin, body: RunIn) -> RunBod
 
 
 @router.get("/billing-runs/{run_id}")
-async def get_run(session: Session, _: Admin, run_id: int) -> RunBody:
+async def get_run(session: Session, _: Admin, run_id: RowId) -> RunBody:
     """Return a run and how far it is."""
     return await _run(session, run_id)
 

@@ -40,7 +40,9 @@ def _line(length_max: int) -> AfterValidator:
 
 
 def _without_nul(text: str) -> str:
-    return text.replace("\0", "")
+    if "\0" in text:
+        raise ValueError("the character NUL is no part of a word")
+    return text
 
 
 Word = Annotated[str, Field(max_length=100), AfterValidator(_without_nul)]

@@ -121,11 +121,7 @@ async def receive(
 
 def _receipt_body(receipt: Receipt) -> dict[str, Any]:
     return {
-        "received": receipt.received,
-        "accepted": receipt.accepted,
-        "duplicate": receipt.duplicate,
-        "held": receipt.held,
-        "rejected": len(receipt.rejected),
+        **receipt.counts,
         "rejected_items": [
             {"list": item.kind, "index": item.position, "reason": item.reason.value}
             for item in receipt.rejected

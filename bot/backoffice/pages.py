@@ -19,9 +19,13 @@ from bot.backoffice import sessions
 from bot.backoffice.sessions import SESSION_LIFE, Visitor
 from bot.texts import Texts
 from core.accounts import service as accounts
+from core.monitoring import gateways
+from core.monitoring.gateways import GatewayView
+from core.monitoring.thresholds import SILENCE_MAX
 from core.repairs import queries
 from core.repairs.access import RepairNotFound
 from core.repairs.queries import RepairLine
+from core.repairs.workflow import ENDED
 
 HERE = Path(__file__).parent
 COOKIE = "office"
@@ -39,6 +43,7 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "Cache-Control": "no-store",
 }
+COUNTS = ("received", "accepted", "duplicate", "held", "rejected")
 PhotoId = Annotated[int, PathParameter(ge=1, le=2**31)]
 router = APIRouter(prefix="/office", include_in_schema=False)
 _templates = Environment(
@@ -188,10 +193,53 @@ async def show_photo(
     return Response(content, media_type=media_type, headers=headers)
 
 
+@router.get("/gateways")
+async def show_gateways(request: Request, session: Session, now: Now) -> Response:
+    """Show all gateways: which speak, what they sent in the last days, and what was refused."""
+    visitor = await _find_visitor(request, session, now)
+    if visitor is None:
+        return await _message(session, "signed_out", 401)
+    texts = await _texts_for(session, visitor)
+    found = await gateways.list_gateways(session, now=now)
+    return _page(
+        "gateways.html",
+        texts,
+        visitor=visitor.name,
+        as_of=texts.plain("office.as_of", moment=texts.moment(now)),
+        counts=COUNTS,
+        gateways=[_gateway(each, texts, now) for each in found],
+    )
+
+
+def _gateway(view: GatewayView, texts: Texts, now: datetime) -> dict[str, Any]:
+    if view.last_at is None:
+        state, said = "never", texts.plain("office.gateway_never")
+    else:
+        state = "silent" if now - view.last_at > SILENCE_MAX else "speaks"
+        said = texts.plain(f"office.gateway_{state}", moment=texts.moment(view.last_at))
+    return {
+        "name": view.name,
+        "meters": texts.count("office.meters", view.meters),
+        "state": state,
+        "said": said,
+        "revoked": view.is_revoked,
+        "days": [
+            {"day": texts.day(day.day), **{name: getattr(day, name) for name in COUNTS}}
+            for day in view.days
+        ],
+        "reasons": [
+            texts.plain("office.refused", reason=texts.plain(f"refused.{reason}"), count=count)
+            for reason, count in view.reasons
+        ],
+    }
+
+
 def _row(line: RepairLine, texts: Texts, now: datetime) -> dict[str, Any]:
     """Return a repair as the templates show it: words and marks, nothing to compute."""
     promised = "" if line.promised_at is None else texts.moment(line.promised_at)
     moves = line.promise_moves
+    is_over = line.state in ENDED
+    until = line.state_since if is_over else now
     return {
         "number": line.number,
         "service": texts.plain(f"service.{line.service}"),
@@ -202,7 +250,8 @@ def _row(line: RepairLine, texts: Texts, now: datetime) -> dict[str, Any]:
         "technician": line.technician_name or texts.plain("office.nobody"),
         "promised": promised,
         "moved": texts.count("office.moved", moves) if moves else "",
-        "age": _age(now - line.filed_at, texts),
+        "age": _age(until - line.filed_at, texts),
+        "age_words": texts.plain("office.took" if is_over else "office.age"),
         "is_late": line.is_late,
     }
 

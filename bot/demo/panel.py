@@ -143,6 +143,9 @@ def _begin(kind: str) -> Act:
         from bot.demo import troubles
         from bot.demo.signals import EventKind
 
+        known = {str(target.id) for target in (*stage.targets.streets, *stage.targets.meters)}
+        if fields["target"] not in known:
+            raise KeyError(fields["target"])
         async with stage.database.transaction() as session:
             await troubles.begin_trouble(
                 session,

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.context import Command, Handle, Reader, Render, Turn
+from bot.context import Command, Handle, Reader, Render, Turn, WhichNumber
 from bot.documents.documents import bill_pdf, receipt_pdf
 from bot.handlers.account import back_home
 from bot.handlers.bill_pages import bill_page, receipt_page
@@ -40,11 +40,18 @@ def _viewer(asking: Speaker | Reader) -> int | None:
 
 
 def _number(turn: Turn) -> str:
-    """Return the number that was pressed or that follows the command, if there is one."""
+    """
+    Return the number that was pressed or that follows the command.
+
+    Raises:
+        WhichNumber: none follows.
+    """
     if turn.said.data:
         (number,) = read_press(turn.said.data, str)
         return str(number)
-    return turn.said.arguments[0].upper() if turn.said.arguments else ""
+    if not turn.said.arguments:
+        raise WhichNumber(example=f"/{turn.said.command} W1001")
+    return turn.said.arguments[0].upper()
 
 
 async def list_bills(turn: Turn) -> None:
@@ -64,8 +71,10 @@ async def list_bills(turn: Turn) -> None:
 
 async def show_bill(turn: Turn) -> None:
     """Show the bill that was pressed, or whose number follows the command; else the list."""
-    number = _number(turn)
-    await (_show(turn, number) if number else list_bills(turn))
+    if not turn.said.data and not turn.said.arguments:
+        await list_bills(turn)
+        return
+    await _show(turn, _number(turn))
 
 
 async def _show(turn: Turn, number: str) -> None:
@@ -90,10 +99,10 @@ def _keys(texts: Texts, bill: Bill) -> list[list[Button]]:
 
 async def why(turn: Turn) -> None:
     """Explain the bill that was pressed, or whose number follows the command; else the list."""
-    number = _number(turn)
-    if not number:
+    if not turn.said.data and not turn.said.arguments:
         await list_bills(turn)
         return
+    number = _number(turn)
     found = await explain_bill(turn.session, number=number, person_id=_viewer(turn.speaker))
     back = Button(turn.texts.plain("bill.show"), press("bill", number))
     await turn.draw(describe_explanation(turn.texts, found), keyboard=[[back]])
@@ -108,10 +117,10 @@ async def press_document(turn: Turn) -> None:
 
 async def show_receipt(turn: Turn) -> None:
     """Send the receipt whose number follows the command; without one, show the statement."""
-    number = _number(turn)
-    if not number:
+    if not turn.said.arguments:
         await show_statement(turn)
         return
+    number = _number(turn)
     await queries.get_receipt(turn.session, number=number, person_id=turn.person_id)
     await turn.send("payment.receipt", number=number)
 

@@ -32,7 +32,7 @@ async def list_cuts(turn: Turn) -> None:
         for order in found
     ]
     if await dunning.list_unreached(turn.session, now=turn.now):
-        keys.append([Button(turn.texts.plain("cut.unreached_key"), press("cutlost"))])
+        keys.append([Button(turn.texts.plain("cut.unreached_key"), press("cutlost", 0))])
     await turn.show(
         "cut.list_title" if found else "cut.list_empty",
         keyboard=[*keys, [back_home(turn.texts)]],
@@ -208,14 +208,23 @@ async def _undo(turn: Turn, service_point_id: int) -> None:
 
 
 async def list_unreached(turn: Turn) -> None:
-    """Show the debtors whom no message reaches, to be called or visited."""
+    """Show the debtors whom no message reaches, to be called or visited, page by page."""
     turn.require(Role.MANAGER)
+    (page,) = read_press(turn.said.data, int) if turn.said.data.startswith("cutlost:") else (0,)
+    first = max(0, min(page, 10_000)) * UNREACHED_SHOWN
     found = await dunning.list_unreached(turn.session, now=turn.now)
-    lines = [debtor_words(turn.texts, debtor) for debtor in found[:UNREACHED_SHOWN]]
+    shown = found[first : first + UNREACHED_SHOWN]
     title = turn.texts.get("cut.unreached_empty")
     if found:
-        title = turn.texts.count("dunning.unreached", len(found))
-    await turn.draw("\n\n".join([title, *lines]), keyboard=[[_to_list(turn)]])
+        title = turn.texts.count("dunning.unreached", dunning.count_households(found))
+    pages = []
+    if first > 0:
+        pages.append(Button(turn.texts.plain("repair.page_before"), press("cutlost", page - 1)))
+    if first + UNREACHED_SHOWN < len(found):
+        pages.append(Button(turn.texts.plain("repair.page_after"), press("cutlost", page + 1)))
+    lines = [debtor_words(turn.texts, debtor) for debtor in shown]
+    keyboard = [*([pages] if pages else []), [_to_list(turn)]]
+    await turn.draw("\n\n".join([title, *lines]), keyboard=keyboard)
 
 
 _MANAGERS = frozenset({Role.MANAGER})

@@ -136,7 +136,7 @@ async def _announce(turn: Turn) -> None:
 def _preview_text(texts: Texts, draft: OutageDraft, found: Preview) -> str:
     shown = OutageView(
         id=0,
-        number="N0",
+        number=texts.plain("outage.number_new"),
         service=draft.service,
         kind=draft.kind,
         state=OutageState.ANNOUNCED,

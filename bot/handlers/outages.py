@@ -194,12 +194,12 @@ async def render_news(
     if outage.version != params["version"]:
         return None
     texts = reader.texts
-    is_over = outage.state is not OutageState.ANNOUNCED
     words = texts.get(
-        f"outage.news_{outage.state}" if is_over else "outage.news_changed",
+        f"outage.news_{params['news']}",
         number=outage.number,
         service=texts.plain(f"service.{outage.service}"),
         area=outage.area_name,
+        reason=outage.reason,
         ends=texts.moment(outage.ends_at),
     )
     return Outgoing(text=words)

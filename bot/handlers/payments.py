@@ -8,14 +8,15 @@ from bot.context import Command, Handle, Reader, Render, Turn
 from bot.handlers.account import back_home
 from bot.handlers.bill_words import bill_button, title
 from bot.outgoing import ButtonIsOld, Invoice, Outgoing, read_press
-from bot.texts import Markup
+from bot.texts import Markup, Texts
 from core.accounts import service as accounts
 from core.accounts.service import TELEGRAM
 from core.billing import payments, queries
 from core.billing.arrears import find_arrears_of_bill
 from core.billing.models import BillState
 from core.billing.payments import BillNotOpen
-from core.billing.queries import BillSummary
+from core.billing.queries import BillSummary, Party
+from core.billing.settlement import list_open_bills
 from core.errors import DomainError
 from core.money import Money
 from core.supply import settlement
@@ -81,6 +82,11 @@ async def _choose(turn: Turn) -> None:
     await turn.show("pay.choose" if waiting else "pay.nothing", keyboard=keys)
 
 
+def number_words(texts: Texts, number: str, party: Party) -> str:
+    """Return what a bill is called on an invoice."""
+    return texts.plain(f"bill.title_{party.service}", number=number)[:TITLE_MAX]
+
+
 async def render_invoice(
     session: AsyncSession, reader: Reader, params: dict[str, Any]
 ) -> Outgoing | None:
@@ -94,10 +100,16 @@ async def render_invoice(
         owing = await payments.owed(session, agreement_id=bill.agreement_id)
     if bill.state is not BillState.ISSUED or owing < amount:
         return None
+    prices = [(number_words(texts, bill.number, party), amount)]
+    if is_for_all:
+        prices = await _share(session, reader, found, amount)
     operator = await accounts.get_operator(session)
-    name = texts.plain(f"bill.title_{party.service}", number=bill.number)
     days = texts.days(bill.starts_date, bill.ends_date)
     description = texts.plain("pay.description", days=days, address=party.address)
+    name = prices[0][0]
+    if len(prices) > 1:
+        name = texts.count("pay.bills", len(prices))
+        description = texts.plain("pay.description_all", address=party.address)
     return Outgoing(
         text=texts.get(
             "pay.elsewhere",
@@ -109,14 +121,26 @@ async def render_invoice(
         invoice=Invoice(
             title=name[:TITLE_MAX],
             description=description[:DESCRIPTION_MAX],
-            label=name[:TITLE_MAX],
             payload=payments.invoice_payload(
                 number=bill.number, amount_minor=amount, owing_minor=owing, is_for_all=is_for_all
             ),
             currency=bill.currency,
-            total_minor=amount,
+            prices=prices,
         ),
     )
+
+
+async def _share(
+    session: AsyncSession, reader: Reader, found: BillSummary, amount: int
+) -> list[tuple[str, int]]:
+    """Return to which bills an amount goes: the oldest first."""
+    shares = []
+    for bill in await list_open_bills(session, agreement_ids=[found.bill.agreement_id]):
+        share = min(amount, bill.left_minor)
+        if share > 0:
+            shares.append((number_words(reader.texts, bill.number, found.party), share))
+            amount -= share
+    return shares
 
 
 async def receive_successful_payment(turn: Turn) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.context import Command, Handle, Reader, Render, Turn
+from bot.context import Command, Handle, Reader, Render, Turn, WhichNumber
 from bot.handlers import cuts
 from bot.handlers.account import back_home
 from bot.handlers.supply_words import (
@@ -71,7 +71,9 @@ async def show_history(turn: Turn) -> None:
 
 async def show_order(turn: Turn) -> None:
     """Show the order whose number was typed: to managers its card, to its people its story."""
-    number = turn.said.arguments[0].upper() if turn.said.arguments else ""
+    if not turn.said.arguments:
+        raise WhichNumber(example="/order S1001")
+    number = turn.said.arguments[0].upper()
     if Role.MANAGER in turn.speaker.roles:
         await cuts.show(turn, number)
         return
@@ -112,7 +114,11 @@ async def render_reminder(
     found = await _debt(session, reader, params)
     if found is None:
         return None
-    return _with_payment(reader, found[0], reader.texts.get("dunning.reminder", **found[1]))
+    arrears, values = found
+    words = reader.texts.get("dunning.reminder", **values)
+    if arrears.overdue_minor > arrears.left_minor:
+        words += "\n" + reader.texts.get("dunning.in_all", **values)
+    return _with_payment(reader, arrears, words)
 
 
 async def render_notice(
@@ -139,8 +145,9 @@ async def render_unreached(
     found = await dunning.list_unreached(session, now=reader.now)
     if not found:
         return None
-    key = Button(reader.texts.plain("cut.unreached_key"), press("cutlost"))
-    return Outgoing(text=reader.texts.count("dunning.unreached", len(found)), keyboard=[[key]])
+    key = Button(reader.texts.plain("cut.unreached_key"), press("cutlost", 0))
+    count = dunning.count_households(found)
+    return Outgoing(text=reader.texts.count("dunning.unreached", count), keyboard=[[key]])
 
 
 async def _values(session: AsyncSession, reader: Reader, order: OrderView) -> dict[str, object]:

@@ -222,7 +222,9 @@ async def _ask_if_right(
     await turn.show(
         "reading.unusual",
         keyboard=[[yes], [again], [cancel_key(turn.texts)]],
-        **{name: turn.texts.value(known) for name, known in unusual.params.items()},
+        value=turn.texts.quantity(value, meter.service),
+        use=turn.texts.quantity(unusual.use, meter.service),
+        factor=turn.texts.number(unusual.factor),
     )
 
 

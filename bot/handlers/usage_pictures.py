@@ -16,7 +16,7 @@ from core.accounts.models import Service
 from core.accounts.service import Place
 from core.monitoring import quality, service, usage
 from core.monitoring.quality import Quality, Step
-from core.monitoring.ranges import MeterFacts
+from core.monitoring.ranges import SWITCHED_OFF, MeterFacts
 from core.monitoring.usage import Use
 from core.periods import local_day
 
@@ -160,6 +160,8 @@ async def render_quality(
         [back_home(texts)],
     ]
     words = [heading(texts, place), describe_quality(texts, now), _describe_day(texts, now, steps)]
+    if meter.supply in SWITCHED_OFF:
+        words.insert(1, texts.get("quality.behind_a_cut"))
 
     def draw() -> bytes:
         return _draw_line(texts, now, steps, kind=_charted(place))

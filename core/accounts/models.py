@@ -118,7 +118,11 @@ class Person(Base):
 
 
 class Contact(Base):
-    """Where a person can be reached; `unreachable_since` is set while messages are refused."""
+    """
+    Where a person can be reached; `unreachable_since` is set while messages are refused.
+
+    `language_code` is what the channel last said of the person's phone.
+    """
 
     __tablename__ = "contacts"
     __table_args__ = (UniqueConstraint("channel", "address"),)
@@ -127,6 +131,7 @@ class Contact(Base):
     person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), index=True)
     channel: Mapped[str]
     address: Mapped[str]
+    language_code: Mapped[str | None]
     unreachable_since: Mapped[datetime | None]
 
 

@@ -1,9 +1,10 @@
 """People and their rights: who is speaking, who may see what, who lives where."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import (
@@ -33,7 +34,11 @@ class AccountNotFound(DomainError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speaker:
-    """A contact and the person behind it, with the roles the person holds."""
+    """
+    A contact and the person behind it, with the roles the person holds.
+
+    `has_new_language`: their phone speaks another one than before, and so do we from now on.
+    """
 
     contact_id: int
     person_id: int
@@ -42,7 +47,9 @@ class Speaker:
     locale: str
     roles: frozenset[Role]
     is_customer: bool
+    language_code: str | None = None
     is_reachable: bool = True
+    has_new_language: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,13 +75,39 @@ async def get_operator(session: AsyncSession) -> Operator:
     return operator
 
 
+async def keep_operator(
+    session: AsyncSession, *, name: str, hotline: str, timezone: str, currency: str, locale: str
+) -> None:
+    """Make the operator of this installation, or bring it up to date with the settings."""
+    values = {
+        "name": name,
+        "hotline": hotline,
+        "timezone": timezone,
+        "currency": currency,
+        "locale": locale,
+    }
+    await session.execute(
+        insert(Operator)
+        .values(id=1, **values)
+        .on_conflict_do_update(index_elements=["id"], set_=values)
+    )
+
+
 async def meet(
-    session: AsyncSession, *, channel: str, address: str, name: str, locale: str, now: datetime
+    session: AsyncSession,
+    *,
+    channel: str,
+    address: str,
+    name: str,
+    locale: str,
+    language_code: str | None = None,
+    now: datetime,
 ) -> Speaker:
     """
     Return who speaks from an address, getting to know them at the first word.
 
-    Whoever writes can be reached again, so the address is no longer unreachable.
+    Whoever writes can be reached again, so the address is no longer unreachable. Somebody whose
+    phone speaks another language than before is spoken to in that `locale`.
     """
     known = (Contact.channel == channel) & (Contact.address == address)
     speaker = await _find_speaker(session, known)
@@ -82,10 +115,19 @@ async def meet(
         person = Person(name=name, locale=locale, created_at=now)
         session.add(person)
         await session.flush()
-        session.add(Contact(person_id=person.id, channel=channel, address=address))
+        session.add(
+            Contact(
+                person_id=person.id, channel=channel, address=address, language_code=language_code
+            )
+        )
         await session.flush()
         speaker = await _find_speaker(session, known)
         assert speaker is not None  # noqa: S101 (just added)
+    elif language_code and language_code != speaker.language_code:
+        if speaker.language_code is not None:
+            (await session.get_one(Person, speaker.person_id)).locale = locale
+            speaker = replace(speaker, locale=locale, has_new_language=True)
+        (await session.get_one(Contact, speaker.contact_id)).language_code = language_code
     if not speaker.is_reachable:
         await note_reachable(session, channel=channel, address=address, since=None)
     return speaker
@@ -107,6 +149,7 @@ async def _find_speaker(session: AsyncSession, which: ColumnElement[bool]) -> Sp
                 Contact.id,
                 Contact.person_id,
                 Contact.address,
+                Contact.language_code,
                 Contact.unreachable_since,
                 Person.name,
                 Person.locale,
@@ -125,6 +168,7 @@ async def _find_speaker(session: AsyncSession, which: ColumnElement[bool]) -> Sp
         address=row.address,
         name=row.name,
         locale=row.locale,
+        language_code=row.language_code,
         roles=frozenset(Role(role) for role in row.roles),
         is_customer=row.is_customer,
         is_reachable=row.unreachable_since is None,

@@ -236,3 +236,8 @@ async def list_unreached(session: AsyncSession, *, now: datetime) -> list[Unreac
         )
         for agreement_id, (each, step) in sorted(waiting.items(), key=lambda item: item[1][1].at)
     ]
+
+
+def count_households(debtors: Iterable[UnreachedDebtor]) -> int:
+    """Return how many homes these debts belong to: one may owe for both services."""
+    return len({debtor.account_number for debtor in debtors})

@@ -12,6 +12,7 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.db import lock_for_transaction
+from core.monitoring.gateways import count_batch
 from core.monitoring.models import SERVICE_OF, Meter, Quantity, Quarantined, Source
 from core.monitoring.partitions import ensure_months, months_of
 from core.monitoring.ranges import MeterFacts, find_meters, load_ranges
@@ -107,6 +108,17 @@ class Receipt:
         """How many items the batch had."""
         return self.accepted + self.duplicate + self.held + len(self.rejected)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """The counts by their names."""
+        return {
+            "received": self.received,
+            "accepted": self.accepted,
+            "duplicate": self.duplicate,
+            "held": self.held,
+            "rejected": len(self.rejected),
+        }
+
 
 class _Batch:
     """The items of one kind, each sorted into one of the four."""
@@ -181,13 +193,15 @@ async def store_batch(
     alarm_ids = await _store_samples(session, measured, meters)
     rejected = (*unreadable, *registers.rejected, *measured.rejected)
     await _quarantine(session, rejected, gateway_id=gateway_id, now=now)
-    return Receipt(
+    receipt = Receipt(
         accepted=len(registers.rows) + len(measured.rows) - held,
         duplicate=registers.duplicate + measured.duplicate,
         held=held,
         rejected=rejected,
         alarm_ids=tuple(alarm_ids),
     )
+    await count_batch(session, receipt.counts, gateway_id=gateway_id, now=now)
+    return receipt
 
 
 def _find_reason(

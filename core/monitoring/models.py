@@ -1,11 +1,11 @@
 """Meters, what they measured, what is normal, and what was not."""
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, text
+from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.accounts.models import Service
@@ -242,6 +242,28 @@ class Quarantined(Base):
     received_at: Mapped[datetime]
     reason: Mapped[str]
     payload: Mapped[dict[str, Any]]
+
+
+class GatewayDay(Base):
+    """
+    What a gateway sent in a local day: `received` is always the sum of the four others.
+
+    A reading that a later one turned, or that somebody decided on, stays counted as it came.
+    """
+
+    __tablename__ = "gateway_days"
+    __table_args__ = (
+        CheckConstraint("received = accepted + duplicate + held + rejected", name="sum"),
+    )
+
+    gateway_id: Mapped[int] = mapped_column(ForeignKey("api_keys.id"), primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)
+    received: Mapped[int]
+    accepted: Mapped[int]
+    duplicate: Mapped[int]
+    held: Mapped[int]
+    rejected: Mapped[int]
+    last_at: Mapped[datetime]
 
 
 SERVICE_OF = {Quantity.PRESSURE: Service.WATER, Quantity.VOLTAGE: Service.ELECTRICITY}

@@ -55,6 +55,10 @@ class ReadingUnusual(DomainError):
 
     code = "reading.unusual"
 
+    def __init__(self, *, factor: Decimal, use: Decimal) -> None:
+        super().__init__(factor=factor, use=use)
+        self.factor, self.use = factor, use
+
 
 class MeterNotWorking(DomainError):
     """The meter was not installed at that moment, or the moment has not come."""

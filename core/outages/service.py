@@ -42,6 +42,12 @@ class OutageMovedOn(DomainError):
     code = "outage.moved_on"
 
 
+class NothingChanged(DomainError):
+    """The notice says that already."""
+
+    code = "outage.nothing_changed"
+
+
 class EndsBeforeItStarts(DomainError):
     """The end is not after the start."""
 
@@ -174,17 +180,21 @@ async def change(
 
     Raises:
         OutageNotFound, OutageIsOver, OutageMovedOn: it is not there, over, or was changed.
+        NothingChanged: it says that already.
         EndsBeforeItStarts, LastsTooLong: the new end cannot be meant.
     """
     outage = await _lock_open(session, number=number, version=version)
-    ends_at = ends_at or outage.ends_at
+    ends_at, reason = ends_at or outage.ends_at, reason or outage.reason
+    has_new_end = ends_at != outage.ends_at
+    if not has_new_end and reason == outage.reason:
+        raise NothingChanged(number=number)
     if ends_at <= max(outage.starts_at, now):
         raise EndsBeforeItStarts(starts_at=outage.starts_at, ends_at=ends_at)
     if ends_at - outage.starts_at > LASTS_MAX:
         raise LastsTooLong(days=LASTS_MAX.days)
-    outage.ends_at = ends_at
-    outage.reason = reason or outage.reason
-    return await _say_change(session, outage, actor_id=actor_id, now=now)
+    outage.ends_at, outage.reason = ends_at, reason
+    news = "changed" if has_new_end else "reason"
+    return await _say_change(session, outage, news=news, actor_id=actor_id, now=now)
 
 
 async def end(
@@ -200,7 +210,7 @@ async def end(
     begun = now >= outage.starts_at
     outage.state = OutageState.ENDED if begun else OutageState.WITHDRAWN
     outage.ended_at = now
-    return await _say_change(session, outage, actor_id=actor_id, now=now)
+    return await _say_change(session, outage, news=outage.state, actor_id=actor_id, now=now)
 
 
 async def take_up_overruns(session: AsyncSession, *, now: datetime) -> None:
@@ -273,7 +283,7 @@ async def _record(
 
 
 async def _say_change(
-    session: AsyncSession, outage: Outage, *, actor_id: int | None, now: datetime
+    session: AsyncSession, outage: Outage, *, news: str, actor_id: int | None, now: datetime
 ) -> OutageView:
     """An edited message makes no sound, so a change is also said in a short new one."""
     outage.version += 1
@@ -282,7 +292,7 @@ async def _say_change(
         session,
         person_ids=await _people_of(session, outage),
         kind="outage.news",
-        params={"outage": outage.id, "version": outage.version},
+        params={"outage": outage.id, "version": outage.version, "news": news},
         dedupe_key=f"outage-news:{outage.id}:{outage.version}",
         now=now,
         lane=Lane.URGENT,

@@ -68,6 +68,14 @@ export function attachMenu(anchor, fill, { className = "" } = {}) {
     menu.style.maxHeight = `${(below ? innerHeight - box.bottom : box.top) - 18}px`;
     menu.replaceChildren(...[fill(menu)].flat());
   });
+  menu.addEventListener("toggle", (event) => { // on a small screen it may reach over the edge
+    if (event.newState !== "open") return;
+    const box = menu.getBoundingClientRect();
+    if (box.left < 8 || box.right > innerWidth - 8) {
+      menu.style.right = "auto";
+      menu.style.left = `${Math.max(8, innerWidth - 8 - box.width)}px`;
+    }
+  });
   anchor.popoverTargetElement = menu;
   return [anchor, menu];
 }

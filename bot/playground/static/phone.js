@@ -56,8 +56,10 @@ export class Phone {
     const block = round("block", t(blocked ? "unblock" : "block"), () => this.act("block", { blocked: !blocked }),
       { part: "block", ariaPressed: String(Boolean(blocked)) });
     const more = round("more", t("more"), null, { part: "more" });
+    const focused = this.header.contains(document.activeElement) && document.activeElement.dataset.role;
     this.header.replaceChildren(avatar(person), el("div.who", null, said("b", fullName(person)), said("small", person.note ?? "")),
       ...attachMenu(language, () => this.languageMenu()), block, ...attachMenu(more, () => this.moreMenu()));
+    if (focused) this.header.querySelector(`[data-role="${focused}"]`)?.focus(); // it was drawn anew
     this.showGate();
   }
 

@@ -1,0 +1,108 @@
+"""Gateways: what each sent day by day, and whether it still speaks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.accounts import service as accounts
+from core.accounts.models import ApiKey
+from core.monitoring.models import GatewayDay, Meter, Quarantined
+from core.periods import local_day
+
+SHOWN_DAYS = 7
+REASONS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayView:
+    """A gateway, its last days (the newest first), and why it was refused lately, by number."""
+
+    id: int
+    name: str
+    meters: int
+    last_at: datetime | None
+    is_revoked: bool
+    days: Sequence[GatewayDay]
+    reasons: Sequence[tuple[str, int]]
+
+
+async def count_batch(
+    session: AsyncSession, counts: Mapping[str, int], *, gateway_id: int, now: datetime
+) -> None:
+    """Add a batch to what a gateway sent today."""
+    zone = ZoneInfo((await accounts.get_operator(session)).timezone)
+    added = insert(GatewayDay).values(
+        gateway_id=gateway_id, day=local_day(now, zone=zone), last_at=now, **counts
+    )
+    sums = {name: getattr(GatewayDay, name) + count for name, count in counts.items()}
+    await session.execute(
+        added.on_conflict_do_update(
+            index_elements=["gateway_id", "day"], set_={**sums, "last_at": now}
+        )
+    )
+
+
+async def list_gateways(session: AsyncSession, *, now: datetime) -> list[GatewayView]:
+    """Return all gateways by name; revoked ones stay in the list while they own meters."""
+    meters = (
+        select(func.count())
+        .select_from(Meter)
+        .where(Meter.gateway_id == ApiKey.id, Meter.removed_at.is_(None))
+        .scalar_subquery()
+    )
+    keys = (
+        await session.execute(
+            select(ApiKey.id, ApiKey.name, ApiKey.revoked_at, meters.label("meters"))
+            .where(ApiKey.scope == "gateway")
+            .order_by(ApiKey.name)
+        )
+    ).all()
+    first = now.date() - timedelta(days=SHOWN_DAYS)
+    days: dict[int, list[GatewayDay]] = {}
+    for day in await session.scalars(
+        select(GatewayDay).where(GatewayDay.day >= first).order_by(GatewayDay.day.desc())
+    ):
+        days.setdefault(day.gateway_id, []).append(day)
+    reasons = await _count_reasons(session, since=now - timedelta(days=SHOWN_DAYS))
+    last = dict(
+        (
+            await session.execute(
+                select(GatewayDay.gateway_id, func.max(GatewayDay.last_at)).group_by(
+                    GatewayDay.gateway_id
+                )
+            )
+        ).all()
+    )
+    return [
+        GatewayView(
+            id=key.id,
+            name=key.name,
+            meters=key.meters,
+            last_at=last.get(key.id),
+            is_revoked=key.revoked_at is not None,
+            days=days.get(key.id, []),
+            reasons=reasons.get(key.id, [])[:REASONS_SHOWN],
+        )
+        for key in keys
+        if key.revoked_at is None or key.meters
+    ]
+
+
+async def _count_reasons(
+    session: AsyncSession, *, since: datetime
+) -> dict[int, list[tuple[str, int]]]:
+    rows = await session.execute(
+        select(Quarantined.gateway_id, Quarantined.reason, func.count())
+        .where(Quarantined.received_at > since, Quarantined.gateway_id.is_not(None))
+        .group_by(Quarantined.gateway_id, Quarantined.reason)
+        .order_by(func.count().desc(), Quarantined.reason)
+    )
+    reasons: dict[int, list[tuple[str, int]]] = {}
+    for gateway_id, reason, count in rows:
+        reasons.setdefault(gateway_id or 0, []).append((reason, count))
+    return reasons
