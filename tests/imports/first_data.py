@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 
+from bot.import_commands import list_faults
 from bot.imports import Imported, import_file
 from bot.tables import read_table
+from bot.texts import LOCALES, Texts
 from core.db import Database
 from tests.billing.books import ask
 
@@ -78,5 +80,10 @@ def counts(done: Imported) -> tuple[int, int, int]:
 
 
 def faults(done: Imported) -> list[tuple[int, str, str]]:
+    """Return the faults of a file, each of which can be told in every language."""
     assert not done.is_kept
+    for locale in LOCALES:
+        texts = Texts(locale, timezone="Asia/Shanghai", currency="CNY")
+        assert list_faults(done, texts)
+        assert [each for each in done.outcome.faults if not texts.knows(each.code)] == []
     return [(each.position, each.field, each.code) for each in done.outcome.faults]

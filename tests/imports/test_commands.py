@@ -3,13 +3,13 @@
 import csv
 from decimal import Decimal
 from io import StringIO
-from pathlib import Path
 
 import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 from typer.testing import CliRunner, Result
 
+from bot import logs
 from bot.cli import app
 from tests.imports.first_data import ACCOUNTS, EXAMPLES, METERS, changed, table
 
@@ -25,7 +25,8 @@ def run(database_url, monkeypatch):
         return CliRunner().invoke(app, list(map(str, words)), env=environment)
 
     assert run("tariffs", "load").exit_code == 0
-    return run
+    yield run
+    logs.configure(as_json=False)  # the runner's output, to which they went, is closed
 
 
 def ask(url: str, query: str) -> list[tuple[object, ...]]:

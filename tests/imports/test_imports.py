@@ -1,13 +1,9 @@
 """First data from files: all of a file or nothing, the same again changes nothing."""
 
 import asyncio
-import csv
 import random
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from io import StringIO
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,14 +11,8 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text, update
 
 from bot.api.auth import issue_token
-from bot.imports import (
-    Imported,
-    import_file,
-)
-from bot.tables import read_table
 from core.accounts import linking, service
-from core.accounts.models import AccountRight, Agreement, Operator, Person
-from core.db import Database
+from core.accounts.models import AccountRight, Agreement, Person
 from core.monitoring.held import Decision, decide_held
 from core.monitoring.rows import Key
 from tests.billing.books import ask
