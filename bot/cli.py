@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from bot.billing_commands import bill_app, check, tariffs_app
+from bot.import_commands import import_app, limits_app
 from bot.settings import Settings
 from core.errors import DomainError
 
@@ -41,6 +42,8 @@ app = typer.Typer(
 )
 app.add_typer(bill_app, name="bill")
 app.add_typer(tariffs_app, name="tariffs")
+app.add_typer(import_app, name="import")
+app.add_typer(limits_app, name="limits")
 app.command()(check)
 jobs_app = typer.Typer(help="Timed jobs: which there are, and running one by hand.")
 app.add_typer(jobs_app, name="jobs")

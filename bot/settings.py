@@ -74,6 +74,14 @@ class Settings(BaseSettings):
         }
 
 
+def shell_language() -> str | None:
+    """Return the language of whoever runs a command (`zh_CN`), if the shell has one."""
+    names = ("LC_ALL", "LC_MESSAGES", "LANG")
+    language = next((os.environ[name] for name in names if os.environ.get(name)), "")
+    language = language.partition(".")[0]
+    return None if language in {"", "C", "POSIX"} else language
+
+
 def _written(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
