@@ -23,6 +23,8 @@ from bot.backoffice.sessions import link_renderer
 from bot.checkout import Checkout
 from bot.clock import Clock
 from bot.delivery import LIMITS, Limits, Sender
+from bot.gateway.mqtt import Listener
+from bot.gateway.profile import load_profiles
 from bot.gateway.wire.bridges import read_bridges
 from bot.gateway.wire.polling import Poller
 from bot.inbox import Inbox
@@ -80,6 +82,8 @@ class Service:
                     self._start(stack, self._open_bridges().run)
                 self.timetable.start()
                 stack.push_async_callback(self.timetable.stop)
+                if self.settings.mqtt_url.get_secret_value():
+                    self._start(stack, self._listener().run)
             if "web" in roles:
                 await self._open_web(stack, intake)
             if intake is not None:
@@ -103,6 +107,17 @@ class Service:
             bridges=read_bridges(Path(self.settings.bridges_file)),
             zone=ZoneInfo(self.settings.timezone),
             after_alarms=partial(defer, name=works.TAKE_UP_ALARMS, once=works.TAKE_UP_ALARMS),
+        )
+
+    def _listener(self) -> Listener:
+        settings = self.settings
+        return Listener(
+            self.database,
+            self.clock,
+            url=settings.mqtt_url.get_secret_value(),
+            client_id=settings.mqtt_client_id,
+            profiles=load_profiles(settings.profiles_dir, timezone=settings.timezone),
+            after_alarms=server.take_up_alarms,
         )
 
     async def _open_chat(self, stack: AsyncExitStack) -> Intake:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from bot.billing_commands import bill_app, check, tariffs_app
+from bot.gateway_commands import gateway_app
 from bot.import_commands import import_app, limits_app
 from bot.settings import Settings
 from core.errors import DomainError
@@ -44,6 +45,7 @@ app.add_typer(bill_app, name="bill")
 app.add_typer(tariffs_app, name="tariffs")
 app.add_typer(import_app, name="import")
 app.add_typer(limits_app, name="limits")
+app.add_typer(gateway_app, name="gateway")
 app.command()(check)
 jobs_app = typer.Typer(help="Timed jobs: which there are, and running one by hand.")
 app.add_typer(jobs_app, name="jobs")
@@ -87,8 +89,10 @@ def prepared() -> Iterator[Settings]:
 
 async def _keep_operator(settings: Settings, database: "Database", _: "Clock") -> None:
     from core.accounts import service
+    from core.monitoring.ranges import ensure_default_limits
 
     async with database.transaction() as session:
+        await ensure_default_limits(session)
         await service.keep_operator(
             session,
             name=settings.operator_name,
@@ -201,13 +205,23 @@ def migrate() -> None:
 def token(
     name: Annotated[str, typer.Argument(help="What the program is called in the logs.")],
     scope: Annotated[str, typer.Option(help="gateway: sends readings; admin: does the rest.")],
+    profile: Annotated[
+        str, typer.Option(help="Of a gateway that is heard over MQTT: how it speaks.")
+    ] = "",
 ) -> None:
     """Print a new credential for a program; it is shown once."""
     from bot.api.auth import issue_token
+    from bot.gateway_commands import find_profile
 
     if scope not in {"gateway", "admin"}:
         raise typer.BadParameter("the scope is gateway or admin")
-    typer.echo(act(lambda session, now: issue_token(session, name=name, scope=scope, now=now)))
+    if profile and (scope != "gateway" or find_profile(profile).transport != "mqtt"):
+        raise typer.BadParameter("only a gateway has a profile, and only one for MQTT")
+
+    async def work(session: "AsyncSession", now: datetime) -> str:
+        return await issue_token(session, name=name, scope=scope, profile=profile or None, now=now)
+
+    typer.echo(act(work))
 
 
 @app.command()

@@ -48,6 +48,16 @@ class Settings(BaseSettings):
         default=frozenset({"web", "chat", "worker"}),
         description="What this process does, of: web, chat, worker (separated by commas).",
     )
+    profiles_dir: str = Field(
+        default="", description="Directory with gateway profiles of your own; see docs/gateways.md."
+    )
+    mqtt_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="mqtt:// or mqtts://user:password@host of the meters' broker; empty: none.",
+    )
+    mqtt_client_id: str = Field(
+        default="shuidian", description="The service's name at the broker, under which it queues."
+    )
     operator_name: str = Field(
         default="水电服务 Water & Power", description="The operator's name, as customers read it."
     )

@@ -29,10 +29,13 @@ class Caller:
     scope: str
 
 
-async def issue_token(session: AsyncSession, *, name: str, scope: str, now: datetime) -> str:
+async def issue_token(
+    session: AsyncSession, *, name: str, scope: str, now: datetime, profile: str | None = None
+) -> str:
     """Return a new token for a program; it is shown once, only its hash is kept."""
     token = f"sd_{scope}_{secrets.token_urlsafe(32)}"
-    session.add(ApiKey(name=name, token_hash=_hashed(token), scope=scope, created_at=now))
+    key = ApiKey(name=name, token_hash=_hashed(token), scope=scope, profile=profile, created_at=now)
+    session.add(key)
     await session.flush()
     return token
 
@@ -42,10 +45,13 @@ async def _find_caller(
     now: Now,
     credentials: Annotated[HTTPAuthorizationCredentials, Depends(bearer)],
 ) -> Caller:
+    return await find_caller(session, credentials.credentials, now=now)
+
+
+async def find_caller(session: AsyncSession, token: str, *, now: datetime) -> Caller:
+    """Return the program whose token this is, or refuse with 401."""
     key = await session.scalar(
-        select(ApiKey).where(
-            ApiKey.token_hash == _hashed(credentials.credentials), ApiKey.revoked_at.is_(None)
-        )
+        select(ApiKey).where(ApiKey.token_hash == _hashed(token), ApiKey.revoked_at.is_(None))
     )
     if key is None:
         raise HTTPException(401, headers={"WWW-Authenticate": "Bearer"})

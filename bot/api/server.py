@@ -9,8 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.middleware.base import RequestResponseEndpoint
 
 from bot import works
-from bot.api import billing, commands, outages, problems, readings, schedules
+from bot.api import billing, commands, outages, problems, push, readings, schedules
 from bot.clock import Clock
+from bot.gateway.intake import Gatherer
+from bot.gateway.profile import load_profiles
 from bot.settings import Settings
 from bot.tasks import defer
 from core.db import Database
@@ -24,6 +26,11 @@ _SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'",
 }
+
+
+async def take_up_alarms(session: AsyncSession, _alarm_ids: list[int]) -> None:
+    """Have alarms that were raised looked at after the commit, once however many there are."""
+    await defer(session, works.TAKE_UP_ALARMS, once=works.TAKE_UP_ALARMS)
 
 
 def build(database: Database, clock: Clock, *, settings: Settings) -> FastAPI:
@@ -40,12 +47,10 @@ def build(database: Database, clock: Clock, *, settings: Settings) -> FastAPI:
     app.state.database = database
     app.state.clock = clock
     app.state.is_stopping = False
-
-    async def take_up_alarms(session: AsyncSession, _alarm_ids: list[int]) -> None:
-        await defer(session, works.TAKE_UP_ALARMS, once=works.TAKE_UP_ALARMS)
-
     app.state.after_alarms = take_up_alarms
-    for module in (billing, commands, outages, readings, schedules):
+    app.state.profiles = load_profiles(settings.profiles_dir, timezone=settings.timezone)
+    app.state.pushes = Gatherer(database, clock, after_alarms=take_up_alarms)
+    for module in (billing, commands, outages, push, readings, schedules):
         app.include_router(module.router)
     problems.install(
         app, timezone=settings.timezone, currency=settings.currency, locale=settings.locale

@@ -206,14 +206,27 @@ class Invitation(Base):
 
 
 class ApiKey(Base):
-    """A credential of a program: a gateway (scope `gateway`) or an admin's tool (`admin`)."""
+    """
+    A credential of a program: a gateway (scope `gateway`) or an admin's tool (`admin`).
+
+    A gateway with a `profile` also speaks over MQTT, in the topics of that profile.
+    """
 
     __tablename__ = "api_keys"
+    __table_args__ = (
+        Index(
+            "uq_api_keys_working_profile",
+            "profile",
+            unique=True,
+            postgresql_where=text("revoked_at IS NULL"),
+        ),
+    )
 
     id: Mapped[Id]
     name: Mapped[str] = mapped_column(unique=True)
     token_hash: Mapped[str] = mapped_column(unique=True)
     scope: Mapped[str]
+    profile: Mapped[str | None]
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]

@@ -30,7 +30,7 @@ _PRINTER = Repr()
 _PRINTER.maxstring = _PRINTER.maxother = PAYLOAD_LENGTH_MAX // 2
 _PRINTER.maxlevel = 3
 
-Kind = Literal["readings", "samples"]
+Kind = Literal["readings", "samples", "messages"]
 
 
 class Reason(StrEnum):
@@ -52,6 +52,13 @@ class Reason(StrEnum):
     NEGATIVE = "negative"
     TOO_MANY_DIGITS = "too_many_digits"
     CONFLICT = "conflict"
+    NOT_JSON = "not_json"
+    UNKNOWN_TOPIC = "unknown_topic"
+    UNKNOWN_UNIT = "unknown_unit"
+    NOTHING_MEASURED = "nothing_measured"
+    IMPOSSIBLE = "impossible"
+    BROKEN = "broken"
+    NOT_STORABLE = "not_storable"
 
 
 class NewReading(NamedTuple):

@@ -54,6 +54,8 @@ class Meter(Base):
     """
     A device at a service point; its registers count up to `10 ** digits`.
 
+    `device` is what its gateway calls it, if that is not the serial number.
+
     Units: `ceiling`, the most that can go through, m³ or kWh an hour; empty: the service's.
     """
 
@@ -62,6 +64,13 @@ class Meter(Base):
         Index(
             "uq_meters_working_service_point",
             "service_point_id",
+            unique=True,
+            postgresql_where=text("removed_at IS NULL"),
+        ),
+        Index(
+            "uq_meters_working_device",
+            "gateway_id",
+            "device",
             unique=True,
             postgresql_where=text("removed_at IS NULL"),
         ),
@@ -76,6 +85,7 @@ class Meter(Base):
     installed_at: Mapped[datetime]
     removed_at: Mapped[datetime | None]
     gateway_id: Mapped[int | None] = mapped_column(ForeignKey("api_keys.id"), index=True)
+    device: Mapped[str | None]
     switchable: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
