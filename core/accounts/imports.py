@@ -183,15 +183,19 @@ async def _store(
 ) -> list[tuple[str, tuple[Base, ...]]]:
     """Store what was told; return each supply's account number and records, the agreement last."""
     areas = await AreaTree.load(session)
+    area_ids = {
+        address: await areas.below(None, *said.get("place", ()))
+        for address, said in sorted(told.premises.items())
+    }
     premises = {
         address: shelf.put(
             Premise,
             known.premises.get(address),
             address=address,
-            area_id=await areas.below(None, *said.get("place", ())),
+            area_id=area_ids[address],
             household_size=said.get("people"),
         )
-        for address, said in sorted(told.premises.items())
+        for address, said in told.premises.items()
     }
     await session.flush()
     accounts = {
