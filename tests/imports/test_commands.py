@@ -1,6 +1,7 @@
 """`shuidian import` and `shuidian limits` as whoever runs the service meets them."""
 
 import csv
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from io import StringIO
 
@@ -22,7 +23,10 @@ def run(database_url, monkeypatch):
     monkeypatch.setenv("LANG", "en_US.UTF-8")
 
     def run(*words: object, **environment: str) -> Result:
-        return CliRunner().invoke(app, list(map(str, words)), env=environment)
+        with ThreadPoolExecutor() as pool:  # the thread of the tests has a loop of its own
+            return pool.submit(
+                CliRunner().invoke, app, list(map(str, words)), env=environment
+            ).result()
 
     assert run("tariffs", "load").exit_code == 0
     yield run

@@ -49,6 +49,11 @@ class TestExamples:
         assert len(before["readings"]) == 12 + 12
         assert len(before["areas"]) == 1 + 1 + 2 + 3 + 4
 
+    async def test_are_stored_once_when_imported_twice_at_once(self, empty):
+        for kind, rows in zip(KINDS, (ACCOUNTS, METERS, READINGS), strict=True):
+            done = await asyncio.gather(*(bring(empty, kind, rows) for _ in range(3)))
+            assert sorted(map(counts, done)) == [(0, 0, 12), (0, 0, 12), (12, 0, 0)]
+
     async def test_keep_the_zeros_in_front(self, empty):
         await bring_all(empty)
 
@@ -181,6 +186,35 @@ class TestOneFault:
         assert faults(done) == [(row, field, f"import.{code}") for field, code in expected]
         assert await state(empty) == before
 
+    @settings(
+        max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(st.sampled_from(KINDS), st.randoms(use_true_random=False))
+    def test_wherever_it_is_stores_nothing(self, runner, kind, dice):
+        runner(kind, dice)
+
+    @pytest.fixture
+    def runner(self, empty):
+        loop = asyncio.get_event_loop_policy().get_event_loop()
+
+        async def run(kind: str, dice: random.Random) -> None:
+            rows = {"accounts": ACCOUNTS, "meters": METERS, "readings": READINGS}[kind]
+            needed = [n for n, name in enumerate(rows[0]) if name not in OPTIONAL]
+            body = [list(row) for row in rows[1:]]
+            dice.shuffle(body)
+            at, column = dice.randrange(len(body)), dice.choice(needed)
+            body[at][column] = dice.choice(["", " ", "\ufeff"])
+            before = await state(empty)
+
+            done = await bring(empty, kind, [rows[0], *body])
+
+            assert (at + 2, str(rows[0][column]).replace(" ", "_")) in {
+                (position, field) for position, field, _ in faults(done)
+            }
+            assert await state(empty) == before
+
+        return lambda kind, dice: loop.run_until_complete(run(kind, dice))
+
     async def test_is_told_beside_all_others(self, empty):
         rows = changed(ACCOUNTS, 3, starts="soon")
         rows = changed(rows, 7, tariff="none")
@@ -275,7 +309,10 @@ class TestAccounts:
 LATEST_CHANGE = """
     SELECT details FROM shuidian.audit_entries WHERE details ? 'holder_name' ORDER BY id LIMIT 1
 """
-OPTIONAL = {"phone", "district", "street", "building", "branch", "people", "class", "language"}
+OPTIONAL = {
+    *("phone", "district", "street", "building", "branch", "people", "class", "language"),
+    *("initial", "multiplier", "ceiling", "switchable"),
+}
 
 
 class TestLinkedHolder:
