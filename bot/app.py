@@ -6,6 +6,8 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import psycopg
 import structlog
@@ -23,11 +25,13 @@ from bot.clock import Clock
 from bot.delivery import LIMITS, Limits, Sender
 from bot.gateway.mqtt import Listener
 from bot.gateway.profile import load_profiles
+from bot.gateway.wire.bridges import read_bridges
+from bot.gateway.wire.polling import Poller
 from bot.inbox import Inbox
 from bot.intake import ALLOWED_UPDATES, WEBHOOK_PATH, Intake, secret_for
 from bot.profile import introduce, render_commands
 from bot.settings import Settings
-from bot.tasks import Tasks
+from bot.tasks import Tasks, defer
 from bot.telegram import Transport
 from bot.timetable import Timetable
 from bot.web import WebServer, bind
@@ -74,6 +78,8 @@ class Service:
                 intake = await self._open_chat(stack)
             if "worker" in roles:
                 self._start(stack, self.tasks.run)
+                if self.settings.bridges_file:
+                    self._start(stack, self._open_bridges().run)
                 self.timetable.start()
                 stack.push_async_callback(self.timetable.stop)
                 if self.settings.mqtt_url.get_secret_value():
@@ -93,6 +99,15 @@ class Service:
                 await task
 
         stack.push_async_callback(stop)
+
+    def _open_bridges(self) -> Poller:
+        return Poller(
+            self.database,
+            self.clock,
+            bridges=read_bridges(Path(self.settings.bridges_file)),
+            zone=ZoneInfo(self.settings.timezone),
+            after_alarms=partial(defer, name=works.TAKE_UP_ALARMS, once=works.TAKE_UP_ALARMS),
+        )
 
     def _listener(self) -> Listener:
         settings = self.settings
@@ -211,6 +226,9 @@ async def keep_running(work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except Exception:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                return  # a cancelled database call can end as a lost connection
             log.exception("work.restarting", work=getattr(work, "__qualname__", "?"))
         await asyncio.sleep(1)
 

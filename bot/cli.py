@@ -17,6 +17,7 @@ import typer
 
 from bot.billing_commands import bill_app, check, tariffs_app
 from bot.gateway_commands import gateway_app
+from bot.import_commands import import_app, limits_app
 from bot.settings import Settings
 from core.errors import DomainError
 
@@ -42,10 +43,14 @@ app = typer.Typer(
 )
 app.add_typer(bill_app, name="bill")
 app.add_typer(tariffs_app, name="tariffs")
+app.add_typer(import_app, name="import")
+app.add_typer(limits_app, name="limits")
 app.add_typer(gateway_app, name="gateway")
 app.command()(check)
 jobs_app = typer.Typer(help="Timed jobs: which there are, and running one by hand.")
 app.add_typer(jobs_app, name="jobs")
+bridge_app = typer.Typer(help="Bridges to meters on wires: DL/T 645, CJ/T 188, Modbus.")
+app.add_typer(bridge_app, name="bridge")
 
 
 def _on_signals(handler: "signal.Handlers | Callable[[int, FrameType | None], None]") -> None:
@@ -84,8 +89,10 @@ def prepared() -> Iterator[Settings]:
 
 async def _keep_operator(settings: Settings, database: "Database", _: "Clock") -> None:
     from core.accounts import service
+    from core.monitoring.ranges import ensure_default_limits
 
     async with database.transaction() as session:
+        await ensure_default_limits(session)
         await service.keep_operator(
             session,
             name=settings.operator_name,
@@ -265,6 +272,24 @@ def list_jobs() -> None:
 
     for job in JOBS.values():
         typer.echo(f"{job.name:24} {job.at or 'at every ring'}")
+
+
+@bridge_app.command("read")
+def read_bridge(
+    file: Annotated[Path, typer.Argument(help="The file of bridges, see docs/wire.md.")],
+) -> None:
+    """Print what every meter of a file answers now; nothing is stored or switched."""
+    from zoneinfo import ZoneInfo
+
+    from bot.gateway.wire.asking import ask_all
+    from bot.gateway.wire.bridges import read_bridges
+
+    try:
+        bridges = read_bridges(file)
+    except (OSError, ValueError) as mistake:
+        raise SystemExit(f"{file}: {mistake}") from mistake
+    zone = ZoneInfo(Settings().timezone)
+    asyncio.run(ask_all(bridges, zone=zone, say=typer.echo))
 
 
 def main() -> None:

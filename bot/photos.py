@@ -3,9 +3,9 @@
 import asyncio
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import select, update
 from telegram import Bot
-from telegram.error import BadRequest, TelegramError
+from telegram.error import BadRequest, Forbidden, InvalidToken, TelegramError
 
 from core.db import Database
 from core.repairs.models import Attachment
@@ -50,20 +50,25 @@ class Keeper:
         A photo that the channel will not give (it is gone, or over 20 MB) is kept empty.
         """
         async with self._database.transaction() as session:
-            attachment = await session.scalar(
-                select(Attachment)
+            waiting = await session.execute(
+                select(Attachment.id, Attachment.channel_ref)
                 .where(Attachment.content.is_(None))
                 .order_by(Attachment.id)
                 .limit(1)
-                .with_for_update(skip_locked=True)
             )
-            if attachment is None:
-                return False
-            try:
-                file = await self._bot.get_file(attachment.channel_ref)
-                attachment.content = bytes(await file.download_as_bytearray())
-            except BadRequest as error:
-                log.warning("photo.refused", attachment=attachment.id, reason=str(error))
-                attachment.content = b""
-            attachment.media_type = media_type_of(attachment.content)
+            attachment = waiting.one_or_none()
+        if attachment is None:
+            return False
+        try:
+            file = await self._bot.get_file(attachment.channel_ref)
+            content = bytes(await file.download_as_bytearray())
+        except (BadRequest, Forbidden, InvalidToken) as error:  # the last is a missing file, too
+            log.warning("photo.refused", attachment=attachment.id, reason=str(error))
+            content = b""
+        async with self._database.transaction() as session:
+            await session.execute(
+                update(Attachment)
+                .where(Attachment.id == attachment.id, Attachment.content.is_(None))
+                .values(content=content, media_type=media_type_of(content))
+            )
         return True

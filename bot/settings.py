@@ -65,6 +65,10 @@ class Settings(BaseSettings):
     timezone: str = Field(default="Asia/Shanghai", description="The operator's time zone.")
     currency: str = Field(default="CNY", description="The operator's currency.")
     locale: str = Field(default="zh_CN", description="Language of people who have not chosen one.")
+    bridges_file: str = Field(
+        default="",
+        description="File of the bridges to meters on wires (docs/wire.md); empty: none.",
+    )
     log_json: bool = Field(default=False, description="Log lines as JSON.")
     demo_clock: bool = Field(
         default=False, description="Follow the demo's movable clock; refused with a real token."
@@ -78,6 +82,14 @@ class Settings(BaseSettings):
             f"{prefix}{name.upper()}": _written(getattr(self, name))
             for name in type(self).model_fields
         }
+
+
+def shell_language() -> str | None:
+    """Return the language of whoever runs a command (`zh_CN`), if the shell has one."""
+    names = ("LC_ALL", "LC_MESSAGES", "LANG")
+    language = next((os.environ[name] for name in names if os.environ.get(name)), "")
+    language = language.partition(".")[0]
+    return None if language in {"", "C", "POSIX"} else language
 
 
 def _written(value: object) -> str:

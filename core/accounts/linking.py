@@ -5,9 +5,10 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from core import audit
 from core.accounts.models import (
@@ -15,6 +16,7 @@ from core.accounts.models import (
     AccountRight,
     Contact,
     Invitation,
+    Person,
     Premise,
     Right,
     Role,
@@ -164,6 +166,8 @@ async def accept(
             )
             .on_conflict_do_nothing()
         )
+        if (invitation.right or Right.HOLDER) is Right.HOLDER:
+            await _take_over(session, account_id=invitation.account_id, person_id=person_id)
     if invitation.role is not None:
         await session.execute(
             insert(Staff).values(person_id=person_id, role=invitation.role).on_conflict_do_nothing()
@@ -176,6 +180,33 @@ async def accept(
         subject=f"person:{person_id}",
         invitation=invitation.id,
     )
+
+
+async def _take_over(session: AsyncSession, *, account_id: int, person_id: int) -> None:
+    """Let a holder in chat be the one of whom only the phone number was known, here and nowhere."""
+    person = await session.get_one(Person, person_id)
+    elsewhere = aliased(AccountRight)
+    found = await session.scalars(
+        select(Person)
+        .join(AccountRight, AccountRight.person_id == Person.id)
+        .where(
+            AccountRight.account_id == account_id,
+            AccountRight.right == Right.HOLDER,
+            Person.phone.is_not(None),
+            ~exists().where(Contact.person_id == Person.id),
+            ~exists().where(elsewhere.person_id == Person.id, elsewhere.account_id != account_id),
+        )
+    )
+    known = found.all()
+    if person.phone is None and len(known) == 1:
+        phone, known[0].phone = known[0].phone, None
+        await session.execute(
+            delete(AccountRight).where(
+                AccountRight.account_id == account_id, AccountRight.person_id == known[0].id
+            )
+        )
+        await session.flush()  # so that the number is free
+        person.phone = phone
 
 
 def _hashed(code: str) -> str:

@@ -134,3 +134,9 @@ async def get_tariffs(session: AsyncSession, *, codes: Sequence[str]) -> dict[st
         )
         for code, found in by_code.items()
     }
+
+
+async def list_codes(session: AsyncSession) -> dict[str, Service]:
+    """Return the service of each stored tariff, by its code."""
+    rows = await session.execute(select(models.TariffVersion.code, models.TariffVersion.service))
+    return {row.code: row.service for row in rows}

@@ -190,7 +190,7 @@ async def store_batch(
             meter = by_serial.get(item.serial)
             if meter is None:
                 batch.reject(item, Reason.UNKNOWN_METER)
-            elif reason := _find_reason(meter, item, gateway_id=gateway_id, now=now):
+            elif reason := find_reason(meter, item, gateway_id=gateway_id, now=now):
                 batch.reject(item, reason)
             else:
                 batch.add(Key(meter.id, item.name, item.taken_at), item)
@@ -211,8 +211,8 @@ async def store_batch(
     return receipt
 
 
-def _find_reason(
-    meter: MeterFacts, item: NewReading | NewSample, *, gateway_id: int, now: datetime
+def find_reason(
+    meter: MeterFacts, item: NewReading | NewSample, *, gateway_id: int | None, now: datetime
 ) -> Reason | None:
     """Return why an item cannot be stored, if there is a reason."""
     if isinstance(item, NewSample) and meter.service is not SERVICE_OF[item.quantity]:
@@ -229,11 +229,12 @@ def _find_reason(
         reason = Reason.REMOVED
     else:
         is_sample = isinstance(item, NewSample)
-        return _too_long(item.value, digits=SAMPLE_DIGITS_MAX if is_sample else meter.digits)
+        return too_long(item.value, digits=SAMPLE_DIGITS_MAX if is_sample else meter.digits)
     return reason
 
 
-def _too_long(value: Decimal, *, digits: int) -> Reason | None:
+def too_long(value: Decimal, *, digits: int) -> Reason | None:
+    """Return why a register or sensor of so many digits cannot show a value, if it cannot."""
     if value < 0:
         return Reason.NEGATIVE
     if value.adjusted() >= digits or value % LAST_PLACE:

@@ -1,14 +1,17 @@
 """Meters as a batch meets them, and the normal range that counts for each."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core import audit
 from core.accounts.models import Area, Service, ServicePoint, Supply
+from core.db import lock_for_transaction
+from core.errors import DomainError
 from core.monitoring.models import Limit, Meter, Quantity
 from core.monitoring.rows import is_among
 from core.monitoring.thresholds import Range
@@ -17,7 +20,30 @@ BOUNDLESS = Range()
 # More than any home draws: the largest flow of a DN 20 meter, and three phases at 300 A.
 # Units: m³ and kWh an hour.
 CEILINGS = {Service.WATER: Decimal(10), Service.ELECTRICITY: Decimal(200)}
+# Voltage as the rule for 220 V has it, +7 % and -10 %; pressure as most networks promise it.
+# Units: as the quantity; the deadband is 2 % of the lower bound, the time twenty minutes.
+USUAL: Mapping[Quantity, Mapping[str, Any]] = {
+    Quantity.VOLTAGE: {
+        "low": Decimal("198.0"),
+        "high": Decimal("235.4"),
+        "deadband": Decimal("4.0"),
+        "hold_seconds": 1200,
+    },
+    Quantity.PRESSURE: {
+        "low": Decimal(140),
+        "high": Decimal(600),
+        "deadband": Decimal("2.8"),
+        "hold_seconds": 1200,
+    },
+}
+LIMITS = "limits"  # the lock of whoever changes them
 SWITCHED_OFF = frozenset({Supply.CUT, Supply.READY})
+
+
+class LimitNotSound(DomainError):
+    """A normal range needs a bound, and more room between two than its deadband."""
+
+    code = "limit.not_sound"
 
 
 class MeterFacts(NamedTuple):
@@ -120,3 +146,60 @@ async def load_ranges(session: AsyncSession, *, meter_ids: Collection[int]) -> R
             )
         )
     )
+
+
+async def set_limit(session: AsyncSession, wanted: Limit, *, now: datetime) -> None:
+    """
+    Say what is normal for a scope, in the place of what was said of exactly that scope before.
+
+    Raises:
+        LimitNotSound: nothing lies inside, or the deadband leaves no way back.
+    """
+    low, high, deadband = wanted.low, wanted.high, wanted.deadband
+    is_empty = low is None and high is None
+    is_narrow = low is not None and high is not None and high - low <= deadband
+    if is_empty or is_narrow or deadband < 0 or wanted.hold_seconds < 0:
+        raise LimitNotSound
+    await lock_for_transaction(session, LIMITS)
+    await session.execute(
+        delete(Limit).where(
+            Limit.quantity == wanted.quantity,
+            Limit.area_id.is_not_distinct_from(wanted.area_id),
+            Limit.meter_id.is_not_distinct_from(wanted.meter_id),
+            Limit.customer_class.is_not_distinct_from(wanted.customer_class),
+        )
+    )
+    session.add(wanted)
+    audit.record(
+        session,
+        at=now,
+        actor_id=None,
+        action="limit.set",
+        subject=f"limit:{wanted.quantity}",
+        area_id=wanted.area_id,
+        meter_id=wanted.meter_id,
+        customer_class=wanted.customer_class,
+        **{
+            name: str(getattr(wanted, name)) for name in ("low", "high", "deadband", "hold_seconds")
+        },
+    )
+    await session.flush()
+
+
+async def list_limits(session: AsyncSession) -> list[tuple[Limit, str | None, str | None]]:
+    """Return all limits with the name of their area and the serial of their meter."""
+    rows = await session.execute(
+        select(Limit, Area.name, Meter.serial)
+        .outerjoin(Area, Area.id == Limit.area_id)
+        .outerjoin(Meter, Meter.id == Limit.meter_id)
+        .order_by(Limit.quantity, Area.path.nulls_first(), Meter.serial.nulls_first(), Limit.id)
+    )
+    return [(limit, area, serial) for limit, area, serial in rows]
+
+
+async def ensure_default_limits(session: AsyncSession) -> None:
+    """Say what is usually normal, if nobody has said anything yet."""
+    await lock_for_transaction(session, LIMITS)
+    if await session.scalar(select(Limit.id).limit(1)) is None:
+        session.add_all(Limit(quantity=quantity, **usual) for quantity, usual in USUAL.items())
+        await session.flush()

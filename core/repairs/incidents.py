@@ -3,26 +3,16 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple
 
-from sqlalchemy import String, func, or_, select, true, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from core.accounts import areas
-from core.accounts.models import Area, ServicePoint
-from core.monitoring.models import SERVICE_OF, Alarm, Meter, Quantity, Side
-from core.monitoring.ranges import SWITCHED_OFF
+from core.monitoring.models import SERVICE_OF, Alarm, Quantity, Side
 from core.repairs.evidence import count_back, find_measured
 from core.repairs.filing import find_previous, open_repair
-from core.repairs.grouping import (
-    HOMES_MIN,
-    WINDOW,
-    Abnormal,
-    Group,
-    count_enough,
-    find_groups,
-)
+from core.repairs.grouping import HOMES_MIN, WINDOW, Abnormal, Group, count_enough, find_groups
+from core.repairs.homes import Home, count_supplied, load_homes
 from core.repairs.journal import News, record_event
 from core.repairs.models import Cause, Follower, Repair
 from core.repairs.workflow import ENDED, UNCLAIMED, UNDERWAY, State
@@ -33,19 +23,10 @@ CAUSE_OF = {
     (Quantity.VOLTAGE, Side.LOW): Cause.LOW_VOLTAGE,
     (Quantity.VOLTAGE, Side.HIGH): Cause.HIGH_VOLTAGE,
 }
-NEWS_OF_CHANGE = {"grew": [News.GREW]}
-Path = tuple[int, ...]
-
-
-class _Home(NamedTuple):
-    """A home that an open repair is about, or (without a repair) a new alarm."""
-
-    point: int
-    path: Path
-    began_at: datetime
-    alarm_id: int
-    repair_id: int = 0
-    area_id: int | None = None
+NEWS_OF_CHANGE = {
+    "grew": [News.GREW],
+    "reopened": [News.REOPENED, News.CONTRADICTED, News.OFFERED],
+}
 
 
 @dataclass(slots=True)
@@ -53,6 +34,7 @@ class _Change:
     """What a batch of alarms changes on an incident; told as one event of a kind."""
 
     kind: str = "spread"
+    former_id: int | None = None
     points: set[int] = field(default_factory=set)
     merged: list[str] = field(default_factory=list)
 
@@ -120,19 +102,19 @@ class _Gathering:
     async def run(self) -> set[int]:
         """Return the points of the new alarms that follow an incident now."""
         await self._lock_open()
-        homes = await self._load_homes()
-        fresh = await self._load_fresh(self._begun.keys() - {home.point for home in homes})
-        for group in await self._find_groups([*homes, *fresh]):
-            await self._form(group, homes, fresh)
-            homes = await self._load_homes()
-            followed = {home.point for home in homes}
-            fresh = [each for each in fresh if each.point not in followed]
-        await self._join(fresh, homes)
-        await self._feed(home for home in homes if home.area_id is not None)
+        homes = await self._load()
+        for group in await self._find_groups(homes):
+            await self._form(group, homes)
+            homes = await self._load()
+        await self._join(homes)
+        await self._feed(homes)
         for repair_id, change in self._changes.items():
             await self._tell(self._repairs[repair_id], change)
         points = {point for change in self._changes.values() for point in change.points}
         return points & self._begun.keys()
+
+    async def _load(self) -> list[Home]:
+        return await load_homes(self._session, cause=self._cause, begun=self._begun)
 
     async def _lock_open(self) -> None:
         found = await self._session.scalars(
@@ -144,115 +126,68 @@ class _Gathering:
         )
         self._repairs = {repair.id: repair for repair in found}
 
-    async def _load_homes(self) -> list[_Home]:
-        """Return the homes of open repairs; one that was said to be fixed counts by its meter."""
-        point = func.coalesce(Follower.service_point_id, Repair.service_point_id)
-        rows = await self._session.execute(
-            select(
-                point,
-                Area.path,
-                func.coalesce(Follower.began_at, Alarm.began_at),
-                Alarm.id,
-                Repair.id,
-                Repair.area_id,
-            )
-            .outerjoin(Follower, Follower.repair_id == Repair.id)
-            .join(Alarm, Alarm.id == func.coalesce(Follower.alarm_id, Repair.alarm_id))
-            .join(ServicePoint, ServicePoint.id == point)
-            .join(Area, Area.id == ServicePoint.area_id)
-            .where(
-                Repair.cause == self._cause,
-                Repair.state.not_in(ENDED),
-                or_(
-                    Repair.area_id.is_not(None),
-                    Repair.state != State.FIXED,
-                    Alarm.ended_at.is_(None),
-                    point.in_(list(self._begun)),
-                ),
-            )
-            .order_by(point)
-        )
-        return [_Home(row[0], _read_path(row[1]), *row[2:]) for row in rows]
-
-    async def _load_fresh(self, points: Iterable[int]) -> list[_Home]:
-        rows = await self._session.execute(
-            select(ServicePoint.id, Area.path)
-            .join(Area, Area.id == ServicePoint.area_id)
-            .where(ServicePoint.id.in_(list(points)))
-            .order_by(ServicePoint.id)
-        )
-        return [
-            _Home(point, _read_path(path), self._begun[point].began_at, self._begun[point].id)
-            for point, path in rows
-        ]
-
-    async def _find_groups(self, homes: list[_Home]) -> list[Group]:
+    async def _find_groups(self, homes: list[Home]) -> list[Group]:
         if len(homes) < HOMES_MIN:
             return []
+        supplied = await count_supplied(
+            self._session,
+            area_ids={area_id for home in homes for area_id in home.path},
+            service=SERVICE_OF[next(key[0] for key in CAUSE_OF if CAUSE_OF[key] is self._cause)],
+            enough=count_enough(len(homes)),
+        )
         abnormal = [Abnormal(home.point, home.path, home.began_at) for home in homes]
-        return find_groups(abnormal, supplied=await self._count_supplied(abnormal))
+        return find_groups(abnormal, supplied=supplied)
 
-    async def _count_supplied(self, abnormal: list[Abnormal]) -> dict[int, int]:
-        """Count the metered points of each area; of one with far too many, only so many."""
-        service = next(
-            SERVICE_OF[quantity]
-            for (quantity, _), cause in CAUSE_OF.items()
-            if cause is self._cause
-        )
-        below = aliased(Area)
-        inside = (
-            select(Meter.id)
-            .join(ServicePoint, ServicePoint.id == Meter.service_point_id)
-            .join(below, below.id == ServicePoint.area_id)
-            .where(
-                below.path.op("~>=~")(Area.path),
-                below.path.op("~<~")(func.concat(Area.path, ":", type_=String)),  # after the digits
-                ServicePoint.service == service,
-                ServicePoint.supply.not_in(SWITCHED_OFF),
-                Meter.removed_at.is_(None),
-            )
-            .limit(count_enough(len(abnormal)))
-            .lateral()
-        )
-        rows = await self._session.execute(
-            select(Area.id, func.count(inside.c.id))
-            .outerjoin(inside, true())
-            .where(Area.id.in_({area_id for each in abnormal for area_id in each.path}))
-            .group_by(Area.id)
-        )
-        return {row[0]: row[1] for row in rows}
-
-    async def _form(self, group: Group, homes: list[_Home], fresh: list[_Home]) -> None:
+    async def _form(self, group: Group, homes: list[Home]) -> None:
         """Make the repairs and alarms of a group one incident, unless they are that already."""
-        path = next(each.path for each in (*homes, *fresh) if each.point in group.points)
-        path = path[: path.index(group.area_id) + 1]
+        members = [home for home in homes if home.point in group.points]
+        path = members[0].path[: members[0].path.index(group.area_id) + 1]
         begins = _find_begins(homes)
         absorbed = {
             home.repair_id: self._repairs[home.repair_id]
-            for home in homes
-            if home.point in group.points
-            and home.area_id not in path
+            for home in members
+            if home.repair_id
+            and (home.area_id is None or not (home.is_fixed or home.area_id in path))
             and begins[home.repair_id] >= group.since
         }
-        joining = [each for each in fresh if each.point in group.points]
-        holder = _find_holder(path, homes)
-        if not absorbed and (holder is not None or not joining):
+        joining = [home for home in members if not home.repair_id]
+        master = self._find_holder(path)
+        is_denied = master is not None and master.state is State.FIXED
+        if not (absorbed or is_denied or (joining and master is None)):
             return  # it is known; new alarms join it
-        if holder is not None:
-            master = self._repairs[holder]
-        else:
+        if master is None:
             master = await self._choose_master(group, list(absorbed.values()), joining)
+        elif is_denied:
+            self._reopen(master)
         moving = [home for home in homes if home.repair_id in absorbed]
         await self._follow(master, [*moving, *joining])
         change = self._changes.setdefault(master.id, _Change())
-        change.points |= {each.point for each in (*moving, *joining)}
+        change.points |= {home.point for home in (*moving, *joining)}
         for loser in absorbed.values():
             if loser is not master:
                 await self._merge(loser, master)
                 change.merged.append(loser.number)
 
+    def _find_holder(self, path: tuple[int, ...]) -> Repair | None:
+        """Return the incident whose area is the nearest around a place."""
+        around = {
+            repair.area_id: repair
+            for repair in self._repairs.values()
+            if repair.area_id in path and repair.state not in ENDED
+        }
+        return next((around[area_id] for area_id in reversed(path) if area_id in around), None)
+
+    def _reopen(self, repair: Repair) -> None:
+        """Take back that it is fixed: many homes have become abnormal since."""
+        self._changes[repair.id] = _Change("reopened", former_id=repair.technician_id)
+        repair.state = State.REOPENED
+        repair.state_since = self._now
+        repair.technician_id = repair.fixed_at = None
+        repair.version += 1
+        repair.reopened_count += 1
+
     async def _choose_master(
-        self, group: Group, absorbed: list[Repair], joining: list[_Home]
+        self, group: Group, absorbed: list[Repair], joining: list[Home]
     ) -> Repair:
         """Return the repair that is the incident now: one under way, the oldest, or a new one."""
         unfixed = [repair for repair in absorbed if repair.state is not State.FIXED]
@@ -276,7 +211,7 @@ class _Gathering:
         self._changes[master.id] = _Change("filed")
         return master
 
-    async def _follow(self, master: Repair, homes: Iterable[_Home]) -> None:
+    async def _follow(self, master: Repair, homes: Iterable[Home]) -> None:
         self._session.add_all(
             Follower(
                 repair_id=master.id,
@@ -311,27 +246,30 @@ class _Gathering:
             is_offer=was_offered,
         )
 
-    async def _join(self, fresh: list[_Home], homes: list[_Home]) -> None:
-        """Let new alarms within an open incident's area follow it, the nearest one's."""
+    async def _join(self, homes: list[Home]) -> None:
+        """Let a home with a new alarm follow the open incident of its area, the nearest one."""
         begins = _find_begins(homes)
-        for each in fresh:
-            holder = _find_holder(each.path, homes)
-            if holder is not None and each.began_at >= begins[holder] - WINDOW:
-                await self._follow(self._repairs[holder], [each])
-                self._changes.setdefault(holder, _Change()).points.add(each.point)
+        for home in homes:
+            holder = None if home.repair_id else self._find_holder(home.path)
+            if (
+                holder is not None
+                and holder.state is not State.FIXED  # what comes after is not its fault
+                and home.began_at >= begins[holder.id] - WINDOW
+            ):
+                await self._follow(holder, [home])
+                self._changes.setdefault(holder.id, _Change()).points.add(home.point)
 
-    async def _feed(self, followers: Iterable[_Home]) -> None:
+    async def _feed(self, homes: list[Home]) -> None:
         """Note new alarms of homes that follow an incident already."""
-        for home in followers:
-            alarm = self._begun.get(home.point)
-            if alarm is not None:
+        for home in homes:
+            if home.area_id is not None and home.point in self._begun:
                 await self._session.execute(
                     update(Follower)
                     .where(
                         Follower.repair_id == home.repair_id,
                         Follower.service_point_id == home.point,
                     )
-                    .values(alarm_id=alarm.id, answered_at=None)
+                    .values(alarm_id=self._begun[home.point].id, answered_at=None)
                 )
                 self._changes.setdefault(home.repair_id, _Change()).points.add(home.point)
 
@@ -342,7 +280,6 @@ class _Gathering:
         assert measured is not None  # noqa: S101 (an incident has followers)
         assert repair.area_id is not None  # noqa: S101 (the same)
         area = await areas.get_area(self._session, area_id=repair.area_id)
-        is_new = change.kind == "filed"
         contradicts = repair.state is State.FIXED
         spreads = change.kind == "spread"
         await record_event(
@@ -351,7 +288,7 @@ class _Gathering:
             kind="contradicted" if contradicts else change.kind,
             actor_id=None,
             now=self._now,
-            state=State.NEW if is_new else None,
+            state=repair.state if change.kind in {"filed", "reopened"} else None,
             details={
                 "homes": len(change.points) if spreads else homes,
                 "place": area.full_name,
@@ -362,27 +299,20 @@ class _Gathering:
                     str(self._begun[point].id)
                     for point in sorted(change.points & self._begun.keys())
                 ),
-                "previous": await find_previous(self._session, repair=repair) if is_new else None,
+                "previous": await find_previous(self._session, repair=repair)
+                if change.kind == "filed"
+                else None,
             },
             news=[News.CONTRADICTED] if contradicts else NEWS_OF_CHANGE.get(change.kind, ()),
+            former_id=change.former_id,
             is_offer=repair.state in UNCLAIMED,
             customers_at=change.points if spreads else None,
         )
 
 
-def _read_path(path: str) -> Path:
-    return tuple(int(part) for part in path.strip("/").split("/"))
-
-
-def _find_begins(homes: Iterable[_Home]) -> dict[int, datetime]:
+def _find_begins(homes: Iterable[Home]) -> dict[int, datetime]:
     """Return when the first home of each repair became abnormal."""
     begins: dict[int, datetime] = {}
     for home in homes:
         begins[home.repair_id] = min(begins.get(home.repair_id, home.began_at), home.began_at)
     return begins
-
-
-def _find_holder(path: Path, homes: Iterable[_Home]) -> int | None:
-    """Return the incident whose area is the nearest around a place."""
-    around = {home.area_id: home.repair_id for home in homes if home.area_id in path}
-    return next((around[area_id] for area_id in reversed(path) if area_id in around), None)

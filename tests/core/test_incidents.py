@@ -197,6 +197,30 @@ class TestFiling:
         assert (chronic.number, chronic.area_id, chronic.state) == ("R1001", None, State.NEW)
         assert await followers(database, incident.id) == points_of(street.homes[1:])
 
+    async def test_takes_in_a_repair_whose_meter_was_back_and_fails_again_with_the_others(
+        self, database, street
+    ):
+        await burst(database, street.homes[:1], at=NOON - 5 * HOUR)
+        await end_alarms(database, street.homes[:1], at=NOON - 4 * HOUR)
+
+        await burst(database, street.homes)
+
+        (repair,) = await repair_rows(database)
+        assert (repair.number, repair.area_id, repair.normal_at) == ("R1001", street.id, None)
+        assert await followers(database, repair.id) == points_of(street.homes)
+
+    async def test_of_two_parts_at_once_joins_their_incidents(self, database, street):
+        other = await burst(database, street.homes[6:9])
+        assert other.area_id == street.homes[6].area
+        home = street.homes[6]
+
+        await burst(database, street.homes[:6])
+
+        (repair,) = await open_repairs(database)
+        assert (repair.number, repair.area_id) == ("R1001", street.id)
+        assert await followers(database, repair.id) == points_of(street.homes[:9])
+        assert (await view(database, home.holder, "R1001")).homes == 9
+
     async def test_leaves_a_customers_own_words_their_own_repair(self, database, street):
         home = street.homes[0]
         async with database.transaction() as session:
@@ -344,6 +368,38 @@ class TestReturnToNormal:
         assert await kinds(database, repair.id) == ["filed", "partly", "normal"]
         assert await news(database) == {("normal", home.holder): 1 for home in street.homes}
 
+    async def test_of_many_taken_back_opens_it_again_for_all(self, database, world, street):
+        repair_id = await TestAnswers().fixed(database, world, street.homes)
+        _, latest = await messages(database)
+
+        await burst(database, street.homes[:3], at=NOON + 5 * HOUR)
+
+        (repair,) = await repair_rows(database)
+        assert (repair.state, repair.technician_id, repair.reopened_count) == (
+            State.REOPENED,
+            None,
+            1,
+        )
+        assert (await kinds(database, repair_id))[-1] == "reopened"
+        assert await news(database, after=latest) == {
+            **{("reopened", home.holder): 1 for home in street.homes},
+            **to_managers(world, "contradicted"),
+            ("offered", world.technician): 1,
+        }
+        await act(database, Act.CLAIM, world.technician, repair_id, now=NOON + 6 * HOUR)
+
+    async def test_leaves_what_fails_after_the_fix_a_repair_of_its_own(
+        self, database, world, street
+    ):
+        repair_id = await TestAnswers().fixed(database, world, street.homes[:11])
+        assert (await repair_rows(database))[0].area_id == street.id
+
+        await burst(database, street.homes[11:], at=NOON + 5 * HOUR)
+
+        incident, single = await repair_rows(database)
+        assert (incident.id, incident.state) == (repair_id, State.FIXED)
+        assert (single.area_id, single.service_point_id) == (None, street.homes[11].point)
+
     async def test_contradicts_fixed_while_any_home_is_abnormal(self, database, world, street):
         repair = await burst(database, street.homes)
         await end_alarms(database, street.homes[1:], at=NOON)
@@ -419,6 +475,24 @@ class TestAnswers:
         )
         with pytest.raises(RepairNotFound):
             await view(database, homes[0].holder, single.id)
+
+    async def test_at_once_from_all_homes_while_more_alarms_come_waits_for_nobody_forever(
+        self, database, world, street
+    ):
+        homes = street.homes[:3]
+        repair_id = await self.fixed(database, world, homes)
+        await raise_alarms(database, street.homes[3:], at=NOON + 2 * HOUR)
+
+        await asyncio.gather(
+            act(database, Act.DENY, homes[0].holder, repair_id),
+            take_up(database, now=NOON + 2 * HOUR),
+            act(database, Act.DENY, homes[1].holder, repair_id),
+            act(database, Act.CONFIRM, homes[2].holder, repair_id),
+        )
+
+        rows = await repair_rows(database)
+        assert Counter(row.cause for row in rows) == {Cause.LOW_PRESSURE: 2, Cause.REPORTED: 2}
+        assert await followers(database, repair_id) == points_of(homes)
 
     async def test_a_yes_can_become_a_no(self, database, world, street):
         homes = street.homes[:3]

@@ -1,0 +1,201 @@
+"""`shuidian import` and `shuidian limits`: first data, and what is normal."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from bot.clock import Clock
+    from bot.imports import Imported
+    from bot.texts import Texts
+    from core.db import Database
+
+# Imports stand inside the commands, so that `--help` does not wait for all of the service.
+# ruff: noqa: PLC0415
+
+import_app = typer.Typer(help="Files of accounts, meters and readings.", no_args_is_help=True)
+limits_app = typer.Typer(help="What is normal: pressure, voltage.", no_args_is_help=True)
+
+T = TypeVar("T")
+File = Annotated[Path, typer.Argument(help="CSV or XLSX; docs/import.md tells its columns.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Tell what would happen; keep nothing.")]
+Report = Annotated[Path | None, typer.Option(help="Where to write all faults, as CSV.")]
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def refuse(words: str) -> typer.Exit:
+    """Say why not, and return what ends the command."""
+    typer.echo(words, err=True)
+    return typer.Exit(1)
+
+
+def _run(work: "Callable[[Database, datetime, Texts], Awaitable[T]]") -> T:
+    """Do something with the database; a refusal is one line in the language of the shell."""
+    from bot.cli import prepared, use
+    from bot.settings import shell_language
+    from bot.texts import Texts, locale_for
+    from core.accounts.service import get_operator
+    from core.errors import DomainError
+
+    async def run(database: "Database", clock: "Clock") -> T:
+        async with database.transaction() as session:
+            operator = await get_operator(session)
+        locale = locale_for(shell_language(), default=operator.locale)
+        texts = Texts(locale, timezone=operator.timezone, currency=operator.currency)
+        try:
+            return await work(database, clock.now(), texts)
+        except DomainError as refusal:
+            values = {name: texts.value(value) for name, value in refusal.params.items()}
+            raise refuse(texts.plain(refusal.code, **values)) from None
+
+    with prepared() as settings:
+        return asyncio.run(use(settings, run))
+
+
+def _import(kind: str, file: Path, *, is_dry_run: bool, report: Path | None) -> None:
+    from bot.imports import import_file
+    from bot.tables import write_table
+
+    async def work(database: "Database", now: datetime, texts: "Texts") -> "tuple[Imported, Texts]":
+        done = await import_file(
+            database, kind=kind, content=content, is_dry_run=is_dry_run, now=now
+        )
+        return done, texts
+
+    try:
+        content = file.read_bytes()
+        done, texts = _run(work)
+        faults = list_faults(done, texts)
+        if report is not None:
+            header = [texts.plain(f"import.head_{name}") for name in ("row", "column", "why")]
+            report.write_bytes(write_table([header, *faults]))
+    except OSError as error:
+        raise refuse(f"{error.filename}: {error.strerror}") from None
+    for row, column, why in faults:
+        typer.echo(texts.plain("import.fault", row=row, column=column, why=why), err=True)
+    if faults:
+        raise refuse(texts.plain("import.refused", file=file.name, count=len(faults)))
+    for key in ("new", "held") if done.outcome.held else ("new",):
+        typer.echo(texts.plain(f"import.{key}", file=file.name, **asdict(done.outcome)))
+    if is_dry_run:
+        typer.echo(texts.plain("import.dry_run"))
+
+
+def list_faults(done: "Imported", texts: "Texts") -> list[tuple[str, str, str]]:
+    """Return the faults of a file for people: row, column as it is named there, and why."""
+    return [
+        (
+            str(fault.position),
+            done.columns.get(fault.field, fault.field),
+            texts.plain(
+                fault.code, **{name: texts.value(value) for name, value in fault.params.items()}
+            ),
+        )
+        for fault in done.outcome.faults
+    ]
+
+
+@import_app.command("accounts")
+def import_accounts(file: File, *, dry_run: DryRun = False, report: Report = None) -> None:
+    """Store areas, homes, accounts and agreements: all of a file, or nothing."""
+    _import("accounts", file, is_dry_run=dry_run, report=report)
+
+
+@import_app.command("meters")
+def import_meters(file: File, *, dry_run: DryRun = False, report: Report = None) -> None:
+    """Store meters with their first readings: all of a file, or nothing."""
+    _import("meters", file, is_dry_run=dry_run, report=report)
+
+
+@import_app.command("readings")
+def import_readings(file: File, *, dry_run: DryRun = False, report: Report = None) -> None:
+    """Store readings; those that jump or go back wait for a person."""
+    _import("readings", file, is_dry_run=dry_run, report=report)
+
+
+@limits_app.command("set")
+def set_limit(
+    *,
+    quantity: Annotated[str, typer.Option(help="pressure (kPa) or voltage (V).")],
+    low: Annotated[str, typer.Option(help="The least that is normal.")] = "",
+    high: Annotated[str, typer.Option(help="The most that is normal.")] = "",
+    deadband: Annotated[str, typer.Option(help="How far back is back: 5, or 2% of low.")] = "2%",
+    hold: Annotated[str, typer.Option(help="For how long it must last: 90s, 20m, 1h.")] = "20m",
+    area: Annotated[str, typer.Option(help="Only there: Old Town/Linden Street/No. 1.")] = "",
+    meter: Annotated[str, typer.Option(help="Only there: the serial of a meter.")] = "",
+    class_: Annotated[str, typer.Option("--class", help="Only such customers: home.")] = "",
+) -> None:
+    """Say what is normal; what is said of the nearest place counts."""
+    from core.accounts.areas import find_area_at
+    from core.monitoring import ranges
+    from core.monitoring.models import Limit, Meter, Quantity
+    from core.monitoring.service import MeterNotFound
+
+    if quantity not in list(Quantity):
+        raise refuse(f"--quantity: {', '.join(Quantity)}")
+    if meter and (area or class_):
+        raise refuse("--meter: --area, --class")
+    bounds = [_read_number("--low", low), _read_number("--high", high)]
+    width = _read_number("--deadband", deadband.removesuffix("%")) or Decimal(0)
+    if deadband.endswith("%"):
+        nominal = next((bound for bound in bounds if bound is not None), Decimal(0))
+        width = (nominal * width / 100).quantize(Decimal("0.1"))
+    lasting = re.fullmatch(r"([0-9]{1,6})([smh])", hold)
+    if lasting is None:
+        raise refuse(f"--hold: {hold}? 90s, 20m, 1h")
+
+    async def work(database: "Database", now: datetime, _: "Texts") -> None:
+        async with database.transaction() as session:
+            meters = await ranges.find_meters(session, Meter.serial == meter)
+            if meter and not meters:
+                raise MeterNotFound
+            limit = Limit(
+                quantity=Quantity(quantity),
+                low=bounds[0],
+                high=bounds[1],
+                deadband=width,
+                hold_seconds=int(lasting[1]) * _SECONDS[lasting[2]],
+                area_id=await find_area_at(session, names=area.split("/")) if area else None,
+                meter_id=meters[0].id if meter else None,
+                customer_class=class_ or None,
+            )
+            await ranges.set_limit(session, limit, now=now)
+
+    _run(work)
+    list_limits()
+
+
+def _read_number(option: str, written: str) -> Decimal | None:
+    try:
+        number = Decimal(written) if written else None
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if number is not None and not number.is_finite():
+        raise refuse(f"{option}: {written}? 140, 198.0")
+    return number
+
+
+@limits_app.command("list")
+def list_limits() -> None:
+    """List what is normal: quantity, bounds, deadband, seconds, and where."""
+    from core.monitoring import ranges
+
+    async def work(database: "Database", _: datetime, __: "Texts") -> None:
+        async with database.transaction() as session:
+            for limit, area, serial in await ranges.list_limits(session):
+                where = " ".join(filter(None, (area, serial, limit.customer_class))) or "*"
+                low, high = ("-" if bound is None else bound for bound in (limit.low, limit.high))
+                typer.echo(
+                    f"{limit.quantity:10} {low:>8} {high:>8} {limit.deadband:>6}"
+                    f" {limit.hold_seconds:>6} s  {where}"
+                )
+
+    _run(work)

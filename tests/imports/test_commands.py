@@ -1,0 +1,157 @@
+"""`shuidian import` and `shuidian limits` as whoever runs the service meets them."""
+
+import csv
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from io import StringIO
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+from typer.testing import CliRunner, Result
+
+from bot import logs
+from bot.cli import app
+from tests.imports.first_data import ACCOUNTS, EXAMPLES, METERS, changed, table
+
+
+@pytest.fixture
+def run(database_url, monkeypatch):
+    monkeypatch.setenv("SHUIDIAN_DATABASE_URL", database_url)
+    for name in ("LC_ALL", "LC_MESSAGES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", "en_US.UTF-8")
+
+    def run(*words: object, **environment: str) -> Result:
+        with ThreadPoolExecutor() as pool:  # the thread of the tests has a loop of its own
+            return pool.submit(
+                CliRunner().invoke, app, list(map(str, words)), env=environment
+            ).result()
+
+    assert run("tariffs", "load").exit_code == 0
+    yield run
+    logs.configure(as_json=False)  # the runner's output, to which they went, is closed
+
+
+def ask(url: str, query: str) -> list[tuple[object, ...]]:
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain) as connection:
+        return connection.execute(query).fetchall()
+
+
+class TestImport:
+    def test_tells_what_it_did(self, run, database_url):
+        tried = run("import", "accounts", EXAMPLES / "accounts.csv", "--dry-run")
+        assert "0 changed" in tried.stdout
+        assert "nothing was stored" in tried.stdout
+        assert ask(database_url, "SELECT FROM shuidian.accounts") == []
+
+        for kind in ("accounts", "meters", "readings"):
+            done = run("import", kind, EXAMPLES / f"{kind}.csv")
+            assert (done.exit_code, done.stderr) == (0, "")
+            assert done.stdout == f"{kind}.csv: 12 new, 0 changed, 0 unchanged\n"
+
+        again = run("import", "meters", EXAMPLES / "meters.csv", LANG="zh_CN.UTF-8")
+        assert again.stdout == "meters.csv：新增 0 行，变更 0 行，未变 12 行\n"  # noqa: RUF001 (Chinese)
+
+    def test_tells_every_fault_and_writes_them_down(self, run, tmp_path):
+        file, report = tmp_path / "mine.csv", tmp_path / "errors.csv"
+        file.write_bytes(table(changed(changed(ACCOUNTS, 4, people="=1"), 6, tariff="gas")))
+
+        done = run("import", "accounts", file, "--report", report)
+
+        assert done.exit_code == 1
+        assert done.stdout == ""
+        assert done.stderr.splitlines() == [
+            "row 4, people: “=1” is not a number; write it like 1234.5, without separators",
+            "row 6, tariff: no tariff “gas” is loaded for this service (shuidian tariffs load)",
+            "mine.csv: nothing was stored; faults: 2",
+        ]
+        rows = list(csv.reader(StringIO(report.read_bytes().decode("utf-8-sig"))))
+        assert [row[:2] for row in rows] == [["Row", "Column"], ["4", "people"], ["6", "tariff"]]
+
+    @pytest.mark.parametrize("language", ["C.UTF-8", "", "zh_TW.UTF-8", "ru_RU.UTF-8"])
+    def test_speaks_the_shells_language_or_the_operators(self, run, tmp_path, language):
+        file = tmp_path / "mine.csv"
+        file.write_bytes(table(changed(METERS, 4, digits="0")))
+
+        done = run("import", "meters", file, LANG=language)
+
+        words = {"zh_TW.UTF-8": "沒有", "ru_RU.UTF-8": "ничего"}.get(language, "没有")
+        assert words in done.stderr
+
+    @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b"account,who\n1,2\n", b""])
+    def test_refuses_in_one_line_what_is_no_such_file(self, run, tmp_path, content):
+        file = tmp_path / "mine.csv"
+        if content is not None:
+            file.write_bytes(content)
+
+        done = run("import", "accounts", file)
+
+        assert done.exit_code == 1
+        assert done.stderr.count("\n") == 1
+        assert isinstance(done.exception, SystemExit)
+
+
+class TestLimits:
+    def test_are_set_for_a_place_and_listed(self, run, database_url):
+        run("import", "accounts", EXAMPLES / "accounts.csv")
+        run("import", "meters", EXAMPLES / "meters.csv")
+        everywhere = ("limits", "set", "--quantity", "pressure", "--low", "140", "--high", "600")
+        scopes = {
+            (): "*",
+            ("--area", "城东片区/长江街/1号楼"): "1号楼",
+            ("--meter", "0011714"): "0011714",
+            ("--class", "shop"): "shop",
+        }
+
+        for scope in (*scopes, *scopes):
+            done = run(*everywhere, *scope)
+            assert (done.exit_code, done.stderr) == (0, "")
+
+        lines = run("limits", "list").stdout.splitlines()
+        pressure = [line.rpartition("  ")[2] for line in lines if line.startswith("pressure")]
+        assert sorted(pressure) == sorted(scopes.values())
+        kept = (
+            "SELECT DISTINCT low, high, deadband, hold_seconds FROM shuidian.limits"
+            " WHERE quantity = 'pressure'"
+        )
+        assert ask(database_url, kept) == [(140, 600, Decimal("2.8"), 1200)]
+
+    def test_replace_only_those_of_the_same_scope(self, run, database_url):
+        run("limits", "set", "--quantity", "voltage", "--low", "198.0", "--high", "235.4")
+        run("limits", "set", "--quantity", "pressure", "--low", "100", "--hold", "90s")
+        run("limits", "set", "--quantity", "pressure", "--high", "500", "--deadband", "7")
+
+        kept = "SELECT quantity, low, high, deadband, hold_seconds FROM shuidian.limits ORDER BY 1"
+        assert ask(database_url, kept) == [
+            ("pressure", None, 500, 7, 1200),
+            ("voltage", Decimal("198.0"), Decimal("235.4"), Decimal("4.0"), 1200),
+        ]
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ["--quantity", "flow", "--low", "1"],
+            ["--quantity", "pressure"],
+            ["--quantity", "pressure", "--low", "600", "--high", "140"],
+            ["--quantity", "pressure", "--low", "140", "--high", "141"],
+            ["--quantity", "pressure", "--low", "much"],
+            ["--quantity", "pressure", "--low", "NaN"],
+            ["--quantity", "pressure", "--low", "1", "--hold", "soon"],
+            ["--quantity", "pressure", "--low", "1", "--deadband=-1"],
+            ["--quantity", "pressure", "--low", "1", "--area", "Nowhere"],
+            ["--quantity", "pressure", "--low", "1", "--meter", "0"],
+            ["--quantity", "pressure", "--low", "1", "--meter", "0", "--class", "home"],
+        ],
+    )
+    def test_that_cannot_be_are_refused_in_one_line(self, run, database_url, words):
+        done = run("limits", "set", *words)
+
+        assert done.exit_code == 1
+        assert done.stderr.count("\n") == 1
+        kept = "SELECT quantity, low, high FROM shuidian.limits ORDER BY 1"
+        assert ask(database_url, kept) == [  # what is usually normal, from the first start on
+            ("pressure", 140, 600),
+            ("voltage", Decimal("198.0"), Decimal("235.4")),
+        ]
