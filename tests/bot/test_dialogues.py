@@ -195,7 +195,7 @@ async def test_cancel_leaves_from_anywhere(stage: Stage, database: Database, dep
     assert "nothing to stop" in text_of(await manager.say("/cancel"))
 
 
-async def test_editing_an_old_command_does_nothing(stage: Stage, database: Database) -> None:
+async def test_editing_an_old_command_does_nothing_but_say_so(stage: Stage, database: Database) -> None:
     manager = stage.phone(3001)
     await ask_for_confirmation(manager)
     sent = await manager.post("say", text="2")
@@ -206,8 +206,9 @@ async def test_editing_an_old_command_does_nothing(stage: Stage, database: Datab
     await manager.post("edit", message_id=edited["messages"][0]["message_id"], text="/outage")
     await all_handled(stage, database)
 
-    assert await count(database, StoredUpdate) == stored + 1
+    assert await count(database, StoredUpdate) == stored + 3
     assert await count(database, Outage) == 1
+    await manager.expect("read each message once")
 
 
 async def test_other_things_than_words_get_an_answer_and_the_question_stays(

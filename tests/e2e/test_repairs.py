@@ -227,7 +227,7 @@ async def test_waiting_can_be_left_while_the_reason_is_asked_for(stage: Stage) -
     await technician.say("/wait R1001")
 
     await technician.say("/cancel")
-    await technician.expect("没有提交任何内容")
+    await technician.expect("已取消")
     await technician.say("等配件")
     await technician.expect("/help")
 
