@@ -195,7 +195,9 @@ async def test_cancel_leaves_from_anywhere(stage: Stage, database: Database, dep
     assert "nothing to stop" in text_of(await manager.say("/cancel"))
 
 
-async def test_editing_an_old_command_does_nothing_but_say_so(stage: Stage, database: Database) -> None:
+async def test_editing_an_old_command_does_nothing_but_say_so(
+    stage: Stage, database: Database
+) -> None:
     manager = stage.phone(3001)
     await ask_for_confirmation(manager)
     sent = await manager.post("say", text="2")
