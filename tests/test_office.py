@@ -340,6 +340,13 @@ class TestGateways:
         assert (await office.get("/office/gateways"))[0] == 401
 
 
+async def test_an_address_that_is_none_is_answered_with_a_page(office):
+    status, page = await office.get("/office/nowhere/at/all")
+
+    assert status == 404
+    assert "<!doctype html>" in page
+
+
 class TestPhotos:
     @pytest.fixture(autouse=True)
     async def signed_in(self, office):

@@ -215,6 +215,14 @@ async def show_gateways(request: Request, session: Session, now: Now) -> Respons
     )
 
 
+@router.get("/{_rest:path}")  # noqa: FAST003 (whatever it is)
+async def show_nothing(request: Request, session: Session, now: Now) -> Response:
+    """Answer an address that is none with a page; must stay the last route."""
+    visitor = await _find_visitor(request, session, now)
+    texts = await _texts_for(session, visitor)
+    return _page("message.html", texts, 404, message=texts.plain("office.nothing_here"))
+
+
 def _gateway(view: GatewayView, texts: Texts, now: datetime) -> dict[str, Any]:
     if view.last_at is None:
         state, said = "never", texts.plain("office.gateway_never")
