@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import partial
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -78,7 +79,9 @@ def find_leak(
     `learnt` are flows that people declared to be theirs: up to a little more is no finding.
     """
     known = [span for span in spans if _is_short(span) and span.ends <= now]
-    for rule in (_burst, _never_zero, _night_flow, _refills):
+    burst = partial(_running, kind=LeakKind.BURST, over=BURST_OVER, rate_min=BURST_RATE)
+    never_zero = partial(_running, kind=LeakKind.NEVER_ZERO, over=NEVER_ZERO_OVER, rate_min=GALLON)
+    for rule in (burst, never_zero, _night_flow, _refills):
         found = rule(known, now, zone)
         if found is not None:
             usual = (learnt or {}).get(found.kind, Decimal(0))
@@ -122,32 +125,23 @@ def _newest(spans: Sequence[Span], now: datetime) -> datetime | None:
     return ends if ends is not None and now - ends <= SPAN_MAX else None
 
 
-def _burst(spans: Sequence[Span], now: datetime, _zone: ZoneInfo) -> Finding | None:
+def _running(
+    spans: Sequence[Span],
+    now: datetime,
+    _zone: ZoneInfo,
+    *,
+    kind: LeakKind,
+    over: timedelta,
+    rate_min: Decimal,
+) -> Finding | None:
+    """Find a flow that was never less than this for so long, up to now."""
     ends = _newest(spans, now)
     if ends is None:
         return None
-    running = _covering(spans, since=ends - BURST_OVER, until=ends)
-    if running is None or any(span.rate < BURST_RATE for span in running):
+    running = _covering(spans, since=ends - over, until=ends)
+    if running is None or any(span.rate < rate_min for span in running):
         return None
-    return Finding(
-        kind=LeakKind.BURST,
-        began_at=running[0].starts,
-        rate=min(span.rate for span in running),
-    )
-
-
-def _never_zero(spans: Sequence[Span], now: datetime, _zone: ZoneInfo) -> Finding | None:
-    ends = _newest(spans, now)
-    if ends is None:
-        return None
-    hours = _covering(spans, since=ends - NEVER_ZERO_OVER, until=ends)
-    if hours is None or any(span.rate < GALLON for span in hours):
-        return None
-    return Finding(
-        kind=LeakKind.NEVER_ZERO,
-        began_at=hours[0].starts,
-        rate=min(span.rate for span in hours),
-    )
+    return Finding(kind=kind, began_at=running[0].starts, rate=min(span.rate for span in running))
 
 
 def _nights(spans: Sequence[Span], zone: ZoneInfo) -> list[list[Span]]:

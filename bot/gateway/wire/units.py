@@ -1,29 +1,24 @@
-"""Units on the wire and ours: the one place where one becomes the other. Pure."""
+"""Units on the wire and ours: those of `bot.gateway.units`, by their names alone. Pure."""
 
 from decimal import Decimal
 from typing import Final
 
+from bot.gateway import units
+from bot.gateway.units import UNITS, What
 from bot.gateway.wire.frames import Refused
-from core.monitoring.ingest import LAST_PLACE
 from core.monitoring.models import Quantity
 
-# How many of our unit one of theirs is; ours are kWh, m³, V and kPa.
 FACTORS: Final = {
-    "kWh": Decimal(1),
-    "Wh": Decimal("0.001"),
-    "m3": Decimal(1),
-    "l": Decimal("0.001"),
-    "V": Decimal(1),
-    "kPa": Decimal(1),
-    "MPa": Decimal(1000),
-    "bar": Decimal(100),
+    unit: factor
+    for factors in UNITS.values()
+    for unit, factor in factors.items()
+    if unit != "count"  # which does not say of what
 }
 # What is in another unit is a register.
 QUANTITIES: Final = {
-    "V": Quantity.VOLTAGE,
-    "kPa": Quantity.PRESSURE,
-    "MPa": Quantity.PRESSURE,
-    "bar": Quantity.PRESSURE,
+    unit: quantity
+    for what, quantity in ((What.VOLTAGE, Quantity.VOLTAGE), (What.PRESSURE, Quantity.PRESSURE))
+    for unit in UNITS[what]
 }
 DIGITS_MAX: Final = 12
 
@@ -37,4 +32,4 @@ def convert(value: Decimal, *, unit: str) -> Decimal:
     """
     if value.adjusted() >= DIGITS_MAX:
         raise Refused("impossible")
-    return (value * FACTORS[unit]).quantize(LAST_PLACE)
+    return units.convert(value, factor=FACTORS[unit])
