@@ -8,16 +8,16 @@ from typing import Any
 
 import structlog
 from aiolimiter import AsyncLimiter
-from sqlalchemy import Exists, Select, bindparam, or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
-from sqlalchemy.orm import aliased
 from telegram import Bot
 from telegram.error import RetryAfter, TelegramError
 
 from bot import outcomes, telegram
 from bot.clock import Clock
 from bot.context import Reader, Render
+from bot.due import NEXT_DUE, has_newer_drawing
 from bot.outcomes import Result
 from bot.outgoing import Outgoing, keyboard_from_json
 from bot.splitting import split
@@ -33,7 +33,6 @@ AT_ONCE = 20
 REPLIES_AT_ONCE = 10
 IDLE_SECONDS = 1.0
 STOP_SECONDS = 5.0
-OPEN = (Outcome.DUE, Outcome.POSTPONED)
 REPLY = "reply"  # the kind of message whose words are in its params
 
 
@@ -101,6 +100,7 @@ class Sender:
         self._wake = asyncio.Event()
         self._busy: set[int] = set()
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._claiming: asyncio.Task[None] | None = None
         self._replies = 0
         self._lost = False
         self._stopping = False
@@ -125,6 +125,7 @@ class Sender:
                     await self._round(connection)
             finally:
                 self._stopping = True
+                await self._until_claimed()
                 if self._tasks:
                     await asyncio.wait(self._tasks.values(), timeout=STOP_SECONDS)
                 for task in self._tasks.values():
@@ -136,11 +137,22 @@ class Sender:
         if self._lost:
             await self._settle_interrupted()
             self._lost = False
-        for delivery_id, contact_id, lane in await self._claim(lock):
-            self._start(delivery_id, contact_id, lane)
+        # To be stopped between a claim and its start would leave claimed what nobody works on.
+        self._claiming = asyncio.create_task(self._take_up(lock))
+        await asyncio.shield(self._claiming)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(IDLE_SECONDS):
                 await self._wake.wait()
+
+    async def _until_claimed(self) -> None:
+        if self._claiming is not None:
+            await asyncio.wait([self._claiming], timeout=STOP_SECONDS)
+            self._claiming.cancel()
+            await asyncio.gather(self._claiming, return_exceptions=True)
+
+    async def _take_up(self, lock: AsyncConnection) -> None:
+        for delivery_id, contact_id, lane in await self._claim(lock):
+            self._start(delivery_id, contact_id, lane)
 
     def _start(self, delivery_id: int, contact_id: int, lane: Lane) -> None:
         self._busy.add(contact_id)
@@ -172,7 +184,13 @@ class Sender:
         busy = {contact for contact in self._paused_chats if self._is_held(Lane.REPLY, contact)}
         taken: dict[int, tuple[int, int, Lane]] = {}
         rows = await lock.execute(
-            NEXT_DUE, {"now": now, "lanes": lanes, "busy": sorted(self._busy | busy)}
+            NEXT_DUE,
+            {
+                "now": now,
+                "lanes": lanes,
+                "busy": sorted(self._busy | busy),
+                "count": (AT_ONCE + REPLIES_AT_ONCE) * len(Lane),
+            },
         )
         for delivery_id, contact_id, number in rows:
             lane = Lane(number)
@@ -207,7 +225,7 @@ class Sender:
     async def _make(self, session: AsyncSession, delivery_id: int) -> Job | None:
         delivery, contact, shown, is_outdated = (
             await session.execute(
-                select(Delivery, Contact, Card.message_ref, _has_newer_drawing())
+                select(Delivery, Contact, Card.message_ref, has_newer_drawing())
                 .join(Contact, Contact.id == Delivery.contact_id)
                 .join(
                     Card,
@@ -351,50 +369,3 @@ class Sender:
                 delivery.error = result.error
                 if result.again_at is not None:
                     delivery.due_at = now
-
-
-def _has_newer_drawing() -> Exists:
-    """Tell whether the same card is due again: each is drawn as things stand when it is sent."""
-    newer = aliased(Delivery)
-    return (
-        select(newer.id)
-        .where(
-            newer.contact_id == Delivery.contact_id,
-            newer.card == Delivery.card,
-            newer.id > Delivery.id,
-            newer.outcome.in_(OPEN),
-        )
-        .exists()
-    )
-
-
-def _next_due() -> Select[int, int, int]:
-    """Return the query for what may be sent now: in a lane, a chat's messages keep their order."""
-    earlier = aliased(Delivery)
-    now = bindparam("now", type_=Delivery.due_at.type)
-    waits_for_earlier = (
-        select(earlier.id)
-        .where(
-            earlier.contact_id == Delivery.contact_id,
-            earlier.lane == Delivery.lane,
-            earlier.id < Delivery.id,
-            earlier.outcome.in_((*OPEN, Outcome.SENDING)),
-            or_(earlier.due_at <= now, earlier.outcome != Outcome.DUE),
-        )
-        .exists()
-    )
-    return (
-        select(Delivery.id, Delivery.contact_id, Delivery.lane)
-        .where(
-            Delivery.outcome.in_(OPEN),
-            Delivery.due_at <= now,
-            Delivery.lane.in_(bindparam("lanes", expanding=True)),
-            Delivery.contact_id.notin_(bindparam("busy", expanding=True)),
-            ~waits_for_earlier,
-        )
-        .order_by(Delivery.lane, Delivery.id)
-        .limit((AT_ONCE + REPLIES_AT_ONCE) * len(Lane))
-    )
-
-
-NEXT_DUE = _next_due()

@@ -1,16 +1,18 @@
 """The end of the money loop in the chat: reminded, warned, cut by a manager, paid, restored."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from bot.api.auth import issue_token
 from bot.clock import SystemClock
+from bot.due import OPEN
 from core.accounts.models import Service
 from core.db import Database
-from core.notices.models import Outcome
+from core.notices.models import Delivery, Outcome
 from tests.billing.books import OCTOBER, load_shipped, show
 from tests.chat import Message, Phone, buttons_of, text_of
 from tests.e2e.conftest import Stage
@@ -70,6 +72,17 @@ WORDS: dict[str, dict[str, str]] = {
 def move_clock(stage: Stage, moment: datetime) -> None:
     stage.clock.set_at = SystemClock().now()
     stage.clock.shown_at = moment
+
+
+async def until_recorded(stage: Stage) -> None:
+    """Wait until it stands when each message was sent: what follows counts from that day."""
+    async with asyncio.timeout(20), stage.database() as database:
+        while True:
+            async with database.transaction() as session:
+                open_ = select(Delivery.id).where(Delivery.outcome.in_((*OPEN, Outcome.SENDING)))
+                if await session.scalar(open_.limit(1)) is None:
+                    return
+            await asyncio.sleep(0.05)
 
 
 @dataclass
@@ -148,10 +161,12 @@ async def debtor(stage: Stage, request: pytest.FixtureRequest) -> Debtor:
     await customer.expect(BILL[kind])
     move_clock(stage, at(REMINDED))
     await customer.expect(words["reminder"], seconds=60)
+    await until_recorded(stage)
     move_clock(stage, at(NOTICED[kind]))
     made = Debtor(stage, gateway, kind, words)
     notice = await customer.expect(words["notice"], seconds=60)
     assert any(made.owed in label for label in buttons_of(notice))
+    await until_recorded(stage)
     move_clock(stage, at(MONDAY))
     return made
 
