@@ -86,6 +86,7 @@ class Database:
             connect_args={"options": "-c timezone=UTC"},
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
+        self._info: dict[str, Any] = {"feeds": {}}
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -96,7 +97,7 @@ class Database:
         one call into the core. The core flushes and never commits.
         """
         async with (
-            AsyncSession(self.engine, expire_on_commit=False) as session,
+            AsyncSession(self.engine, expire_on_commit=False, info=self._info) as session,
             session.begin(),
         ):
             yield session

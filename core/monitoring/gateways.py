@@ -3,19 +3,30 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.accounts import service as accounts
 from core.accounts.models import ApiKey
+from core.db import SCHEMA
 from core.monitoring.models import GatewayDay, Meter, Quarantined
-from core.periods import local_day
 
 SHOWN_DAYS = 7
 REASONS_SHOWN = 5
+
+_COUNT = text(
+    f"""
+    INSERT INTO {SCHEMA}.gateway_days AS d
+        (gateway_id, day, received, accepted, duplicate, held, rejected, last_at)
+    SELECT :gateway, CAST(CAST(:now AS timestamptz) AT TIME ZONE timezone AS date),
+        :received, :accepted, :duplicate, :held, :rejected, :now
+    FROM {SCHEMA}.operator
+    ON CONFLICT (gateway_id, day) DO UPDATE SET
+        received = d.received + excluded.received, accepted = d.accepted + excluded.accepted,
+        duplicate = d.duplicate + excluded.duplicate, held = d.held + excluded.held,
+        rejected = d.rejected + excluded.rejected, last_at = excluded.last_at
+    """  # noqa: S608 (a constant)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,16 +46,7 @@ async def count_batch(
     session: AsyncSession, counts: Mapping[str, int], *, gateway_id: int, now: datetime
 ) -> None:
     """Add a batch to what a gateway sent today."""
-    zone = ZoneInfo((await accounts.get_operator(session)).timezone)
-    added = insert(GatewayDay).values(
-        gateway_id=gateway_id, day=local_day(now, zone=zone), last_at=now, **counts
-    )
-    sums = {name: getattr(GatewayDay, name) + count for name, count in counts.items()}
-    await session.execute(
-        added.on_conflict_do_update(
-            index_elements=["gateway_id", "day"], set_={**sums, "last_at": now}
-        )
-    )
+    await session.execute(_COUNT, {**counts, "gateway": gateway_id, "now": now})
 
 
 async def list_gateways(session: AsyncSession, *, now: datetime) -> list[GatewayView]:

@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core import audit
 from core.accounts import service as accounts
 from core.accounts.models import Premise, Role, Service, ServicePoint
-from core.db import lock_for_transaction
 from core.errors import DomainError
+from core.monitoring.feeds import hold_meter
 from core.monitoring.models import Meter, Reading, ReadingStatus, Source
 from core.monitoring.ranges import find_meters
 from core.monitoring.rows import Key
@@ -138,7 +138,7 @@ async def decide_held(
         ReadingGoesBackwards: more was accepted before it.
     """
     (meter,) = await find_meters(session, Meter.id == key.meter_id)
-    await lock_for_transaction(session, f"gateway:{meter.gateway_id or f'none:{meter.id}'}")
+    await hold_meter(session, meter)
     held, before = await get_held(session, key=key)
     reading = await session.get_one(Reading, key)
     if decision is Decision.REJECT:

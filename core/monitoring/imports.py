@@ -14,7 +14,8 @@ from core.accounts.models import Account, Agreement, ApiKey, Service, ServicePoi
 from core.accounts.service import get_operator
 from core.db import SCHEMA
 from core.importing import Fault, Outcome, Shelf, agree, among, wait_for_others
-from core.monitoring.ingest import AGE_MAX, NewReading, Reason, find_reason, too_long
+from core.monitoring.feeds import AGE_MAX, hold_all_meters
+from core.monitoring.ingest import NewReading, Reason, find_reason, too_long
 from core.monitoring.models import Meter, Source
 from core.monitoring.partitions import ensure_months, months_of
 from core.monitoring.ranges import find_meters
@@ -80,6 +81,7 @@ async def import_meters(
     A meter stays where it is and keeps the day of its installation and its first reading.
     """
     await wait_for_others(session)
+    await hold_all_meters(session)
     zone = ZoneInfo((await get_operator(session)).timezone)
     starts = {row.position: start_of_day(row.installed, zone=zone) for row in rows}
     faults: list[Fault] = []
@@ -218,6 +220,7 @@ async def import_readings(
     also after a person corrected one of them.
     """
     await wait_for_others(session)
+    await hold_all_meters(session)
     found = await find_meters(session, among(Meter.serial, (row.serial for row in rows)))
     meters = {meter.serial: meter for meter in found}
     faults: list[Fault] = []

@@ -1,8 +1,8 @@
 """A gateway's batch: every item is stored, known already, held, or refused with a reason."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from reprlib import Repr
@@ -11,20 +11,28 @@ from typing import Literal, NamedTuple
 from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.db import lock_for_transaction
+from core.db import SCHEMA
+from core.monitoring.feeds import (
+    AGE_MAX,
+    AHEAD_MAX,
+    LAST_PLACE,
+    SAMPLE_DIGITS_MAX,
+    Feed,
+    take_feed,
+)
 from core.monitoring.gateways import count_batch
-from core.monitoring.models import SERVICE_OF, Meter, Quantity, Quarantined, Source
-from core.monitoring.partitions import ensure_months, months_of
-from core.monitoring.ranges import MeterFacts, find_meters, load_ranges
-from core.monitoring.rows import Key, Rows, add_readings, add_samples, is_among
+from core.monitoring.models import SERVICE_OF, Quantity, Quarantined, Source
+from core.monitoring.ranges import MeterFacts, Ranges, load_ranges
+from core.monitoring.rows import Key, Rows, add_readings, add_samples, copy_lines
 from core.monitoring.settling import dispute, settle
 from core.monitoring.watching import judge_samples, load_courses
 
-AHEAD_MAX = timedelta(minutes=5)
-AGE_MAX = timedelta(days=3 * 366)
-LAST_PLACE = Decimal("0.000001")
-SAMPLE_DIGITS_MAX = 6
 PAYLOAD_LENGTH_MAX = 500
+COPY_READINGS = (
+    f"COPY {SCHEMA}.readings (meter_id, register, taken_at, value, source, status, received_at)"
+    " FROM STDIN"
+)
+COPY_SAMPLES = f"COPY {SCHEMA}.samples (meter_id, quantity, taken_at, value) FROM STDIN"
 
 _PRINTER = Repr()
 _PRINTER.maxstring = _PRINTER.maxother = PAYLOAD_LENGTH_MAX // 2
@@ -179,36 +187,77 @@ async def store_batch(
     one gateway writes a meter, so no alarm is raised twice. The alarms raised and ended are in
     the receipt; in their rows it stands that nobody has taken them up.
     """
-    await lock_for_transaction(session, f"gateway:{gateway_id}")
-    serials = {item.serial for item in readings} | {item.serial for item in samples}
-    serials = {serial for serial in serials if serial.isprintable()}
-    meters = await find_meters(session, is_among(Meter.serial, serials))
-    by_serial = {meter.serial: meter for meter in meters}
+    feed = await take_feed(session, gateway_id=gateway_id)
+    readings_left, samples_left = list[NewReading](), list[NewSample]()
+    tail = f"\tgateway\taccepted\t{now.isoformat()}\n"
+    plain = await copy_lines(
+        session,
+        COPY_READINGS,
+        feed.pick_plain(feed.readings, readings, readings_left, tail=tail, now=now),
+    ) + await copy_lines(
+        session,
+        COPY_SAMPLES,
+        feed.pick_plain(feed.samples, samples, samples_left, tail="\n", now=now),
+    )
+    receipt = await _look_into(
+        session,
+        feed,
+        gateway_id=gateway_id,
+        readings=readings_left,
+        samples=samples_left,
+        unreadable=unreadable,
+        now=now,
+    )
+    receipt = replace(receipt, accepted=receipt.accepted + plain)
+    await count_batch(session, receipt.counts, gateway_id=gateway_id, now=now)
+    return receipt
+
+
+async def _look_into(
+    session: AsyncSession,
+    feed: Feed,
+    *,
+    gateway_id: int,
+    readings: Sequence[NewReading],
+    samples: Sequence[NewSample],
+    unreadable: Sequence[Rejected],
+    now: datetime,
+) -> Receipt:
+    """Find out about values that are not plain, or of which nothing is remembered."""
     registers, measured = _Batch("readings"), _Batch("samples")
-    for batch, items in ((registers, readings), (measured, samples)):
-        for item in items:
-            meter = by_serial.get(item.serial)
-            if meter is None:
-                batch.reject(item, Reason.UNKNOWN_METER)
-            elif reason := find_reason(meter, item, gateway_id=gateway_id, now=now):
-                batch.reject(item, reason)
-            else:
-                batch.add(Key(meter.id, item.name, item.taken_at), item)
-    keys = (*registers.rows, *measured.rows)
-    await ensure_months(session, months_of(key.taken_at for key in keys))
-    held = await _store_readings(session, registers, meters, now=now)
-    alarm_ids = await _store_samples(session, measured, meters)
+    held, alarm_ids = 0, list[int]()
+    if readings or samples:
+        serials = {item.serial for item in readings} | {item.serial for item in samples}
+        serials = {serial for serial in serials if serial.isprintable()}
+        meters = await feed.find_meters(session, serials)
+        for batch, items in ((registers, readings), (measured, samples)):
+            for item in items:
+                meter = meters.get(item.serial)
+                if meter is None:
+                    batch.reject(item, Reason.UNKNOWN_METER)
+                elif reason := find_reason(meter, item, gateway_id=gateway_id, now=now):
+                    batch.reject(item, reason)
+                else:
+                    batch.add(Key(meter.id, item.name, item.taken_at), item)
+        await feed.ensure_months(session, (*registers.rows, *measured.rows))
+        found = [meters[serial] for serial in serials & meters.keys()]
+        ranges = await load_ranges(session, meter_ids={meter.id for meter in found})
+        held = await _store_readings(session, registers, found, now=now)
+        alarm_ids = await _store_samples(session, measured, found, ranges=ranges)
+        own = {meter.serial: meter for meter in found if meter.gateway_id == gateway_id}
+        await feed.learn_readings(session, (item[1:3] for item in readings), meters=own)
+        await feed.learn_samples(
+            session, (item[1:3] for item in samples), meters=own, ranges=ranges
+        )
     rejected = (*unreadable, *registers.rejected, *measured.rejected)
     await _quarantine(session, rejected, gateway_id=gateway_id, now=now)
-    receipt = Receipt(
+    return Receipt(
         accepted=len(registers.rows) + len(measured.rows) - held,
         duplicate=registers.duplicate + measured.duplicate,
         held=held,
         rejected=rejected,
         alarm_ids=tuple(alarm_ids),
     )
-    await count_batch(session, receipt.counts, gateway_id=gateway_id, now=now)
-    return receipt
 
 
 def find_reason(
@@ -256,12 +305,11 @@ async def _store_readings(
 
 
 async def _store_samples(
-    session: AsyncSession, batch: _Batch, meters: Iterable[MeterFacts]
+    session: AsyncSession, batch: _Batch, meters: Iterable[MeterFacts], *, ranges: Ranges
 ) -> list[int]:
     if not batch.rows:
         return []
     by_id = {meter.id: meter for meter in meters}
-    ranges = await load_ranges(session, meter_ids=by_id)
     courses = await load_courses(session, batch.rows, meters=by_id, ranges=ranges)
     batch.drop(await add_samples(session, batch.rows))
     return await judge_samples(session, batch.rows, courses=courses, meters=by_id, ranges=ranges)

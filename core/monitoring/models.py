@@ -4,6 +4,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -252,6 +253,19 @@ class Quarantined(Base):
     received_at: Mapped[datetime]
     reason: Mapped[str]
     payload: Mapped[dict[str, Any]]
+
+
+class FeedVersion(Base):
+    """
+    The version of what a gateway's meters are remembered by (`feeds`); its row is their lock.
+
+    The number is the gateway's; number 0 stands for what counts for all, and triggers renew it.
+    """
+
+    __tablename__ = "feeds"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    version: Mapped[UUID]
 
 
 class GatewayDay(Base):

@@ -1,6 +1,6 @@
 """Readings and samples into their tables, many at once, each key only once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -100,12 +100,31 @@ async def _add(
 async def _copy(
     session: AsyncSession, statement: str, types: Sequence[str], rows: Iterable[tuple[object, ...]]
 ) -> None:
-    raw = await (await session.connection()).get_raw_connection()
-    driver: psycopg.AsyncConnection[Any] = raw.driver_connection  # type: ignore[assignment]  # ours
+    driver = await _driver(session)
     async with driver.cursor() as cursor, cursor.copy(statement) as copy:
         copy.set_types(types)
         for row in rows:
             await copy.write_row(row)
+
+
+async def copy_lines(session: AsyncSession, statement: str, lines: Iterator[str]) -> int:
+    """Store rows in the text form of COPY, whose keys must be new; return how many."""
+    stored = 0
+    for first in lines:
+        driver = await _driver(session)
+        async with driver.cursor() as cursor:
+            async with cursor.copy(statement) as copy:
+                await copy.write(first)
+                for more in lines:  # the server stores some while the next are made
+                    await copy.write(more)
+            stored = cursor.rowcount
+    return stored
+
+
+async def _driver(session: AsyncSession) -> psycopg.AsyncConnection[Any]:
+    raw = await (await session.connection()).get_raw_connection()
+    driver: psycopg.AsyncConnection[Any] = raw.driver_connection  # type: ignore[assignment]  # ours
+    return driver
 
 
 async def _find(session: AsyncSession, keys: Iterable[Key], *, table: str, name: str) -> Rows:

@@ -13,8 +13,8 @@ from core import audit
 from core.accounts import service as accounts
 from core.accounts.models import Service
 from core.accounts.service import Place
-from core.db import lock_for_transaction
 from core.errors import DomainError
+from core.monitoring.feeds import AHEAD_MAX, hold_meter
 from core.monitoring.models import Meter, Reading, ReadingStatus, Source
 from core.monitoring.partitions import ensure_months, months_of
 from core.monitoring.ranges import MeterFacts, find_meters
@@ -29,7 +29,6 @@ USUAL_DAYS_MIN = 7
 # Use a day below which nothing is unusual. Units: m³, kWh.
 USUAL_FLOOR = {Service.WATER: Decimal("0.5"), Service.ELECTRICITY: Decimal(5)}
 DAY_SECONDS = 86_400
-AHEAD_MAX = timedelta(minutes=5)
 
 
 class MeterNotFound(DomainError):
@@ -119,7 +118,7 @@ async def record_reading(
     meter = await find_meter(session, meter_id=meter_id)
     if source is Source.CUSTOMER:
         await _require_right(session, meter, person_id=person_id)
-    await lock_for_transaction(session, f"gateway:{meter.gateway_id or f'none:{meter_id}'}")
+    await hold_meter(session, meter)
     is_after_removal = meter.removed_at is not None and taken_at > meter.removed_at
     if taken_at < meter.installed_at or is_after_removal or taken_at > now + AHEAD_MAX:
         raise MeterNotWorking(serial=meter.serial)
