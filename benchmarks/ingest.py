@@ -7,6 +7,8 @@ that already hold history. Rounds alternate; medians are printed, and how they r
 
     python -m benchmarks.ingest --rounds 7
 
+    python -m benchmarks.ingest --year
+
 makes a database of its own on SHUIDIAN_TEST_DATABASE_URL, or on the embedded server.
 """
 
@@ -14,6 +16,7 @@ import argparse
 import asyncio
 import contextlib
 import os
+import resource
 import statistics
 import time
 import uuid
@@ -208,12 +211,49 @@ async def measure(
     )
 
 
+async def grow(database: Database, *, meters: int) -> None:
+    """Store twelve months of hourly registers and samples; print the cost as the table grows."""
+    gateway_id = await build(database, meters=meters, hours=1)
+    began, stored, worst = time.perf_counter(), 0, Decimal(0)
+    hours_at_once = max(1, 5000 // meters)
+    for first in range(0, 365 * 24, hours_at_once):
+        readings, samples = list[NewReading](), list[NewSample]()
+        for hour in range(first, first + hours_at_once):
+            at = START + timedelta(hours=hour + 1)
+            for i in range(meters):
+                readings.append(NewReading(i, f"S{i + 1}", "total", at, 1000 + Decimal(hour) / 100))
+                quantity = Quantity.VOLTAGE if (i + 1) % 2 else Quantity.PRESSURE
+                samples.append(NewSample(i, f"S{i + 1}", quantity, at, Decimal(220)))
+        made = time.perf_counter()
+        async with database.transaction() as session:
+            receipt = await store_batch(
+                session, gateway_id=gateway_id, readings=readings, samples=samples, now=at
+            )
+        worst = max(worst, Decimal(time.perf_counter() - made))
+        assert receipt.accepted == len(readings) + len(samples), receipt
+        stored += receipt.accepted
+        if stored % 1_000_000 < receipt.accepted or stored == receipt.accepted:
+            seconds, began = time.perf_counter() - began, time.perf_counter()
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+            print(
+                f"{stored:12,} rows, last million {seconds:5.1f} s, slowest batch "
+                f"{worst * 1000:4.0f} ms, memory {memory} MB"
+            )
+            worst = Decimal(0)
+
+
 @contextlib.asynccontextmanager
 async def connected(url: str) -> AsyncIterator[Database]:
     """Connect to a database for a while."""
     database = Database(url)
     yield database
     await database.close()
+
+
+async def run_year(url: str) -> None:
+    """Show that neither memory nor the cost of a row grows with the table."""
+    async with connected(url) as database:
+        await grow(database, meters=1000)
 
 
 async def run(url: str, *, rounds: int, meters: int, hours: int) -> None:
@@ -233,6 +273,12 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--meters", type=int, default=5000)
     parser.add_argument("--hours", type=int, default=100)
+    parser.add_argument("--year", action="store_true", help="a year of 1,000 meters, hourly")
     options = parser.parse_args()
     with fresh_database() as address:
-        asyncio.run(run(address, rounds=options.rounds, meters=options.meters, hours=options.hours))
+        if options.year:
+            asyncio.run(run_year(address))
+        else:
+            asyncio.run(
+                run(address, rounds=options.rounds, meters=options.meters, hours=options.hours)
+            )
