@@ -14,19 +14,19 @@ from operator import itemgetter
 from typing import TypeVar
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.db import SCHEMA, lock_for_transaction
-from core.monitoring.models import Meter, Quantity
+from core.monitoring.models import Limit, Meter, Quantity
 from core.monitoring.partitions import ensure_months, months_of
-from core.monitoring.ranges import SWITCHED_OFF, MeterFacts, Ranges, find_meters
+from core.monitoring.ranges import SWITCHED_OFF, MeterFacts, Ranges, find_meters, load_ranges
 from core.monitoring.rows import Key, arrays, is_among
 
 # What counts for all gateways (meters, places, limits) is the feed with this number.
 EVERYBODY = 0
 REMEMBERED_MAX = 200_000
-LINES_AT_ONCE = 500
+LINES_AT_ONCE = 250
 AHEAD_MAX = timedelta(minutes=5)
 AGE_MAX = timedelta(days=3 * 366)
 LAST_PLACE = Decimal("0.000001")
@@ -103,11 +103,13 @@ class Feed:
         self.versions: tuple[UUID, UUID | None] | None = None
         self.months: set[tuple[int, int]] = set()
         self.meters: dict[str, MeterFacts] = {}
+        self.ranges: Ranges | None = None
         self.readings: Courses = {}
         self.samples: Courses = {}
 
     def forget(self) -> None:
         """Remember nothing."""
+        self.ranges = None
         self.months, self.meters, self.readings, self.samples = set(), {}, {}, {}
 
     def pick_plain(
@@ -159,6 +161,13 @@ class Feed:
             found = await find_meters(session, is_among(Meter.serial, unknown))
             self.meters |= {meter.serial: meter for meter in found}
         return self.meters
+
+    async def load_ranges(self, session: AsyncSession, *, gateway_id: int) -> Ranges:
+        """Return what is normal for the gateway's meters."""
+        if self.ranges is None:
+            own = select(Meter.id).where(Meter.gateway_id == gateway_id)
+            self.ranges = await load_ranges(session, Limit.meter_id.in_(own))
+        return self.ranges
 
     async def ensure_months(self, session: AsyncSession, keys: Iterable[Key]) -> None:
         """Make the partitions for these keys, where they are missing."""

@@ -1,5 +1,6 @@
 """A gateway's batch: every item is stored, known already, held, or refused with a reason."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,7 +23,7 @@ from core.monitoring.feeds import (
 )
 from core.monitoring.gateways import count_batch
 from core.monitoring.models import SERVICE_OF, Quantity, Quarantined, Source
-from core.monitoring.ranges import MeterFacts, Ranges, load_ranges
+from core.monitoring.ranges import MeterFacts, Ranges
 from core.monitoring.rows import Key, Rows, add_readings, add_samples, copy_lines
 from core.monitoring.settling import dispute, settle
 from core.monitoring.watching import judge_samples, load_courses
@@ -208,7 +209,10 @@ async def store_batch(
         unreadable=unreadable,
         now=now,
     )
-    receipt = replace(receipt, accepted=receipt.accepted + plain)
+    turned = _count_turned(readings, readings_left, receipt.rejected)
+    receipt = replace(
+        receipt, accepted=receipt.accepted + plain - turned, held=receipt.held + turned
+    )
     await count_batch(session, receipt.counts, gateway_id=gateway_id, now=now)
     return receipt
 
@@ -241,7 +245,7 @@ async def _look_into(
                     batch.add(Key(meter.id, item.name, item.taken_at), item)
         await feed.ensure_months(session, (*registers.rows, *measured.rows))
         found = [meters[serial] for serial in serials & meters.keys()]
-        ranges = await load_ranges(session, meter_ids={meter.id for meter in found})
+        ranges = await feed.load_ranges(session, gateway_id=gateway_id)
         held = await _store_readings(session, registers, found, now=now)
         alarm_ids = await _store_samples(session, measured, found, ranges=ranges)
         own = {meter.serial: meter for meter in found if meter.gateway_id == gateway_id}
@@ -258,6 +262,18 @@ async def _look_into(
         rejected=rejected,
         alarm_ids=tuple(alarm_ids),
     )
+
+
+def _count_turned(
+    sent: Sequence[NewReading], left: Sequence[NewReading], rejected: Iterable[Rejected]
+) -> int:
+    """Return how many plain readings were contradicted by another one of their own batch."""
+    if not any(item.reason is Reason.CONFLICT for item in rejected):
+        return 0
+    plain = Counter(item[1:4] for item in sent)
+    plain.subtract(Counter(item[1:4] for item in left))
+    kept = {item[1:4]: item.value for item in reversed(sent) if plain[item[1:4]]}
+    return len({item[1:4] for item in left if item.value != kept.get(item[1:4], item.value)})
 
 
 def find_reason(

@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.db import SCHEMA
-from core.monitoring.models import SERVICE_OF, Quantity, Sample
+from core.monitoring.models import SERVICE_OF, Limit, Quantity, Sample
 from core.monitoring.ranges import MeterFacts, load_ranges
 from core.monitoring.thresholds import SILENCE_MAX, Range
 
@@ -49,7 +49,7 @@ class Step:
 async def current_quality(session: AsyncSession, *, meter: MeterFacts, now: datetime) -> Quality:
     """Return how a meter's pressure or voltage is now; after a silence that is unknown."""
     quantity = QUANTITY_OF[meter.service]
-    limits = (await load_ranges(session, meter_ids=[meter.id])).of(meter, quantity)
+    limits = (await load_ranges(session, Limit.meter_id == meter.id)).of(meter, quantity)
     latest = await session.scalar(
         select(Sample)
         .where(Sample.meter_id == meter.id, Sample.quantity == quantity)

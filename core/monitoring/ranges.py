@@ -1,11 +1,11 @@
 """Meters as a batch meets them, and the normal range that counts for each."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, delete, or_, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit
@@ -13,7 +13,6 @@ from core.accounts.models import Area, Service, ServicePoint, Supply
 from core.db import lock_for_transaction
 from core.errors import DomainError
 from core.monitoring.models import Limit, Meter, Quantity
-from core.monitoring.rows import is_among
 from core.monitoring.thresholds import Range
 
 BOUNDLESS = Range()
@@ -134,18 +133,9 @@ class Ranges:
         return BOUNDLESS
 
 
-async def load_ranges(session: AsyncSession, *, meter_ids: Collection[int]) -> Ranges:
-    """Return the ranges that can count for these meters."""
-    return Ranges(
-        await session.scalars(
-            select(Limit).where(
-                or_(
-                    Limit.meter_id.is_(None),
-                    is_among(Limit.meter_id, meter_ids),
-                )
-            )
-        )
-    )
+async def load_ranges(session: AsyncSession, which: ColumnElement[bool]) -> Ranges:
+    """Return the ranges of all places, and those of the meters that meet a condition."""
+    return Ranges(await session.scalars(select(Limit).where(Limit.meter_id.is_(None) | which)))
 
 
 async def set_limit(session: AsyncSession, wanted: Limit, *, now: datetime) -> None:
