@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.middleware.base import RequestResponseEndpoint
 
 from bot import works
-from bot.api import billing, commands, outages, problems, push, readings, schedules
+from bot.api import billing, commands, meters, outages, problems, push, readings, schedules
 from bot.clock import Clock
 from bot.gateway.intake import Gatherer
 from bot.gateway.profile import load_profiles
@@ -50,7 +50,7 @@ def build(database: Database, clock: Clock, *, settings: Settings) -> FastAPI:
     app.state.after_alarms = take_up_alarms
     app.state.profiles = load_profiles(settings.profiles_dir, timezone=settings.timezone)
     app.state.pushes = Gatherer(database, clock, after_alarms=take_up_alarms)
-    for module in (billing, commands, outages, push, readings, schedules):
+    for module in (billing, commands, meters, outages, push, readings, schedules):
         app.include_router(module.router)
     problems.install(
         app, timezone=settings.timezone, currency=settings.currency, locale=settings.locale

@@ -8,7 +8,7 @@ from core.accounts import service as accounts
 from core.accounts.models import Role
 
 CUSTOMER_SCREENS = (("bills", "usage"), ("repairs", "report"), ("meters", "help"))
-TECHNICIAN_SCREENS = (("jobs",),)
+TECHNICIAN_SCREENS = (("jobs", "replace"),)
 MANAGER_SCREENS = (("open", "outages"), ("cuts", "office"))
 
 

@@ -127,7 +127,7 @@ async def record_reading(
     previous = await find_latest_reading(session, meter_id=meter_id, register=register, at=taken_at)
     use = await _check_course(session, meter, previous, value, taken_at=taken_at, register=register)
     if use is not None and previous is not None and not confirmed:
-        await _check_usual(session, meter, previous, use=use, taken_at=taken_at)
+        await check_usual(session, meter, previous, use=use, taken_at=taken_at)
     await ensure_months(session, months_of([taken_at]))
     await session.execute(
         insert(Reading)
@@ -226,10 +226,17 @@ async def _find(
 
 
 async def find_latest_reading(
-    session: AsyncSession, *, meter_id: int, register: str = TOTAL, at: datetime
+    session: AsyncSession,
+    *,
+    meter_id: int,
+    register: str = TOTAL,
+    at: datetime,
+    is_real: bool = False,
 ) -> RegisterValue | None:
-    """Return the latest accepted reading of a register at a moment."""
+    """Return the latest accepted reading of a register at a moment, or the latest real one."""
     query = _accepted(meter_id, register).where(Reading.taken_at <= at)
+    if is_real:
+        query = query.where(Reading.source != Source.ESTIMATE)
     return await _find(session, query.order_by(Reading.taken_at.desc()))
 
 
@@ -259,7 +266,20 @@ async def _check_course(
     return None if use is None else use * meter.multiplier
 
 
-async def _check_usual(
+def advance_or_refuse(previous: RegisterValue, value: Decimal, *, meter: MeterFacts) -> Decimal:
+    """
+    Return the use since a reading, with the multiplier.
+
+    Raises:
+        ReadingGoesBackwards: it showed more then.
+    """
+    use = advance(previous.value, value, digits=meter.digits)
+    if use is None:
+        raise ReadingGoesBackwards(latest=previous.value, taken_at=previous.taken_at)
+    return use * meter.multiplier
+
+
+async def check_usual(
     session: AsyncSession,
     meter: MeterFacts,
     previous: RegisterValue,
@@ -267,6 +287,12 @@ async def _check_usual(
     use: Decimal,
     taken_at: datetime,
 ) -> None:
+    """
+    Refuse a use that is far above what is usual for this register.
+
+    Raises:
+        ReadingUnusual: it is, and by how much.
+    """
     usual = USUAL_FLOOR[meter.service]
     series = (previous.meter_id, previous.register)
     earlier = await find_latest_reading(

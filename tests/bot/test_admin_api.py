@@ -16,6 +16,7 @@ from bot.api.idempotency import KEPT, KeptAnswer
 from bot.api.server import BODY_BYTES_MAX
 from core.accounts.models import ApiKey
 from core.db import Database
+from core.monitoring.models import Meter
 from core.notices.models import PushSchedule
 from core.outages.models import Outage
 from tests.stage import Stage
@@ -89,6 +90,29 @@ def push(api: Api, **fields: Any) -> dict[str, Any]:
 async def count(database: Database, table: type) -> int:
     async with database.transaction() as session:
         return int(await session.scalar(select(func.count()).select_from(table)) or 0)
+
+
+class TestExchange:
+    async def test_puts_a_new_meter_in_the_place_of_one(self, api: Api, database: Database) -> None:
+        path = "/api/v1/meters/W-10001/exchange"
+        body = {
+            "serial": "NB-1",
+            "digits": 5,
+            "finals": {"total": "12.5"},
+            "initials": {"total": "0"},
+        }
+        refused = await api.ask("POST", path, {**body, "serial": "W-10002"}, status=409)
+        assert refused["type"] == "/problems/exchange.serial_taken"
+        await api.ask("POST", path, {**body, "finals": {}}, status=422)
+        await api.ask("POST", path, {**body, "finals": {"total": "NaN"}}, status=422)
+        await api.ask("POST", path.replace("W-10001", "W-99"), body, status=404)
+
+        done = await api.ask("POST", path, body)
+
+        assert (done["old"], done["new"]) == ("W-10001", "NB-1")
+        assert await count(database, Meter) == 5
+        again = await api.ask("POST", path, body, status=409)
+        assert again["type"] == "/problems/exchange.was_replaced"
 
 
 class TestCredential:
