@@ -14,7 +14,7 @@ from bot.documents.documents import (
     ReadingRow,
     ReceiptDocument,
 )
-from bot.handlers.bill_words import exact, line_name, rest_words, tier_words
+from bot.handlers.bill_words import estimate_words, exact, line_name, rest_words, tier_words
 from bot.texts import Texts
 from core.accounts.models import Operator
 from core.billing.consumption import BilledSpan
@@ -43,6 +43,7 @@ def bill_page(texts: Texts, operator: Operator, view: BillView) -> BillDocument:
         issued_on=local_day(bill.issued_at, zone=ZoneInfo(operator.timezone)),
         notes=(
             *filter(None, [rest_words(texts, view)]),
+            *estimate_words(texts, view, say=plain),
             plain("page.note_tariff"),
             plain("page.note_question", hotline=operator.hotline),
         ),
@@ -146,6 +147,7 @@ def _bars(texts: Texts, usage: Sequence[Bill]) -> tuple[Bar, ...]:
                 label=texts.month(last_day),
                 value=used.consumption,
                 text=texts.number(used.consumption, places_max=1),
+                is_estimated=bool(used.inputs.get("estimates")),
                 group=str(last_day.year) if last_day.year != year else "",
             )
         )

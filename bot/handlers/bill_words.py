@@ -1,6 +1,6 @@
 """Bills, receipts and their differences in words, for the chat."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 from bot.outgoing import Button, press
@@ -8,6 +8,7 @@ from bot.texts import Markup, Texts
 from core.accounts.models import Service
 from core.billing.consumption import BilledSpan
 from core.billing.explain import Comparison, Explanation
+from core.billing.inputs import read_ahead, read_spans
 from core.billing.ledger import StatementLine
 from core.billing.models import BillLine, BillState
 from core.billing.queries import BillSummary, BillView, Party, ReceiptView
@@ -76,6 +77,25 @@ def rest_words(texts: Texts, view: BillView) -> str:
     return texts.plain("bill.rest") if is_cut else ""
 
 
+def estimate_words(texts: Texts, summary: BillSummary, *, say: Callable[..., str]) -> list[str]:
+    """Return what on a bill rests on an estimate, or puts an earlier one right."""
+    inputs, service = summary.bill.inputs, summary.party.service
+    found = []
+    for span in read_spans(inputs):
+        if span.closing.is_estimate:
+            found.append(say("bill.estimated", serial=span.serial))
+        elif span.opening.is_estimate:
+            guess = texts.number(span.opening.value)
+            found.append(say("bill.trued_up", serial=span.serial, opening=guess))
+    before, after = (sum(read_ahead(inputs, before=was).values()) for was in (True, False))
+    if before > after:
+        taken = texts.quantity(Decimal(before - after), service)
+        found.append(say("bill.taken_off", quantity=taken))
+    if after:
+        found.append(say("bill.ahead", quantity=texts.quantity(Decimal(after), service)))
+    return found
+
+
 def _line_words(texts: Texts, line: BillLine, view: BillView) -> str:
     """Return one line of a bill as a sentence that can be checked by hand."""
     currency, service = view.bill.currency, view.party.service
@@ -138,6 +158,7 @@ def describe_bill(texts: Texts, view: BillView) -> str:
             *(_reading_words(texts, span) for span in view.spans),
             texts.get("bill.used", quantity=texts.quantity(bill.consumption, view.party.service)),
             *filter(None, [rest_words(texts, view)]),
+            *estimate_words(texts, view, say=texts.get),
             "",
             *lines,
             texts.get("bill.total", total=texts.money(bill.total_minor, bill.currency)),
@@ -160,6 +181,7 @@ def caption(texts: Texts, summary: BillSummary) -> str:
                 quantity=texts.quantity(bill.consumption, summary.party.service),
                 total=texts.money(bill.total_minor, bill.currency),
             ),
+            *estimate_words(texts, summary, say=texts.get),
             _state_words(texts, summary),
         ]
     )

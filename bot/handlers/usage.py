@@ -44,7 +44,12 @@ async def show_meters(turn: Turn) -> None:
     for place, meter in mine[:METERS_SHOWN]:
         lines = [heading(turn.texts, place), turn.texts.get("meter.serial", serial=meter.serial)]
         lines += [
-            _shown(turn.texts, "meter.reading", value, place.service)
+            _shown(
+                turn.texts,
+                "meter.reading_estimated" if value.source is Source.ESTIMATE else "meter.reading",
+                value,
+                place.service,
+            )
             for value in shown
             if value.meter_id == meter.id
         ]
@@ -131,7 +136,9 @@ async def receive_meter(turn: Turn) -> None:
 
 
 async def _ask(turn: Turn, meter: MeterFacts) -> None:
-    latest = await service.find_latest_reading(turn.session, meter_id=meter.id, at=turn.now)
+    latest = await service.find_latest_reading(
+        turn.session, meter_id=meter.id, at=turn.now, is_real=True
+    )
     await turn.ask("reading.value", meter_id=meter.id)
     parts = [turn.texts.get("reading.ask", serial=meter.serial)]
     if latest is not None:

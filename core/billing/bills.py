@@ -32,6 +32,7 @@ from core.billing.runs import finish_if_tried, get_scope
 from core.billing.settlement import lock_agreements, settle
 from core.billing.tariff_store import read_version
 from core.errors import DomainError
+from core.monitoring.estimates import keep_estimates
 from core.notices import service as notices
 from core.numbers import take_numbers
 from core.periods import local_day
@@ -91,6 +92,8 @@ async def issue_bills(
     drafts = [each for each in found if isinstance(each, Draft)]
     skips = [each for each in found if isinstance(each, Skipped)]
     await _keep_skips(session, run_id, skips, drafts, now)
+    guessed = {key: value for draft in drafts for key, value in draft.estimates.items()}
+    await keep_estimates(session, guessed, now=now)
     issued = [draft for draft in drafts if draft.held_reason is None]
     if drafts:
         numbers = await take_numbers(session, prefix=SERIES[scope.service], count=len(drafts))

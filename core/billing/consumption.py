@@ -1,6 +1,6 @@
 """From registers to consumption: what went through a meter, and its shares by days. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -9,6 +9,8 @@ from core.errors import DomainError
 from core.money import RoundingMode, divide, round_to
 from core.monitoring.registers import advance
 from core.periods import Period
+
+ESTIMATE = "estimate"
 
 
 class ReadingGoesBackwards(DomainError):
@@ -30,6 +32,11 @@ class Shown:
     at: datetime
     value: Decimal
     source: str
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether nobody read it."""
+        return self.source == ESTIMATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +63,8 @@ class BilledSpan:
 
         Each reading is cut, not the difference, after `kept_digits` behind the point: a fraction
         which is not billed this time is billed the next. A smaller reading is a register that
-        ran over, if that is plausible; the readings were accepted before.
+        ran over, if that is plausible; the readings were accepted before. After an estimate that
+        was too high it is negative: so much was billed too early.
 
         Units:
             Returns the unit of the register times the multiplier.
@@ -69,14 +77,60 @@ class BilledSpan:
         previous, current = self.opening.value, self.closing.value
         if not (0 <= previous < capacity and 0 <= current < capacity):
             raise ReadingOutOfRange(previous=previous, current=current, digits=self.digits)
-        if advance(previous, current, digits=self.digits) is None:
-            raise ReadingGoesBackwards(previous=previous, current=current)
         before, after = (
             round_to(value, digits=kept_digits, mode=RoundingMode.DOWN)
             for value in (previous, current)
         )
-        ran_over = capacity if current < previous else 0
-        return (after - before + ran_over) * self.multiplier
+        went = after - before
+        if self.opening.is_estimate:
+            # Estimates are near the truth, on one side of it or the other.
+            went %= capacity
+            went -= capacity if went * 2 > capacity else 0
+        elif advance(previous, current, digits=self.digits) is None:
+            raise ReadingGoesBackwards(previous=previous, current=current)
+        elif current < previous:
+            went += capacity
+        return went * self.multiplier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consumption:
+    """
+    What a bill counts, by register, and how far bills are and were ahead of the meter.
+
+    Units: of the service, with the multiplier; never negative.
+    """
+
+    quantities: Mapping[str, Decimal]
+    ahead: Mapping[str, Decimal]
+    was_ahead: Mapping[str, Decimal]
+
+
+def consumption_of(
+    spans: Iterable[BilledSpan], *, ahead: Mapping[str, Decimal], kept_digits: int
+) -> Consumption:
+    """
+    Return what is billed between readings, less what was billed before it was used.
+
+    An estimate that was too high is not paid back but taken off what is used later, so every
+    unit is billed once, whichever meters it went through.
+
+    Raises:
+        DomainError: those of `BilledSpan.consumption`.
+    """
+    went: dict[str, Decimal] = {}
+    for span in spans:
+        taken = span.consumption(kept_digits=kept_digits)
+        went[span.register] = went.get(span.register, Decimal(0)) + taken
+    due = {register: taken - ahead.get(register, 0) for register, taken in went.items()}
+    return Consumption(
+        quantities={register: max(taken, Decimal(0)) for register, taken in due.items()},
+        ahead={
+            **{register: left for register, left in ahead.items() if register not in due},
+            **{register: -taken for register, taken in due.items() if taken < 0},
+        },
+        was_ahead=ahead,
+    )
 
 
 def share_by_days(

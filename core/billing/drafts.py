@@ -14,15 +14,16 @@ from core.accounts.models import Service
 from core.accounts.service import get_operator
 from core.billing import registers
 from core.billing.calculation import Basis, ComputedBill, compute_bill
-from core.billing.consumption import BilledSpan
+from core.billing.consumption import BilledSpan, consumption_of
 from core.billing.holds import find_reason_to_hold
-from core.billing.inputs import read_spans, write_inputs
+from core.billing.inputs import read_ahead, read_spans, write_inputs
 from core.billing.registers import NoReading, Window
 from core.billing.tariff_model import TariffNotInForce, version_on
 from core.billing.tariff_store import StoredTariff, get_tariffs
 from core.db import SCHEMA
 from core.errors import DomainError
 from core.money import divide
+from core.monitoring.rows import Key, Rows
 from core.periods import Period, start_of_day, year_of
 
 DAILY_DIGITS = 6
@@ -70,7 +71,11 @@ class HeldBefore(DomainError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A bill as it would be. Units: `usual_per_day` m³ or kWh a day."""
+    """
+    A bill as it would be, with what its registers are taken to show where nobody read them.
+
+    Units: `usual_per_day` m³ or kWh a day.
+    """
 
     agreement_id: int
     account_number: str
@@ -82,6 +87,7 @@ class Draft:
     held_reason: str | None
     tariff_version_id: int
     inputs: Mapping[str, Any]
+    estimates: Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,20 +231,24 @@ def _draft(
         if version.valid_from < period.ends
         and (version.valid_to is None or version.valid_to > period.starts)
     ]
-    quantities: dict[str, Decimal] = {}
-    for span in spans:
-        taken = span.consumption(kept_digits=digits)
-        quantities[span.register] = quantities.get(span.register, Decimal(0)) + taken
+    last = row.last_inputs or {}
+    counted = consumption_of(spans, ahead=read_ahead(last), kept_digits=digits)
+    guessed = {
+        Key(span.meter_id, span.register, span.closing.at): span.closing.value
+        for span in spans
+        if span.closing.is_estimate
+    }
+    in_a_row = last.get("estimates", 0) + 1 if guessed else 0
     basis = Basis(
         versions=tuple(version for version, _ in in_force),
         period=period,
-        quantities=quantities,
+        quantities=counted.quantities,
         used=used,
         people=row.household_size,
         customer_since=row.starts_date,
     )
     computed = compute_bill(basis)
-    consumption = sum(quantities.values(), Decimal(0))
+    consumption = sum(counted.quantities.values(), Decimal(0))
     used_rows = [stored for _, stored in in_force]
     return Draft(
         agreement_id=row.id,
@@ -254,7 +264,17 @@ def _draft(
             total_minor=computed.total_minor,
             per_day=divide(consumption, period.days, digits=DAILY_DIGITS),
             usual_per_day=row.usual_per_day,
+            estimates=in_a_row,
+            is_owed_use=bool(counted.ahead) and row.ends_date == period.ends,
         ),
         tariff_version_id=used_rows[-1].id,
-        inputs=write_inputs(basis=basis, computed=computed, spans=spans, tariff=used_rows),
+        inputs=write_inputs(
+            basis=basis,
+            computed=computed,
+            spans=spans,
+            tariff=used_rows,
+            counted=counted,
+            estimates=in_a_row,
+        ),
+        estimates=guessed,
     )

@@ -5,6 +5,8 @@ from typing import Final
 
 from core.accounts.models import Service
 
+IN_A_ROW_MAX: Final = 2  # more bills in a row that rest on an estimate want a visit
+
 UNUSUAL_TIMES: Final = 3
 # Below this much a day a rise is a family that came home, not a fault. Units: m³, kWh.
 _SMALL: Final = {Service.WATER: Decimal("0.25"), Service.ELECTRICITY: Decimal(4)}
@@ -20,9 +22,14 @@ def find_reason_to_hold(
     total_minor: int,
     per_day: Decimal,
     usual_per_day: Decimal | None,
+    estimates: int,
+    is_owed_use: bool,
 ) -> str | None:
     """
     Return why a bill must be held back, if so: negative, absurd, three times the usual use.
+
+    Also one that rests on too many estimates in a row, and the last one of somebody to whom an
+    estimate charged too much: no later bill could take it off.
 
     Units:
         `per_day`, `usual_per_day`: m³ or kWh a day.
@@ -31,6 +38,10 @@ def find_reason_to_hold(
         return "negative"
     if customer_class == HOME and per_day > _ABSURD[service]:
         return "absurd"
+    if is_owed_use:
+        return "ahead"
+    if estimates > IN_A_ROW_MAX:
+        return "estimated"
     if usual_per_day is None:
         return None
     usual = max(usual_per_day, _SMALL[service])

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.billing import models
 from core.billing.calculation import Basis, ComputedBill
-from core.billing.consumption import BilledSpan, Shown
+from core.billing.consumption import BilledSpan, Consumption, Shown
 from core.billing.tariff_model import TariffVersion
 from core.periods import Period
 
@@ -20,8 +20,14 @@ def write_inputs(
     computed: ComputedBill,
     spans: Sequence[BilledSpan],
     tariff: Sequence[models.TariffVersion],
+    counted: Consumption,
+    estimates: int,
 ) -> dict[str, Any]:
-    """Return the inputs of a bill as they are stored, with the tariff's rows as they stand now."""
+    """
+    Return the inputs of a bill as they are stored, with the tariff's rows as they stand now.
+
+    `estimates` is how many bills in a row, this one among them, rest on an estimate.
+    """
     inputs = {
         "starts": basis.period.starts,
         "ends": basis.period.ends,
@@ -33,6 +39,9 @@ def write_inputs(
             {"id": row.id, "sha256": row.sha256, "valid_to": row.valid_to} for row in tariff
         ],
         "readings": [asdict(span) for span in spans],
+        "ahead": counted.ahead,
+        "was_ahead": counted.was_ahead,
+        "estimates": estimates,
         "parts": [
             {"starts": part.period.starts, "quantities": part.quantities} for part in computed.parts
         ],
@@ -82,6 +91,11 @@ def read_basis(inputs: Mapping[str, Any], *, versions: Sequence[TariffVersion]) 
         people=inputs["people"],
         customer_since=date.fromisoformat(inputs["customer_since"]),
     )
+
+
+def read_ahead(inputs: Mapping[str, Any], *, before: bool = False) -> dict[str, Decimal]:
+    """Return how far bills are ahead of the meter after this one, or before it, by register."""
+    return _decimals(inputs.get("was_ahead" if before else "ahead", {}))
 
 
 def _decimals(stored: Mapping[str, str]) -> dict[str, Decimal]:

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.billing.consumption import BilledSpan, Shown
+from core.billing.estimates import Unread, Waits, estimate_unread
 from core.db import SCHEMA
 from core.errors import DomainError
 
@@ -27,7 +28,8 @@ SELECT m.id, m.serial, m.digits, m.multiplier, m.removed_at, r.register, r.taken
   LEFT JOIN LATERAL (
        SELECT DISTINCT ON (register) register, taken_at, value, source
          FROM {schema}.readings
-        WHERE meter_id = m.id AND status = 'accepted' AND taken_at {window}
+        WHERE meter_id = m.id AND status = 'accepted' AND source <> 'estimate'
+           AND taken_at {window}
         ORDER BY register, taken_at {direction}) r ON true
  ORDER BY w.nr, m.installed_at, m.id, r.register
 """
@@ -50,6 +52,12 @@ class NoReading(DomainError):
     """A register has no accepted reading near a bound of the period."""
 
     code = "billing.no_reading"
+
+
+class ReadingWaits(NoReading):
+    """A register has no reading near the end, and one that waits for a decision."""
+
+    code = "billing.reading_waits"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,18 +83,19 @@ async def read_spans(
 
     A bill opens with the readings on which the one before closed, a meter's first bill with the
     reading nearest to its start. A meter that was replaced closes with its final reading, the new
-    one opens with its first.
+    one opens with its first. A working meter that was not read near the end is estimated.
     """
     closing = await _shown(session, windows, "closing")
     before = await _shown(session, windows, "before")
     after = await _shown(session, windows, "after")
-    found: list[tuple[BilledSpan, ...] | NoReading] = []
+    cases = []
     for nr, window in enumerate(windows, 1):
         opening = after.get(nr, {})
         if not window.opened:
             opening = {**opening, **before.get(nr, {})}
-        found.append(_spans(window, closing.get(nr, {}), opening))
-    return found
+        cases.append((window, closing.get(nr, {}), opening))
+    await _estimate_unread(session, cases)
+    return [_spans(*case) for case in cases]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,8 @@ class _Meter:
     removed_at: datetime | None
 
 
-_Registers = dict[tuple[_Meter, str], Shown | None]
+_Registers = dict[tuple[_Meter, str], Shown | Waits | None]
+_Case = tuple[Window, _Registers, _Registers]
 
 
 async def _shown(
@@ -129,6 +139,25 @@ async def _shown(
     return found
 
 
+async def _estimate_unread(session: AsyncSession, cases: Sequence[_Case]) -> None:
+    """Put estimates where a register that was opened has no reading to close with."""
+    unread = []
+    for window, closing, opening in cases:
+        meters = {meter.id: meter for meter, _ in closing}
+        opened = {(meters[id_], name) for id_, name in window.opened if id_ in meters}
+        for key in sorted(opened | opening.keys(), key=lambda key: (key[0].id, key[1])):
+            meter, register = key
+            works = meter.removed_at is None or meter.removed_at >= window.ends_at
+            if works and closing.get(key) is None:
+                wanted = Unread(meter.id, register, meter.digits, window.ends_at)
+                unread.append((closing, key, wanted))
+    found = await estimate_unread(session, [wanted for _, _, wanted in unread])
+    for (closing, key, _), shown in zip(unread, found, strict=True):
+        if shown is not None:
+            closing[key] = shown
+            closing.pop((key[0], ""), None)
+
+
 def _spans(
     window: Window, closing: _Registers, opening: _Registers
 ) -> tuple[BilledSpan, ...] | NoReading:
@@ -143,7 +172,9 @@ def _spans(
     for key, (meter, register) in known.items():
         closed = closing.get((meter, register))
         opened = window.opened.get(key) or opening.get((meter, register))
-        if closed is None or opened is None:
+        if isinstance(closed, Waits):
+            return ReadingWaits(meters=serials)
+        if closed is None or opened is None or isinstance(opened, Waits):
             return missing
         if meter.removed_at is None or meter.removed_at > window.starts_at or closed != opened:
             spans.append(

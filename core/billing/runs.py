@@ -26,7 +26,10 @@ _STRANGE = (
     "negative",
     "billing.reading_goes_backwards",
     "absurd",
+    "ahead",
+    "estimated",
     "unusual",
+    "billing.reading_waits",
     "billing.no_reading",
     "zero_after_use",
 )

@@ -130,6 +130,26 @@ class TestFindReasonToHold:
             total_minor=total,
             per_day=Decimal(per_day),
             usual_per_day=None if usual is None else Decimal(usual),
+            estimates=2,
+            is_owed_use=False,
+        )
+        assert found == reason
+
+    @pytest.mark.parametrize(
+        ("estimates", "ahead", "reason"),
+        [(2, 0, None), (3, 0, "estimated"), (0, 1, "ahead")],
+    )
+    def test_lets_somebody_look_where_guessing_goes_on(
+        self, estimates: int, ahead: int, reason: str | None
+    ) -> None:
+        found = find_reason_to_hold(
+            service=Service.WATER,
+            customer_class="home",
+            total_minor=100,
+            per_day=Decimal("0.1"),
+            usual_per_day=Decimal("0.1"),
+            estimates=estimates,
+            is_owed_use=bool(ahead),
         )
         assert found == reason
 

@@ -56,16 +56,16 @@ class TestReplacingAMeter:
         assert "系统中已有表号 W-10002" in text_of(await technician.say("W-10002"))
         asked = await technician.say("NB-2026/4711")
         assert "小数点前有几位" in text_of(asked)
-        await technician.press(asked, "与旧表相同：5 位")
+        await technician.press(asked, "与旧表相同")
         asked = await technician.changed(asked, "现在的示数")
         await technician.press(asked, "示数为 0")
         summary = await technician.changed(asked, "请再核对一遍")
         words = text_of(summary)
-        for part in ("Linden Street 1-101", "止数 116.5", "用量：0.5", "NB-2026/4711：起数 0"):
+        for part in ("Linden Street 1-101", "止数 116.5", "0.5 立方米", "起数 0"):
             assert part in words
         assert (await serials(database))["W-10001"]
 
-        await technician.press(summary, "对，保存")
+        await technician.press(summary, "保存")
         await technician.changed(summary, "NB-2026/4711 已替换 W-10001")
 
         assert await serials(database) == {

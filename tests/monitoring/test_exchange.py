@@ -1,4 +1,4 @@
-"""A meter that was replaced: both parts are billed, and what is wrong is refused with its reason."""
+"""A meter that was replaced: both parts are billed, and what is wrong is refused."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
