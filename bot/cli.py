@@ -100,6 +100,7 @@ async def _keep_operator(settings: Settings, database: "Database", _: "Clock") -
             timezone=settings.timezone,
             currency=settings.currency,
             locale=settings.locale,
+            reading_days=settings.reading_days,
         )
 
 

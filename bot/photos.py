@@ -8,6 +8,7 @@ from telegram import Bot
 from telegram.error import BadRequest, Forbidden, InvalidToken, TelegramError
 
 from core.db import Database
+from core.monitoring.models import ReadingPhoto
 from core.repairs.models import Attachment
 
 log = structlog.get_logger()
@@ -49,26 +50,32 @@ class Keeper:
 
         A photo that the channel will not give (it is gone, or over 20 MB) is kept empty.
         """
-        async with self._database.transaction() as session:
-            waiting = await session.execute(
-                select(Attachment.id, Attachment.channel_ref)
-                .where(Attachment.content.is_(None))
-                .order_by(Attachment.id)
-                .limit(1)
-            )
-            attachment = waiting.one_or_none()
-        if attachment is None:
-            return False
+        for table in (Attachment, ReadingPhoto):
+            async with self._database.transaction() as session:
+                waiting = await session.execute(
+                    select(table.id, table.channel_ref)
+                    .where(table.content.is_(None))
+                    .order_by(table.id)
+                    .limit(1)
+                )
+                found = waiting.one_or_none()
+            if found is not None:
+                await self._keep(table, *found)
+                return True
+        return False
+
+    async def _keep(
+        self, table: type[Attachment | ReadingPhoto], row_id: int, channel_ref: str
+    ) -> None:
         try:
-            file = await self._bot.get_file(attachment.channel_ref)
+            file = await self._bot.get_file(channel_ref)
             content = bytes(await file.download_as_bytearray())
         except (BadRequest, Forbidden, InvalidToken) as error:  # the last is a missing file, too
-            log.warning("photo.refused", attachment=attachment.id, reason=str(error))
+            log.warning("photo.refused", table=table.__tablename__, id=row_id, reason=str(error))
             content = b""
         async with self._database.transaction() as session:
             await session.execute(
-                update(Attachment)
-                .where(Attachment.id == attachment.id, Attachment.content.is_(None))
+                update(table)
+                .where(table.id == row_id, table.content.is_(None))
                 .values(content=content, media_type=media_type_of(content))
             )
-        return True

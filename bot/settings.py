@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+LAST_DAY_OF_ALL = 28  # every month has it
 
 
 def _separated(value: object) -> object:
@@ -65,6 +67,11 @@ class Settings(BaseSettings):
     timezone: str = Field(default="Asia/Shanghai", description="The operator's time zone.")
     currency: str = Field(default="CNY", description="The operator's currency.")
     locale: str = Field(default="zh_CN", description="Language of people who have not chosen one.")
+    reading_days: Annotated[tuple[int, int], NoDecode, BeforeValidator(_separated)] = Field(
+        default=(25, 28),
+        description="First and last day of the month on which people read their meters, 1 to 28;"
+        " a bill takes no reading older than its last seven days.",
+    )
     bridges_file: str = Field(
         default="",
         description="File of the bridges to meters on wires (docs/wire.md); empty: none.",
@@ -73,6 +80,13 @@ class Settings(BaseSettings):
     demo_clock: bool = Field(
         default=False, description="Follow the demo's movable clock; refused with a real token."
     )
+
+    @field_validator("reading_days")
+    @classmethod
+    def _in_order(cls, days: tuple[int, int]) -> tuple[int, int]:
+        if not 1 <= days[0] <= days[1] <= LAST_DAY_OF_ALL:
+            raise ValueError(f"two days of the month in order, 1 to {LAST_DAY_OF_ALL}")
+        return days
 
     def as_environment(self) -> dict[str, str]:
         """Return this process's environment with exactly these settings, for a child of it."""
@@ -95,15 +109,15 @@ def shell_language() -> str | None:
 def _written(value: object) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
-    return ",".join(sorted(value)) if isinstance(value, frozenset) else str(value)
+    if isinstance(value, frozenset):
+        return ",".join(sorted(value))
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def example() -> str:
     """Return all settings with their meaning and default, as `.env.example` shows them."""
     lines = ["# Copy to .env and change what you need; every setting may also come from outside."]
     for name, field in Settings.model_fields.items():
-        default = field.default
-        shown = ",".join(sorted(default)) if isinstance(default, frozenset) else default
-        shown = "" if isinstance(default, SecretStr) else shown
+        shown = _written(field.default)
         lines += ["", f"# {field.description}", f"#SHUIDIAN_{name.upper()}={shown}"]
     return "\n".join(lines) + "\n"

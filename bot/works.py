@@ -9,6 +9,7 @@ from bot.tasks import Work
 from bot.timetable import Job
 from core.billing.bills import issue_bills
 from core.billing.dunning import run_dunning
+from core.billing.reading_window import remind_to_read
 from core.monitoring.held import remind_of_held
 from core.monitoring.leaks import look_for_leaks
 from core.notices import schedules
@@ -31,6 +32,7 @@ JOBS: Mapping[str, Job] = {
         Job(name=TAKE_UP_ALARMS, run=take_up_alarms),
         Job(name="leaks", run=look_for_leaks),
         Job(name="held-readings", run=remind_of_held, at=time(8, 30)),
+        Job(name="reading-reminders", run=remind_to_read, at=time(9)),
         Job(name="escalate-repairs", run=escalate_late),
         Job(name="close-repairs", run=close_silent),
         Job(name="outage-overruns", run=take_up_overruns),

@@ -22,7 +22,18 @@ from bot.texts import Texts
 from core.accounts.models import ApiKey, Role, Service, Staff
 from core.db import Database
 from core.monitoring.ingest import NewReading, Reason, store_batch
-from core.monitoring.models import Alarm, Meter, Quantity, Side
+from core.monitoring.models import (
+    Alarm,
+    Meter,
+    Quantity,
+    Reading,
+    ReadingPhoto,
+    ReadingStatus,
+    Side,
+    Source,
+)
+from core.monitoring.photos import add_photo, list_photos
+from core.monitoring.rows import Key
 from core.repairs import intake
 from core.repairs import service as repairs
 from core.repairs.models import Attachment
@@ -338,6 +349,51 @@ class TestGateways:
 
     async def test_is_for_managers_who_signed_in(self, office):
         assert (await office.get("/office/gateways"))[0] == 401
+
+
+class TestReadings:
+    @pytest.fixture
+    async def dial(self, office) -> int:
+        """A reading that waits, with a photo; return the photo."""
+        meter = office.world.home.meters[Service.WATER]
+        key = Key(meter, "total", NOON)
+        async with office.database.transaction() as session:
+            first = NOON - timedelta(hours=2)
+            for moment, value, status in ((first, 100, "accepted"), (NOON, 900, "held")):
+                session.add(
+                    Reading(
+                        meter_id=meter,
+                        register="total",
+                        taken_at=moment,
+                        value=Decimal(value),
+                        source=Source.CUSTOMER,
+                        status=ReadingStatus(status),
+                        received_at=NOON,
+                    )
+                )
+            assert await add_photo(session, key=key, channel_ref="dial")
+            (photo,) = await list_photos(session, key=key)
+            kept = {"content": picture(), "media_type": "image/png"}
+            await session.execute(update(ReadingPhoto).values(**kept))
+        return photo
+
+    async def test_shows_what_waits_with_its_photo(self, office, dial):
+        await office.enter(await office.link())
+
+        _, page = await office.get("/office/readings")
+
+        for words in ("1 reading waits", "W-10001 (total)", "900 m³", "100 m³", "does not follow"):
+            assert words in page
+        path = f"/office/readings/photos/{dial}"
+        assert path in page
+        async with office.http.get(f"{office.base}{path}") as answer:
+            assert answer.headers["Content-Type"] == "image/png"
+            assert await answer.read() == picture()
+        assert (await office.get("/office/readings/photos/999"))[0] == 404
+
+    async def test_is_for_managers_who_signed_in(self, office, dial):
+        assert (await office.get("/office/readings"))[0] == 401
+        assert (await office.get(f"/office/readings/photos/{dial}"))[0] == 401
 
 
 async def test_an_address_that_is_none_is_answered_with_a_page(office):

@@ -13,6 +13,7 @@ from bot.texts import Texts, clean_line
 from core.accounts.models import Role
 from core.monitoring import held
 from core.monitoring.held import Decision, HeldReading
+from core.monitoring.photos import list_photos
 from core.monitoring.rows import Key
 
 SHOWN = 6
@@ -70,6 +71,8 @@ async def press_reading(turn: Turn) -> None:
     ]
     back = Button(texts.plain("held.to_list"), press("go", "held"))
     await turn.draw("\n".join(lines), keyboard=[*keys, [back]])
+    for photo_id in await list_photos(turn.session, key=key):
+        await turn.send("reading.photo", photo_id=photo_id)
 
 
 async def press_decision(turn: Turn) -> None:

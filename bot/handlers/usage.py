@@ -1,11 +1,13 @@
 """Conversation: a customer's meters, use, pressure and voltage, and the readings they type."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
 
 from bot.context import Command, Handle, Render, Turn
 from bot.handlers.account import back_home, cancel_key
+from bot.handlers.dials import keep_photos
 from bot.handlers.usage_pictures import (
     SPANS,
     describe_quality,
@@ -20,7 +22,9 @@ from core.accounts.models import Service
 from core.accounts.service import Place
 from core.monitoring import quality, service, usage
 from core.monitoring.models import Source
+from core.monitoring.photos import PHOTOS_MAX
 from core.monitoring.ranges import MeterFacts
+from core.monitoring.rows import Key
 
 METERS_SHOWN = 8
 SERVICE_OF_COMMAND = {"pressure": Service.WATER, "voltage": Service.ELECTRICITY}
@@ -152,9 +156,16 @@ def _shown(texts: Texts, key: str, reading: service.RegisterValue, kind: Service
 
 
 async def receive_value(turn: Turn) -> None:
-    """Take the number that was typed."""
+    """Take the number that was typed; a photo without a number is kept until it comes."""
+    draft = turn.draft
+    photo_refs = [*draft.get("photo_refs", []), *filter(None, [turn.said.photo_ref])][-PHOTOS_MAX:]
+    if turn.said.photo_ref and not turn.said.text:
+        await turn.ask("reading.value", meter_id=draft["meter_id"], photo_refs=photo_refs)
+        await turn.say("reading.ask_number", keyboard=[[cancel_key(turn.texts)]])
+        return
     value = turn.texts.parse_quantity(turn.said.text)
-    await _record(turn, await _meter(turn, turn.draft["meter_id"]), value)
+    meter = await _meter(turn, draft["meter_id"])
+    await _record(turn, meter, value, photo_refs=photo_refs)
 
 
 async def receive_answer(turn: Turn) -> None:
@@ -174,6 +185,7 @@ async def confirm(turn: Turn) -> None:
         await _meter(turn, turn.draft["meter_id"]),
         Decimal(turn.draft["value"]),
         taken_at=datetime.fromisoformat(turn.draft["taken_at"]),
+        photo_refs=turn.draft["photo_refs"],
         confirmed=True,
     )
 
@@ -184,6 +196,7 @@ async def _record(
     value: Decimal,
     *,
     taken_at: datetime | None = None,
+    photo_refs: Sequence[str] = (),
     confirmed: bool = False,
 ) -> None:
     """Record a reading, or ask first when it is unusual."""
@@ -199,9 +212,10 @@ async def _record(
             now=turn.now,
         )
     except service.ReadingUnusual as unusual:
-        await _ask_if_right(turn, meter, value, unusual)
+        await _ask_if_right(turn, meter, value, unusual, photo_refs)
         return
     await turn.finish()
+    await keep_photos(turn, Key(meter.id, service.TOTAL, recorded.taken_at), photo_refs)
     keys = [
         [Button(turn.texts.plain("usage.key"), press("use", meter.id, "month"))],
         [back_home(turn.texts)],
@@ -212,17 +226,25 @@ async def _record(
         key = "reading.recorded"
         values["use"] = turn.texts.quantity(recorded.use, meter.service)
         values["since"] = turn.texts.moment(recorded.previous.taken_at)
-    await turn.draw(turn.texts.get(key, **values), keyboard=keys)
+    words = [turn.texts.get(key, **values)]
+    if not photo_refs:
+        words.append(turn.texts.get("reading.photo_wanted"))
+    await turn.draw("\n".join(words), keyboard=keys)
 
 
 async def _ask_if_right(
-    turn: Turn, meter: MeterFacts, value: Decimal, unusual: service.ReadingUnusual
+    turn: Turn,
+    meter: MeterFacts,
+    value: Decimal,
+    unusual: service.ReadingUnusual,
+    photo_refs: Sequence[str],
 ) -> None:
     await turn.ask(
         "reading.confirm",
         meter_id=meter.id,
         value=str(value),
         taken_at=turn.now.isoformat(),
+        photo_refs=list(photo_refs),
     )
     yes = Button(turn.texts.plain("reading.key_right"), press("readyes"))
     again = Button(turn.texts.plain("reading.key_again"), press("read", meter.id))

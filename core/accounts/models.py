@@ -52,10 +52,21 @@ class Right(StrEnum):
 
 
 class Operator(Base):
-    """The one operator of this installation and the settings that people see."""
+    """
+    The one operator of this installation and the settings that people see.
+
+    People are asked to read their meters from one day of the month to another.
+    """
 
     __tablename__ = "operator"
-    __table_args__ = (CheckConstraint("id = 1", name="only_one"),)
+    __table_args__ = (
+        CheckConstraint("id = 1", name="only_one"),
+        CheckConstraint(
+            "1 <= reading_first_day AND reading_first_day <= reading_last_day"
+            " AND reading_last_day <= 28",
+            name="reading_days",
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     name: Mapped[str]
@@ -63,6 +74,8 @@ class Operator(Base):
     currency: Mapped[str]
     locale: Mapped[str]
     hotline: Mapped[str]
+    reading_first_day: Mapped[int] = mapped_column(server_default=text("25"))
+    reading_last_day: Mapped[int] = mapped_column(server_default=text("28"))
 
 
 class Area(Base):

@@ -77,10 +77,20 @@ async def get_operator(session: AsyncSession) -> Operator:
 
 
 async def keep_operator(
-    session: AsyncSession, *, name: str, hotline: str, timezone: str, currency: str, locale: str
+    session: AsyncSession,
+    *,
+    name: str,
+    hotline: str,
+    timezone: str,
+    currency: str,
+    locale: str,
+    reading_days: tuple[int, int],
 ) -> None:
     """Make the operator of this installation, or bring it up to date with the settings."""
+    first, last = reading_days
     values = {
+        "reading_first_day": first,
+        "reading_last_day": last,
         "name": name,
         "hotline": hotline,
         "timezone": timezone,

@@ -117,6 +117,25 @@ class Reading(Base):
     received_at: Mapped[datetime]
 
 
+class ReadingPhoto(Base):
+    """
+    A photo of a dial, kept beside a reading, as the channel knows it and as bytes.
+
+    `content` is empty until it is fetched, and zero bytes long when it could not be.
+    """
+
+    __tablename__ = "reading_photos"
+    __table_args__ = (Index(None, "meter_id", "register", "taken_at"),)
+
+    id: Mapped[Id]
+    meter_id: Mapped[int] = mapped_column(ForeignKey("meters.id"))
+    register: Mapped[str]
+    taken_at: Mapped[datetime]
+    channel_ref: Mapped[str]
+    media_type: Mapped[str]
+    content: Mapped[bytes | None]
+
+
 class Sample(Base):
     """One measurement of quality. Units: see `Quantity`; kept like `Reading`."""
 

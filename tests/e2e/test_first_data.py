@@ -32,6 +32,7 @@ async def fresh_stage(database_url: str):
                 timezone="Asia/Shanghai",
                 currency="CNY",
                 locale="zh_CN",
+                reading_days=(25, 28),
             )
             await ensure_default_limits(session)
         async with stage.serving():

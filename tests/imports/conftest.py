@@ -21,6 +21,7 @@ async def empty(database: Database) -> Database:
             timezone="Asia/Shanghai",
             currency="CNY",
             locale="zh_CN",
+            reading_days=(25, 28),
         )
     await load_shipped(database)
     return database
