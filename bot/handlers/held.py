@@ -69,10 +69,27 @@ async def press_reading(turn: Turn) -> None:
         [Button(texts.plain(f"held.do_{each}"), press("heldby", each, *_data(reading)))]
         for each in Decision
     ]
+    meant = await held.find_meant(turn.session, reading=reading, before=before)
+    if meant is not None:
+        value = texts.quantity(meant, reading.service)
+        lines.append(texts.get("held.unit", value=value))
+        label = texts.plain("held.do_convert", value=value)
+        keys.insert(0, [Button(label, press("heldunit", *_data(reading)))])
     back = Button(texts.plain("held.to_list"), press("go", "held"))
     await turn.draw("\n".join(lines), keyboard=[*keys, [back]])
     for photo_id in await list_photos(turn.session, key=key):
         await turn.send("reading.photo", photo_id=photo_id)
+
+
+async def press_unit(turn: Turn) -> None:
+    """Correct a reading to the number that it was meant to be."""
+    turn.require(Role.MANAGER)
+    key = _key(*read_press(turn.said.data, int, str, int))
+    reading, before = await held.get_held(turn.session, key=key)
+    meant = await held.find_meant(turn.session, reading=reading, before=before)
+    if meant is None:
+        raise ButtonIsOld
+    await _decide(turn, key, Decision.CORRECT, meant, turn.texts.plain("held.reason_unit"))
 
 
 async def press_decision(turn: Turn) -> None:
@@ -105,12 +122,24 @@ async def receive_reason(turn: Turn) -> None:
     """Decide, for the reason that was typed."""
     turn.require(Role.MANAGER)
     draft = turn.draft
+    await _decide(
+        turn,
+        _key(*draft["parts"]),
+        Decision(draft["decision"]),
+        None if draft["value"] is None else Decimal(draft["value"]),
+        clean_line(turn.said.text, length_max=REASON_LENGTH_MAX),
+    )
+
+
+async def _decide(
+    turn: Turn, key: Key, decision: Decision, value: Decimal | None, reason: str
+) -> None:
     await held.decide_held(
         turn.session,
-        key=_key(*draft["parts"]),
-        decision=Decision(draft["decision"]),
-        value=None if draft["value"] is None else Decimal(draft["value"]),
-        reason=clean_line(turn.said.text, length_max=REASON_LENGTH_MAX),
+        key=key,
+        decision=decision,
+        value=value,
+        reason=reason,
         person_id=turn.person_id,
         now=turn.now,
     )
@@ -133,6 +162,10 @@ def _waiting(texts: Texts, total: int) -> Outgoing:
 
 
 COMMANDS: dict[str, Command] = {"held": Command(run=list_held, roles=frozenset({Role.MANAGER}))}
-PRESSES: dict[str, Handle] = {"held": press_reading, "heldby": press_decision}
+PRESSES: dict[str, Handle] = {
+    "held": press_reading,
+    "heldby": press_decision,
+    "heldunit": press_unit,
+}
 STEPS: dict[str, Handle] = {"held.value": receive_value, "held.reason": receive_reason}
 RENDERERS: dict[str, Render] = {"held.waiting": render_waiting}

@@ -190,6 +190,21 @@ async def confirm(turn: Turn) -> None:
     )
 
 
+async def take_meant(turn: Turn) -> None:
+    """Record the number that was probably meant, as this chat was asked."""
+    turn.expect("reading.confirm")
+    draft = turn.draft
+    if draft["meant"] is None:
+        raise ButtonIsOld
+    await _record(
+        turn,
+        await _meter(turn, draft["meter_id"]),
+        Decimal(draft["meant"]),
+        taken_at=datetime.fromisoformat(draft["taken_at"]),
+        photo_refs=draft["photo_refs"],
+    )
+
+
 async def _record(
     turn: Turn,
     meter: MeterFacts,
@@ -245,12 +260,18 @@ async def _ask_if_right(
         value=str(value),
         taken_at=turn.now.isoformat(),
         photo_refs=list(photo_refs),
+        meant=None if unusual.meant is None else str(unusual.meant),
     )
     yes = Button(turn.texts.plain("reading.key_right"), press("readyes"))
     again = Button(turn.texts.plain("reading.key_again"), press("read", meter.id))
+    keys = [[yes], [again], [cancel_key(turn.texts)]]
+    if unusual.meant is not None:
+        meant = turn.texts.quantity(unusual.meant, meter.service)
+        label = turn.texts.plain("reading.key_meant", value=meant)
+        keys.insert(0, [Button(label, press("readmeant"))])
     await turn.show(
         "reading.unusual",
-        keyboard=[[yes], [again], [cancel_key(turn.texts)]],
+        keyboard=keys,
         value=turn.texts.quantity(value, meter.service),
         use=turn.texts.quantity(unusual.use, meter.service),
         factor=turn.texts.number(unusual.factor),
@@ -291,6 +312,7 @@ PRESSES: dict[str, Handle] = {
     "quality": press_quality,
     "read": press_meter,
     "readyes": confirm,
+    "readmeant": take_meant,
 }
 STEPS: dict[str, Handle] = {
     "reading.meter": receive_meter,

@@ -26,7 +26,7 @@ _HISTORY = text(
     SELECT n.nr, last.taken_at, last.value, first.taken_at, first.value, EXISTS (
         SELECT FROM {SCHEMA}.readings r
         WHERE r.meter_id = n.meter_id AND r.register = n.register AND r.taken_at <= n.ends
-            AND r.taken_at > last.taken_at AND r.status IN ('held', 'disputed')
+            AND r.taken_at > last.taken_at AND r.status IN ('held', 'disputed', 'doubted')
     )
     FROM unnest(
         CAST(:meters AS bigint[]), CAST(:registers AS text[]), CAST(:ends AS timestamptz[])

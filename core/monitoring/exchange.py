@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core import audit
 from core.accounts import service as accounts
 from core.accounts.models import Premise, Role, ServicePoint
-from core.db import lock_for_transaction
 from core.monitoring.exchange_checks import (
     MeterWasReplaced,
     RegistersDiffer,
@@ -21,6 +20,7 @@ from core.monitoring.exchange_checks import (
     check_serial,
     list_names,
 )
+from core.monitoring.feeds import hold_meter
 from core.monitoring.models import (
     Alarm,
     Leak,
@@ -88,7 +88,7 @@ async def exchange_meter(
         DomainError: the others of `check_final`, `check_serial` and `check_digits`.
     """
     old = await find_meter(session, meter_id=wanted.meter_id)
-    await lock_for_transaction(session, f"gateway:{old.gateway_id or f'none:{old.id}'}")
+    await hold_meter(session, old)
     row = await session.get_one(Meter, old.id, with_for_update=True, populate_existing=True)
     if row.removed_at is not None:
         raise MeterWasReplaced(serial=old.serial, at=row.removed_at)

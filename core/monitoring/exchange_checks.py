@@ -143,7 +143,7 @@ async def check_final(
         raise FinalNotPossible(latest=before.value, taken_at=before.taken_at)
     factor = None
     try:
-        await check_usual(session, meter, before, use=use, taken_at=at)
+        await check_usual(session, meter, before, value=value, use=use, taken_at=at)
     except ReadingUnusual as unusual:
         factor = unusual.factor
     return Final(value=value, before=before, use=use, factor=factor)

@@ -22,11 +22,13 @@ from core.monitoring.service import (
     RegisterValue,
     TooManyDigits,
     find_latest_reading,
+    find_meant_at,
+    find_meter,
 )
 from core.monitoring.settling import decide
 from core.notices import service as notices
 
-WAITING = (ReadingStatus.HELD, ReadingStatus.DISPUTED)
+WAITING = (ReadingStatus.HELD, ReadingStatus.DISPUTED, ReadingStatus.DOUBTED)
 
 
 class Decision(StrEnum):
@@ -114,6 +116,18 @@ async def get_held(session: AsyncSession, *, key: Key) -> tuple[HeldReading, Reg
         session, meter_id=key.meter_id, register=key.name, at=key.taken_at
     )
     return HeldReading._make(row), before
+
+
+async def find_meant(
+    session: AsyncSession, *, reading: HeldReading, before: RegisterValue | None
+) -> Decimal | None:
+    """Return the number that a waiting reading was meant to be, if it looks like another unit."""
+    if before is None:
+        return None
+    meter = await find_meter(session, meter_id=reading.meter_id)
+    return await find_meant_at(
+        session, meter, before, value=reading.value, taken_at=reading.taken_at
+    )
 
 
 async def decide_held(

@@ -42,12 +42,14 @@ class ReadingStatus(StrEnum):
     """
     Only accepted readings are billed; the others wait for a person, or were refused by one.
 
-    Held ones do not follow from what was accepted; of disputed ones two values were sent.
+    Held ones do not follow from what was accepted; of disputed ones two values were sent; doubted
+    ones look like another unit.
     """
 
     ACCEPTED = "accepted"
     HELD = "held"
     DISPUTED = "disputed"
+    DOUBTED = "doubted"
     REJECTED = "rejected"
 
 
@@ -103,7 +105,7 @@ class Reading(Base):
         Index(
             "ix_readings_waiting",
             "meter_id",
-            postgresql_where=text("status IN ('held', 'disputed')"),
+            postgresql_where=text("status IN ('held', 'disputed', 'doubted')"),
         ),
         {"postgresql_partition_by": "RANGE (taken_at)"},
     )

@@ -15,6 +15,7 @@ from core.accounts.models import Service
 from core.accounts.service import Place
 from core.errors import DomainError
 from core.monitoring.feeds import AHEAD_MAX, hold_meter
+from core.monitoring.misreadings import UNUSUAL_TIMES, find_meant
 from core.monitoring.models import Meter, Reading, ReadingStatus, Source
 from core.monitoring.partitions import ensure_months, months_of
 from core.monitoring.ranges import MeterFacts, find_meters
@@ -23,7 +24,6 @@ from core.monitoring.rows import Key
 from core.monitoring.settling import decide
 
 TOTAL = "total"
-UNUSUAL_FACTOR = 5
 USUAL_OVER = timedelta(days=60)
 USUAL_DAYS_MIN = 7
 # Use a day below which nothing is unusual. Units: m³, kWh.
@@ -50,13 +50,17 @@ class TooManyDigits(DomainError):
 
 
 class ReadingUnusual(DomainError):
-    """The use would be far above the usual; it is recorded only when confirmed."""
+    """
+    The use would be far above the usual; it is recorded only when confirmed.
+
+    `meant` is the number that would fit, if this one looks like another unit.
+    """
 
     code = "reading.unusual"
 
-    def __init__(self, *, factor: Decimal, use: Decimal) -> None:
+    def __init__(self, *, factor: Decimal, use: Decimal, meant: Decimal | None) -> None:
         super().__init__(factor=factor, use=use)
-        self.factor, self.use = factor, use
+        self.factor, self.use, self.meant = factor, use, meant
 
 
 class MeterNotWorking(DomainError):
@@ -126,8 +130,14 @@ async def record_reading(
         raise TooManyDigits(digits=meter.digits)
     previous = await find_latest_reading(session, meter_id=meter_id, register=register, at=taken_at)
     use = await _check_course(session, meter, previous, value, taken_at=taken_at, register=register)
-    if use is not None and previous is not None and not confirmed:
-        await check_usual(session, meter, previous, use=use, taken_at=taken_at)
+    is_doubted = False
+    if use is not None and previous is not None:
+        try:
+            await check_usual(session, meter, previous, value=value, use=use, taken_at=taken_at)
+        except ReadingUnusual as unusual:
+            if not confirmed:
+                raise
+            is_doubted = source is Source.CUSTOMER and unusual.meant is not None
     await ensure_months(session, months_of([taken_at]))
     await session.execute(
         insert(Reading)
@@ -137,7 +147,7 @@ async def record_reading(
             taken_at=taken_at,
             value=value,
             source=source,
-            status=ReadingStatus.ACCEPTED,
+            status=ReadingStatus.DOUBTED if is_doubted else ReadingStatus.ACCEPTED,
             received_at=now,
         )
         .on_conflict_do_nothing()
@@ -154,7 +164,7 @@ async def record_reading(
         source=source.value,
     )
     held = await decide(session, [(meter_id, register, taken_at)], {meter_id: meter})
-    is_held = Key(meter_id, register, taken_at) in held
+    is_held = is_doubted or Key(meter_id, register, taken_at) in held
     return Recorded(value=value, taken_at=taken_at, previous=previous, use=use, is_held=is_held)
 
 
@@ -284,6 +294,7 @@ async def check_usual(
     meter: MeterFacts,
     previous: RegisterValue,
     *,
+    value: Decimal,
     use: Decimal,
     taken_at: datetime,
 ) -> None:
@@ -293,6 +304,36 @@ async def check_usual(
     Raises:
         ReadingUnusual: it is, and by how much.
     """
+    usual = await _find_usual(session, meter, previous)
+    days = _days(taken_at - previous.taken_at)
+    factor = use / max(days, Decimal(1)) / usual
+    if factor > UNUSUAL_TIMES:
+        meant = await find_meant_at(session, meter, previous, value=value, taken_at=taken_at)
+        whole = factor.quantize(Decimal(1), rounding=ROUND_HALF_UP)
+        raise ReadingUnusual(factor=whole, use=use, meant=meant)
+
+
+async def find_meant_at(
+    session: AsyncSession,
+    meter: MeterFacts,
+    previous: RegisterValue,
+    *,
+    value: Decimal,
+    taken_at: datetime,
+) -> Decimal | None:
+    """Return the number that was probably meant, where one looks like another unit."""
+    usual = await _find_usual(session, meter, previous)
+    return find_meant(
+        previous.value,
+        value,
+        digits=meter.digits,
+        days=_days(taken_at - previous.taken_at),
+        usual_per_day=usual / meter.multiplier,
+    )
+
+
+async def _find_usual(session: AsyncSession, meter: MeterFacts, previous: RegisterValue) -> Decimal:
+    """Return the usual use a day up to a reading, with the multiplier; never very little."""
     usual = USUAL_FLOOR[meter.service]
     series = (previous.meter_id, previous.register)
     earlier = await find_latest_reading(
@@ -305,9 +346,7 @@ async def check_usual(
     went = advance(earlier.value, previous.value, digits=meter.digits)
     if went is not None and days >= USUAL_DAYS_MIN:
         usual = max(usual, went * meter.multiplier / days)
-    factor = use / max(_days(taken_at - previous.taken_at), Decimal(1)) / usual
-    if factor > UNUSUAL_FACTOR:
-        raise ReadingUnusual(factor=factor.quantize(Decimal(1), rounding=ROUND_HALF_UP), use=use)
+    return usual
 
 
 def _days(span: timedelta) -> Decimal:

@@ -139,6 +139,30 @@ class TestTypingAReading:
         assert "No reading waits" in text_of(await manager.say("/held"))
         assert "117 立方米" in text_of(await customer.say("/meters"))
 
+    async def test_offers_the_number_that_was_meant(self, stage: Stage, database: Database) -> None:
+        phone = stage.phone(1001)
+        asked = await phone.say("/reading W-10001 1167")
+        await phone.press(asked, "116.7 立方米")
+        await phone.changed(asked, "已记录")
+        assert await latest(database) == [Decimal("116.7")]
+        await phone.post("press_data", message_id=asked["message_id"], data="readmeant")
+        await phone.expect("按钮已过期")
+        assert await latest(database) == [Decimal("116.7")]
+
+    async def test_lets_a_manager_convert_it_with_one_press(
+        self, stage: Stage, database: Database
+    ) -> None:
+        customer, manager = stage.phone(1001), stage.phone(3001)
+        await customer.say("/reading W-10001 1170")
+        assert "先核实" in text_of(await customer.say("是"))
+        waiting = await manager.say("/held")
+        await manager.press(waiting, "W-10001")
+        shown = await manager.changed(waiting, "another unit")
+        await manager.press(shown, "It is 117 m³")
+        await manager.expect("Noted")
+        assert "117 立方米" in text_of(await customer.say("/meters"))
+        assert await latest(database) == []  # a manager vouches for it now
+
     async def test_takes_a_typed_yes(self, stage: Stage, database: Database) -> None:
         phone = stage.phone(1001)
         await phone.say("/reading W-10001 126")

@@ -1,10 +1,10 @@
-"""Days for reading the meters, and photos of dials."""
+"""Days for reading the meters, photos of dials, and readings that look like another unit."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0008"
-down_revision = "0006"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
@@ -44,4 +44,13 @@ def upgrade() -> None:
         )
     op.create_check_constraint(
         op.f("ck_operator_reading_days"), "operator", DAYS, schema="shuidian"
+    )
+    op.drop_index("ix_readings_waiting", "readings", schema="shuidian")
+    op.create_index(
+        "ix_readings_waiting",
+        "readings",
+        ["meter_id"],
+        unique=False,
+        schema="shuidian",
+        postgresql_where=sa.text("status IN ('held', 'disputed', 'doubted')"),
     )
