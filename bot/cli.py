@@ -18,6 +18,7 @@ import typer
 from bot.billing_commands import bill_app, check, tariffs_app
 from bot.gateway_commands import gateway_app
 from bot.import_commands import import_app, limits_app
+from bot.meter_commands import meters_app
 from bot.settings import Settings
 from core.errors import DomainError
 
@@ -45,6 +46,7 @@ app.add_typer(bill_app, name="bill")
 app.add_typer(tariffs_app, name="tariffs")
 app.add_typer(import_app, name="import")
 app.add_typer(limits_app, name="limits")
+app.add_typer(meters_app, name="meters")
 app.add_typer(gateway_app, name="gateway")
 app.command()(check)
 jobs_app = typer.Typer(help="Timed jobs: which there are, and running one by hand.")

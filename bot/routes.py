@@ -18,6 +18,7 @@ from bot.handlers import (
     exchange,
     held,
     leaks,
+    losses,
     managers,
     outages,
     payments,
@@ -49,6 +50,7 @@ MODULES: Sequence[ModuleType] = (
     exchange,
     managers,
     held,
+    losses,
     cuts,
 )
 

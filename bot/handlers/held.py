@@ -15,6 +15,7 @@ from core.monitoring import held
 from core.monitoring.held import Decision, HeldReading
 from core.monitoring.photos import list_photos
 from core.monitoring.rows import Key
+from core.monitoring.standstills import StillMeter, list_standstills
 
 SHOWN = 6
 REASON_LENGTH_MAX = 200
@@ -43,7 +44,29 @@ async def list_held(turn: Turn) -> None:
         label = f"{each.serial}: {texts.quantity(each.value, each.service)}"
         keys.append([Button(label, press("held", *_data(each)))])
     title = texts.count("held.title", total) if found else texts.get("held.none")
-    await turn.draw(title, keyboard=[*keys, [back_home(texts)]])
+    lines = [title, *await _still_words(turn)]
+    await turn.draw("\n".join(lines), keyboard=[*keys, [back_home(texts)]])
+
+
+async def _still_words(turn: Turn) -> list[str]:
+    """Return the note about meters that stand still, if any does."""
+    found, total = await list_standstills(turn.session, limit=SHOWN)
+    if not found:
+        return []
+    texts = turn.texts
+    return ["", texts.count("still.title", total), *(_still_line(texts, each) for each in found)]
+
+
+def _still_line(texts: Texts, meter: StillMeter) -> str:
+    """Return which meter stands still, since when, and what it usually counts."""
+    return texts.get(
+        "still.line",
+        serial=meter.serial,
+        address=meter.address,
+        value=texts.quantity(meter.value, meter.service),
+        since=texts.day(meter.since),
+        usual=texts.quantity(meter.usual, meter.service),
+    )
 
 
 async def press_reading(turn: Turn) -> None:

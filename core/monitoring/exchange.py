@@ -106,6 +106,8 @@ async def exchange_meter(
         installed_at=at,
         gateway_id=row.gateway_id,
         switchable=row.switchable,
+        master_of_id=row.master_of_id,
+        loss_limit=row.loss_limit,
     )
     session.add(new)
     await session.flush()

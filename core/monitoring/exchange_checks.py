@@ -18,12 +18,11 @@ from core.monitoring.registers import Shown, is_plausible
 from core.monitoring.service import (
     TOTAL,
     MeterNotFound,
-    ReadingUnusual,
     RegisterValue,
     TooManyDigits,
     advance_or_refuse,
-    check_usual,
     find_latest_reading,
+    find_unusual,
 )
 from core.monitoring.usage import list_registers
 
@@ -141,11 +140,8 @@ async def check_final(
     shown = Shown(before.taken_at, before.value), Shown(at, value)
     if not is_plausible(*shown, digits=meter.digits, ceiling=meter.ceiling):
         raise FinalNotPossible(latest=before.value, taken_at=before.taken_at)
-    factor = None
-    try:
-        await check_usual(session, meter, before, value=value, use=use, taken_at=at)
-    except ReadingUnusual as unusual:
-        factor = unusual.factor
+    unusual = await find_unusual(session, meter, before, value=value, use=use, at=at)
+    factor = None if unusual is None else unusual.factor
     return Final(value=value, before=before, use=use, factor=factor)
 
 

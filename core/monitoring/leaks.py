@@ -76,6 +76,7 @@ async def _take_meters(session: AsyncSession, now: datetime) -> dict[int, MeterF
         .outerjoin(LeakLook, LeakLook.meter_id == Meter.id)
         .where(
             Meter.removed_at.is_(None),
+            Meter.master_of_id.is_(None),  # somebody in a building always draws
             ServicePoint.service == Service.WATER,
             ServicePoint.supply == Supply.CONNECTED,
             or_(LeakLook.looked_at.is_(None), LeakLook.looked_at <= now - HOUR),

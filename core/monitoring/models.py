@@ -57,7 +57,8 @@ class Meter(Base):
     """
     A device at a service point; its registers count up to `10 ** digits`.
 
-    `device` is what its gateway calls it, if that is not the serial number.
+    `device` is what its gateway calls it, if that is not the serial number. A master counts all
+    that goes into the area `master_of_id`; `loss_limit` is the share of it that may get lost.
 
     Units: `ceiling`, the most that can go through, m³ or kWh an hour; empty: the service's.
     """
@@ -90,6 +91,8 @@ class Meter(Base):
     gateway_id: Mapped[int | None] = mapped_column(ForeignKey("api_keys.id"), index=True)
     device: Mapped[str | None]
     switchable: Mapped[bool] = mapped_column(server_default=text("false"))
+    master_of_id: Mapped[int | None] = mapped_column(ForeignKey("areas.id"), index=True)
+    loss_limit: Mapped[Decimal] = mapped_column(server_default=text("0.1"))
 
 
 class Reading(Base):
@@ -148,6 +151,21 @@ class Sample(Base):
     quantity: Mapped[Quantity] = mapped_column(primary_key=True)
     taken_at: Mapped[datetime] = mapped_column(primary_key=True)
     value: Mapped[Decimal]
+
+
+class Standstill(Base):
+    """
+    A register that does not move though it usually does: stuck, or nobody is at home.
+
+    Units: `value` as the register shows it; `usual` a day, with the multiplier.
+    """
+
+    __tablename__ = "standstills"
+
+    meter_id: Mapped[int] = mapped_column(ForeignKey("meters.id"), primary_key=True)
+    since: Mapped[datetime]
+    value: Mapped[Decimal]
+    usual: Mapped[Decimal]
 
 
 class Limit(Base):

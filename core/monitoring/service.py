@@ -132,12 +132,10 @@ async def record_reading(
     use = await _check_course(session, meter, previous, value, taken_at=taken_at, register=register)
     is_doubted = False
     if use is not None and previous is not None:
-        try:
-            await check_usual(session, meter, previous, value=value, use=use, taken_at=taken_at)
-        except ReadingUnusual as unusual:
-            if not confirmed:
-                raise
-            is_doubted = source is Source.CUSTOMER and unusual.meant is not None
+        found = await find_unusual(session, meter, previous, value=value, use=use, at=taken_at)
+        if found is not None and not confirmed:
+            raise found
+        is_doubted = source is Source.CUSTOMER and found is not None and found.meant is not None
     await ensure_months(session, months_of([taken_at]))
     await session.execute(
         insert(Reading)
@@ -289,28 +287,23 @@ def advance_or_refuse(previous: RegisterValue, value: Decimal, *, meter: MeterFa
     return use * meter.multiplier
 
 
-async def check_usual(
+async def find_unusual(
     session: AsyncSession,
     meter: MeterFacts,
     previous: RegisterValue,
     *,
     value: Decimal,
     use: Decimal,
-    taken_at: datetime,
-) -> None:
-    """
-    Refuse a use that is far above what is usual for this register.
-
-    Raises:
-        ReadingUnusual: it is, and by how much.
-    """
+    at: datetime,
+) -> ReadingUnusual | None:
+    """Return the refusal of a use that is far above what is usual for this register."""
     usual = await _find_usual(session, meter, previous)
-    days = _days(taken_at - previous.taken_at)
-    factor = use / max(days, Decimal(1)) / usual
-    if factor > UNUSUAL_TIMES:
-        meant = await find_meant_at(session, meter, previous, value=value, taken_at=taken_at)
-        whole = factor.quantize(Decimal(1), rounding=ROUND_HALF_UP)
-        raise ReadingUnusual(factor=whole, use=use, meant=meant)
+    factor = use / max(_days(at - previous.taken_at), Decimal(1)) / usual
+    if factor <= UNUSUAL_TIMES:
+        return None
+    meant = await find_meant_at(session, meter, previous, value=value, taken_at=at)
+    whole = factor.quantize(Decimal(1), rounding=ROUND_HALF_UP)
+    return ReadingUnusual(factor=whole, use=use, meant=meant)
 
 
 async def find_meant_at(

@@ -1,4 +1,4 @@
-"""Days for reading the meters, photos of dials, and readings that look like another unit."""
+"""Days for reading the meters, photos of dials, doubted readings, registers that stand still."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -34,6 +34,42 @@ def upgrade() -> None:
         "reading_photos",
         ["meter_id", "register", "taken_at"],
         unique=False,
+        schema="shuidian",
+    )
+    op.create_table(
+        "standstills",
+        sa.Column("meter_id", sa.BigInteger(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("value", sa.Numeric(), nullable=False),
+        sa.Column("usual", sa.Numeric(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["meter_id"], ["shuidian.meters.id"], name=op.f("fk_standstills_meter_id")
+        ),
+        sa.PrimaryKeyConstraint("meter_id", name=op.f("pk_standstills")),
+        schema="shuidian",
+    )
+    op.add_column(
+        "meters", sa.Column("master_of_id", sa.BigInteger(), nullable=True), schema="shuidian"
+    )
+    op.create_foreign_key(
+        op.f("fk_meters_master_of_id"),
+        "meters",
+        "areas",
+        ["master_of_id"],
+        ["id"],
+        source_schema="shuidian",
+        referent_schema="shuidian",
+    )
+    op.create_index(
+        op.f("ix_meters_master_of_id"),
+        "meters",
+        ["master_of_id"],
+        unique=False,
+        schema="shuidian",
+    )
+    op.add_column(
+        "meters",
+        sa.Column("loss_limit", sa.Numeric(), server_default=sa.text("0.1"), nullable=False),
         schema="shuidian",
     )
     for name, day in (("reading_first_day", "25"), ("reading_last_day", "28")):
