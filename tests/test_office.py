@@ -31,6 +31,7 @@ from core.monitoring.models import (
     ReadingStatus,
     Side,
     Source,
+    Standstill,
 )
 from core.monitoring.photos import add_photo, list_photos
 from core.monitoring.rows import Key
@@ -38,6 +39,7 @@ from core.repairs import intake
 from core.repairs import service as repairs
 from core.repairs.models import Attachment
 from core.repairs.workflow import Act
+from tests.billing.books import ZONE
 from tests.e2e.test_photos import picture
 from tests.world import NOON, World
 
@@ -390,6 +392,35 @@ class TestReadings:
             assert answer.headers["Content-Type"] == "image/png"
             assert await answer.read() == picture()
         assert (await office.get("/office/readings/photos/999"))[0] == 404
+
+    async def test_shows_meters_that_stand_still_and_losses(self, office):
+        water = office.world.home.meters[Service.WATER]
+        async with office.database.transaction() as session:
+            await session.execute(
+                update(Meter).where(Meter.id == water).values(master_of_id=office.world.building)
+            )
+            standing = {"value": Decimal(130), "usual": Decimal("0.5")}
+            session.add(Standstill(meter_id=water, since=NOON, **standing))
+            for days, value in ((1, "100"), (0, "110")):
+                midnight = office.clock.now().astimezone(ZONE).replace(hour=0, minute=0, second=0)
+                session.add(
+                    Reading(
+                        meter_id=water,
+                        register="total",
+                        taken_at=midnight.replace(microsecond=0) - timedelta(days=days),
+                        value=Decimal(value),
+                        source=Source.GATEWAY,
+                        status=ReadingStatus.ACCEPTED,
+                        received_at=NOON,
+                    )
+                )
+        await office.enter(await office.link())
+
+        _, page = await office.get("/office/readings")
+
+        for words in ("1 meter stands still", "0.5 m³", "No. 1, Water", "10 m³ (100%)", "0 / 1"):
+            assert words in page
+        assert "not known" in page  # the last thirty days
 
     async def test_is_for_managers_who_signed_in(self, office, dial):
         assert (await office.get("/office/readings"))[0] == 401

@@ -2,7 +2,6 @@
 
 import re
 from datetime import datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -17,13 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot import repair_card
 from bot.api.context import Now, Session
 from bot.backoffice import sessions
+from bot.backoffice.metering import describe_readings
 from bot.backoffice.sessions import SESSION_LIFE, Visitor
 from bot.texts import Texts
 from core.accounts import service as accounts
-from core.monitoring import gateways, held, photos
+from core.monitoring import gateways, photos
 from core.monitoring.gateways import GatewayView
-from core.monitoring.held import HeldReading
-from core.monitoring.rows import Key
 from core.monitoring.thresholds import SILENCE_MAX
 from core.repairs import evidence, queries
 from core.repairs.access import RepairNotFound
@@ -34,7 +32,6 @@ from core.repairs.workflow import ENDED
 HERE = Path(__file__).parent
 COOKIE = "office"
 SHOWN_MAX = 500
-HELD_SHOWN = 100
 TOKEN_LENGTH_MAX = 64
 NUMBER = re.compile(r"R[0-9]{1,12}")
 HEADERS = {
@@ -198,19 +195,17 @@ async def show_photo(
 
 @router.get("/readings")
 async def show_readings(request: Request, session: Session, now: Now) -> Response:
-    """Show the readings that wait for a decision, with the photos that came with them."""
+    """Show the readings that wait for a decision, meters that stand still, and losses."""
     visitor = await _find_visitor(request, session, now)
     if visitor is None:
         return await _message(session, "signed_out", 401)
     texts = await _texts_for(session, visitor)
-    waiting, total = await held.list_held(session, limit=HELD_SHOWN)
     return _page(
         "readings.html",
         texts,
         visitor=visitor.name,
         as_of=texts.plain("office.as_of", moment=texts.moment(now)),
-        title=Markup(texts.count("held.title", total) if total else texts.get("held.none")),  # noqa: S704 (escaped by texts)
-        readings=[await _waiting(session, each, texts) for each in waiting],
+        **await describe_readings(session, texts, now=now),
     )
 
 
@@ -235,29 +230,6 @@ async def _photo(
     shown = "inline" if media_type.startswith("image/") else "attachment"
     headers = {**HEADERS, "Content-Disposition": shown}
     return Response(content, media_type=media_type, headers=headers)
-
-
-async def _waiting(session: AsyncSession, reading: HeldReading, texts: Texts) -> dict[str, Any]:
-    """Return a reading that waits as the template shows it."""
-    key = Key(reading.meter_id, reading.register, reading.taken_at)
-    _, before = await held.get_held(session, key=key)
-
-    def shown(value: Decimal, at: datetime) -> str:
-        return texts.plain(
-            "office.reading_at", value=texts.quantity(value, reading.service), at=texts.moment(at)
-        )
-
-    return {
-        "serial": reading.serial,
-        "register": reading.register,
-        "address": reading.address,
-        "value": shown(reading.value, reading.taken_at),
-        "before": "" if before is None else shown(before.value, before.taken_at),
-        "why": texts.plain(f"office.reading_{reading.status}"),
-        "photos": [
-            f"/office/readings/photos/{each}" for each in await photos.list_photos(session, key=key)
-        ],
-    }
 
 
 @router.get("/gateways")
