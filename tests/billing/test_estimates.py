@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
+from bot.documents.documents import bill_pdf
+from bot.handlers.bill_pages import bill_page
 from bot.handlers.bill_words import describe_bill
 from bot.texts import LOCALES, Texts
 from core.accounts.models import Agreement, ApiKey, Service
+from core.accounts.service import get_operator
 from core.billing import runs
 from core.billing.audit_checks import list_violations
 from core.billing.bills import recompute, release_held, void_bill
@@ -310,3 +313,23 @@ async def words(database: Database, found: Bill) -> str:
     async with database.transaction() as session:
         view = await get_bill(session, number=found.number, person_id=None)
     return describe_bill(Texts("en", timezone="Asia/Shanghai", currency="CNY"), view)
+
+
+@pytest.mark.usefixtures("meter")
+@pytest.mark.parametrize("locale", sorted(LOCALES))
+async def test_an_estimate_is_marked_on_the_document(database: Database, locale: str) -> None:
+    await bill(database, 6)
+    july = await bill(database, 7)
+    assert july is not None
+    async with database.transaction() as session:
+        view = await get_bill(session, number=july.number, person_id=None)
+        operator = await get_operator(session)
+    texts = Texts(locale, timezone="Asia/Shanghai", currency="CNY")
+
+    page = bill_page(texts, operator, view)
+
+    assert page.readings[1].source == texts.plain("page.source_estimate")
+    assert texts.plain("bill.estimated", serial="E-10001") in page.notes
+    assert page.usage[-1].is_estimated
+    assert not page.usage[-2].is_estimated
+    assert bill_pdf(page).startswith(b"%PDF")
