@@ -34,9 +34,6 @@ JOBS: Mapping[str, Job] = {
         Job(name=TAKE_UP_ALARMS, run=take_up_alarms),
         Job(name="leaks", run=look_for_leaks),
         Job(name="held-readings", run=remind_of_held, at=time(8, 30)),
-        Job(name="reading-reminders", run=remind_to_read, at=time(9)),
-        Job(name="losses", run=watch_losses, at=time(7, 30)),
-        Job(name="standstills", run=note_standstills, at=time(4)),
         Job(name="escalate-repairs", run=escalate_late),
         Job(name="close-repairs", run=close_silent),
         Job(name="outage-overruns", run=take_up_overruns),
@@ -48,5 +45,8 @@ JOBS: Mapping[str, Job] = {
         Job(name="propose-cuts", run=take_up_arrears),
         Job(name="billing", run=start_due, at=time(2, 10)),
         Job(name="forget-old", run=inbox.forget_old, at=time(3, 30)),
+        Job(name="reading-reminders", run=remind_to_read, at=time(9)),
+        Job(name="losses", run=watch_losses, at=time(7, 30)),
+        Job(name="standstills", run=note_standstills, at=time(4)),
     )
 }
