@@ -9,6 +9,7 @@ from bot.tasks import Work
 from bot.timetable import Job
 from core.billing.bills import issue_bills
 from core.billing.dunning import run_dunning
+from core.monitoring.gateways import forget_refused
 from core.monitoring.held import remind_of_held
 from core.monitoring.leaks import look_for_leaks
 from core.notices import schedules
@@ -42,5 +43,6 @@ JOBS: Mapping[str, Job] = {
         Job(name="propose-cuts", run=take_up_arrears),
         Job(name="billing", run=start_due, at=time(2, 10)),
         Job(name="forget-old", run=inbox.forget_old, at=time(3, 30)),
+        Job(name="forget-refused", run=forget_refused, at=time(3, 40)),
     )
 }

@@ -24,6 +24,7 @@ from core.monitoring.feeds import (
 from core.monitoring.gateways import count_batch
 from core.monitoring.models import SERVICE_OF, Quantity, Quarantined, Source
 from core.monitoring.ranges import MeterFacts, Ranges
+from core.monitoring.registers import capacity_of
 from core.monitoring.rows import Key, Rows, add_readings, add_samples, copy_lines
 from core.monitoring.settling import dispute, settle
 from core.monitoring.watching import judge_samples, load_courses
@@ -302,7 +303,9 @@ def too_long(value: Decimal, *, digits: int) -> Reason | None:
     """Return why a register or sensor of so many digits cannot show a value, if it cannot."""
     if value < 0:
         return Reason.NEGATIVE
-    if value.adjusted() >= digits or value % LAST_PLACE:
+    capacity = capacity_of(digits)
+    # Also a zero that is written with a million of them.
+    if value.adjusted() > capacity.adjusted() or value >= capacity or value % LAST_PLACE:
         return Reason.TOO_MANY_DIGITS
     return None
 

@@ -53,7 +53,7 @@ class ReadingStatus(StrEnum):
 
 class Meter(Base):
     """
-    A device at a service point; its registers count up to `10 ** digits`.
+    A device at a service point; its registers count up to `capacity_of(digits)`.
 
     `device` is what its gateway calls it, if that is not the serial number.
 
