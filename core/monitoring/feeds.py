@@ -31,6 +31,7 @@ LINES_AT_ONCE = 250
 AHEAD_MAX = timedelta(minutes=5)
 AGE_MAX = timedelta(days=3 * 366)
 LAST_PLACE = Decimal("0.000001")
+LAST_ADJUSTED = -20
 SAMPLE_DIGITS_MAX = 6
 TOP_SAMPLE = Decimal(10) ** SAMPLE_DIGITS_MAX - LAST_PLACE
 
@@ -137,6 +138,7 @@ class Feed:
                 or not course.at < at
                 or not course.low <= value <= course.high
                 or value % LAST_PLACE
+                or value.adjusted() < LAST_ADJUSTED
             ):
                 rest.append(item)
                 courses.pop((serial, name), None)

@@ -16,6 +16,7 @@ from core.db import SCHEMA
 from core.monitoring.feeds import (
     AGE_MAX,
     AHEAD_MAX,
+    LAST_ADJUSTED,
     LAST_PLACE,
     SAMPLE_DIGITS_MAX,
     Feed,
@@ -304,8 +305,10 @@ def too_long(value: Decimal, *, digits: int) -> Reason | None:
     if value < 0:
         return Reason.NEGATIVE
     capacity = capacity_of(digits)
-    # Also a zero that is written with a million of them.
-    if value.adjusted() > capacity.adjusted() or value >= capacity or value % LAST_PLACE:
+    # A zero of a million places is a number to Python, and none to the database.
+    if not LAST_ADJUSTED <= value.adjusted() <= capacity.adjusted() or (
+        value >= capacity or value % LAST_PLACE
+    ):
         return Reason.TOO_MANY_DIGITS
     return None
 

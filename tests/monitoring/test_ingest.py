@@ -483,7 +483,22 @@ class TestAtTheSameTime:
 moments = st.sampled_from(
     [*(minutes(i) for i in range(6)), minutes(700), datetime(2020, 1, 1, tzinfo=UTC)]
 )
-values = st.sampled_from(["0", "1", "1.0", "5", "-1", "190", "220", "99999", "100000", "1E+400"])
+values = st.sampled_from(
+    [
+        "0",
+        "0E-999999",
+        "0E+999999",
+        "1",
+        "1.0",
+        "5",
+        "-1",
+        "190",
+        "220",
+        "99999",
+        "100000",
+        "1E+400",
+    ]
+)
 serials = st.sampled_from([WATER, POWER, "W-10002", "none"])
 readings = st.builds(
     lambda serial, register, at, value: reading(value, at=at, serial=serial, register=register),
