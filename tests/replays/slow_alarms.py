@@ -1,4 +1,4 @@
-"""Alarms found again at every sample by walking back through the series: slow, and plain to read."""
+"""Alarms found again by walking back from every sample: slow, and plain to read."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
