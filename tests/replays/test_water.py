@@ -140,7 +140,7 @@ class TestAYearThroughTheService:
     async def test_accuses_of_what_was_added_and_of_nothing_else(
         self, database, world, litres, leaks
     ):
-        begin = datetime(2026, 1, 2, tzinfo=UTC)
+        begin = datetime(2026, 4, 1, 7, tzinfo=UTC)  # midnight there, as when it was recorded
         added_from, added_to = begin + 2000 * HOUR, begin + 2100 * HOUR
         async with database.transaction() as session:
             key = ApiKey(name="g", token_hash="g", scope="gateway", created_at=begin)  # noqa: S106 (no secret)
