@@ -109,6 +109,16 @@ class TestWindows:
             assert window.contains(day)
 
 
+class TestAYearBefore:
+    @given(days)
+    def test_is_the_same_day_or_the_one_before_a_leap_day(self, day):
+        before = a_year_before(day)
+
+        assert before.year == day.year - 1
+        same = (day.month, day.day) if (day.month, day.day) != (2, 29) else (2, 28)
+        assert (before.month, before.day) == same
+
+
 class TestLocalDay:
     @pytest.mark.parametrize(
         ("hour", "minute", "day"), [(15, 59, date(2026, 4, 30)), (16, 0, date(2026, 5, 1))]
