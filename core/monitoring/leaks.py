@@ -57,12 +57,15 @@ async def look_for_leaks(session: AsyncSession, *, now: datetime) -> int:
         select(Leak).where(Leak.meter_id.in_(list(meters)), Leak.ended_at.is_(None))
     )
     running = {leak.meter_id: leak for leak in leaks}
+    stopped = await _load_stopped(session, meters, now=now)
     for meter in meters.values():
         used = spans.get(meter.id, [])
         leak = running.get(meter.id)
         is_away = leak is not None and leak.kind is LeakKind.WHILE_AWAY
         if leak is None or is_away:
-            found = find_leak(used, now=now, zone=zone, learnt=learnt.get(meter.id))
+            since = stopped.get(meter.id)
+            fresh = [span for span in used if since is None or span.ends > since]
+            found = find_leak(fresh, now=now, zone=zone, learnt=learnt.get(meter.id))
             if found is not None:
                 await begin_leak(session, meter, found, now=now)
                 continue
@@ -147,6 +150,23 @@ async def _load_learnt(
     for meter_id, kind, rate in rows:
         learnt.setdefault(meter_id, {})[kind] = rate
     return learnt
+
+
+async def _load_stopped(
+    session: AsyncSession, meters: Iterable[int], *, now: datetime
+) -> dict[int, datetime]:
+    """Return when a slow leak was over lately, by meter: what ran before accuses nobody again."""
+    rows = await session.execute(
+        select(Leak.meter_id, func.max(Leak.ended_at))
+        .where(
+            Leak.meter_id.in_(list(meters)),
+            Leak.kind.not_in([LeakKind.BURST, LeakKind.WHILE_AWAY]),
+            Leak.answer.is_distinct_from(LeakAnswer.MINE),
+            Leak.ended_at > now - LOOK_BACK,
+        )
+        .group_by(Leak.meter_id)
+    )
+    return {meter_id: ended_at for meter_id, ended_at in rows if ended_at is not None}
 
 
 async def begin_leak(
