@@ -10,6 +10,7 @@ from core.periods import (
     DayOutsidePeriod,
     EmptyPeriod,
     Period,
+    a_year_before,
     bimonth_of,
     local_day,
     month_of,

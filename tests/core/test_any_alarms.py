@@ -85,6 +85,13 @@ class Course:
         """The customer says that all is well, at the moment at which a new alarm is looked at."""
         await asyncio.gather(self._say_yes(place), take_up(self._database, now=self._now))
 
+    async def pass_by(self, place) -> None:
+        """All of it: an alarm, its repair, the return to normal, and the customer's yes."""
+        await self.begin(place)
+        await self.look(1)
+        await self.end(place)
+        await self.close(place)
+
     async def _say_yes(self, place) -> None:
         home = self._homes[place]
         for repair in await repair_rows(self._database):
@@ -115,6 +122,7 @@ class Course:
                 named.update(name_alarms(event))
         assert named == Counter(alarm.id for alarm in alarms)
         self._check_previous(rows, events)
+        await self._check_alive(rows, alarms, events)
 
     def _check_previous(self, rows: list[Repair], events: list[RepairEvent]) -> None:
         filed = {event.repair_id: event for event in events if event.kind == "filed"}
@@ -131,6 +139,17 @@ class Course:
             ]
             if before and row.id in filed:
                 assert filed[row.id].details["previous"] in {other.number for other in rows}
+
+    async def _check_alive(self, rows, alarms, events) -> None:
+        """Whatever is abnormal still has an open repair."""
+        by_id = {row.id: row for row in rows}
+        goes_on = {alarm.id for alarm in alarms if alarm.ended_at is None}
+        for event in events:
+            if event.kind in BEGUN and goes_on & set(name_alarms(event)):
+                repair = by_id[event.repair_id]
+                while repair.merged_into_id is not None:
+                    repair = by_id[repair.merged_into_id]
+                assert repair.closed_at is None
 
     async def _load(self) -> tuple[list[Alarm], list[RepairEvent]]:
         async with self._database.transaction() as session:
@@ -152,6 +171,7 @@ steps = st.lists(
         st.tuples(st.just("begin"), places),
         st.tuples(st.just("begin"), places),
         st.tuples(st.just("end"), places),
+        st.tuples(st.just("pass_by"), places),
         st.tuples(st.just("look"), st.integers(1, 3)),
         st.tuples(st.just("close"), places),
     ),
