@@ -188,7 +188,7 @@ def _bars(texts: Texts, uses: Sequence[Use], before: Sequence[Use], *, span: str
             Bar(
                 label=texts.month(day) if span == "year" else _day_label(day, span=span),
                 value=use.value,
-                text="" if use.value is None else texts.number(use.value, places_max=2),
+                text="?" if use.value is None else texts.number(use.value, places_max=2),
                 group=outer if outer != group else "",
                 before=then.value,
             )
