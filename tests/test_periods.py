@@ -3,7 +3,7 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.periods import (
@@ -111,6 +111,7 @@ class TestWindows:
 
 
 class TestAYearBefore:
+    @example(date(2028, 2, 29))
     @given(days)
     def test_is_the_same_day_or_the_one_before_a_leap_day(self, day):
         before = a_year_before(day)

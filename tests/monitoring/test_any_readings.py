@@ -129,15 +129,15 @@ def what_stands(items):
 items = st.builds(
     lambda serial, hour, value: NewReading(0, serial, "total", at(hour), Decimal(value)),
     st.sampled_from([OWN, OWN, OWN, OWN, FOREIGN, REMOVED, "none"]),
-    st.sampled_from([-2, 0, 1, 2, 3, 5, 8, 19, 21, 39, 41]),
-    st.sampled_from([0, 3, 5, 8, 12, 20, 33, 99_990, 99_998, 100_000, -1, 450]),
+    st.sampled_from([0, 0, 1, 1, 2, 3, 19, 21, 41, -2]),
+    st.sampled_from([0, 3, 5, 8, 12, 33, 99_990, 99_998, 100_000, -1, 450]),
 )
 
 
 class TestReadingsOfAGateway:
     @SLOWLY
     @given(
-        sent=st.lists(items, max_size=14),
+        sent=st.lists(items, min_size=5, max_size=16),
         more=st.lists(st.integers(0, 13), max_size=6),
         cuts=st.lists(st.integers(1, 5), max_size=8),
         random=st.randoms(use_true_random=False),

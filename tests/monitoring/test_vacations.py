@@ -126,10 +126,18 @@ class TestAWatch:
         assert await watch.look(1) == [("leak.found", "0.004")] * 2
 
     async def test_does_not_count_what_was_used_before_it_began(self, watch):
-        await watch.begin(now=NOON + HOUR / 2)
+        vacation_id, _ = await watch.begin(now=NOON + HOUR / 2)
         await watch.read(1, 5040)
         await watch.read(2, 5040)
         assert await watch.look(2) == []
+        async with watch.database.transaction() as session:
+            _, watched = await end_vacation(
+                session,
+                person_id=watch.world.home.holder,
+                vacation_id=vacation_id,
+                now=NOON + 2 * HOUR,
+            )
+        assert watched.used == 0
 
     async def test_accuses_nobody_by_estimates(self, watch):
         await watch.begin()
