@@ -167,11 +167,12 @@ def _describe_gaps(texts: Texts, uses: Sequence[Use], *, span: str) -> str | Non
 def _describe_change(
     texts: Texts, place: Place, current: Decimal | None, then: Decimal | None
 ) -> str:
-    if current is None or then is None:
+    if then is None:
         return texts.get("usage.before_unknown")
     value = texts.quantity(then, place.service)
-    share = abs(current - then) / then if then else None
-    percents = None if share is None else share.quantize(Decimal("0.01"))
+    if current is None or not then:
+        return texts.get("usage.before", value=value)
+    percents = (abs(current - then) / then).quantize(Decimal("0.01"))
     if not percents:
         return texts.get("usage.before", value=value)
     key = "usage.before_more" if current > then else "usage.before_less"
