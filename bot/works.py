@@ -12,6 +12,7 @@ from core.billing.dunning import run_dunning
 from core.monitoring.gateways import forget_refused
 from core.monitoring.held import remind_of_held
 from core.monitoring.leaks import look_for_leaks
+from core.monitoring.vacations import watch_vacations
 from core.notices import schedules
 from core.outages.service import take_up_overruns
 from core.repairs.deadlines import close_silent, escalate_late
@@ -31,6 +32,7 @@ JOBS: Mapping[str, Job] = {
     for job in (
         Job(name=TAKE_UP_ALARMS, run=take_up_alarms),
         Job(name="leaks", run=look_for_leaks),
+        Job(name="vacations", run=watch_vacations),
         Job(name="held-readings", run=remind_of_held, at=time(8, 30)),
         Job(name="escalate-repairs", run=escalate_late),
         Job(name="close-repairs", run=close_silent),
