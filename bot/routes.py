@@ -12,6 +12,7 @@ from bot import dialogues, telegram
 from bot.context import Command, Fallback, Handle, NotAllowed, NotLinked, Render, Turn
 from bot.handlers import (
     account,
+    away,
     bills,
     cuts,
     dials,
@@ -43,6 +44,7 @@ MODULES: Sequence[ModuleType] = (
     usage,
     dials,
     leaks,
+    away,
     outages,
     repairs,
     reports,

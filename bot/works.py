@@ -10,10 +10,12 @@ from bot.timetable import Job
 from core.billing.bills import issue_bills
 from core.billing.dunning import run_dunning
 from core.billing.reading_window import remind_to_read
+from core.monitoring.gateways import forget_refused
 from core.monitoring.held import remind_of_held
 from core.monitoring.leaks import look_for_leaks
 from core.monitoring.losses import watch_losses
 from core.monitoring.standstills import note_standstills
+from core.monitoring.vacations import watch_vacations
 from core.notices import schedules
 from core.outages.service import take_up_overruns
 from core.repairs.deadlines import close_silent, escalate_late
@@ -33,6 +35,7 @@ JOBS: Mapping[str, Job] = {
     for job in (
         Job(name=TAKE_UP_ALARMS, run=take_up_alarms),
         Job(name="leaks", run=look_for_leaks),
+        Job(name="vacations", run=watch_vacations),
         Job(name="held-readings", run=remind_of_held, at=time(8, 30)),
         Job(name="escalate-repairs", run=escalate_late),
         Job(name="close-repairs", run=close_silent),
@@ -48,5 +51,6 @@ JOBS: Mapping[str, Job] = {
         Job(name="reading-reminders", run=remind_to_read, at=time(9)),
         Job(name="losses", run=watch_losses, at=time(7, 30)),
         Job(name="standstills", run=note_standstills, at=time(4)),
+        Job(name="forget-refused", run=forget_refused, at=time(3, 40)),
     )
 }

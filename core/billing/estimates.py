@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.billing.consumption import ESTIMATE, Shown
 from core.db import SCHEMA
 from core.money import RoundingMode, round_to
-from core.monitoring.registers import advance
+from core.monitoring.registers import advance, capacity_of
 
 # The mean of three months, as the water rules of Shangqiu (art. 29) and Chongqing (art. 41) have
 # it; readings may be some days early or late.
@@ -76,7 +76,7 @@ def estimate(first: Shown, last: Shown, *, at: datetime, digits: int) -> Decimal
     second = timedelta(seconds=1)
     goes_on = went * ((at - last.at) // second) / (span // second)
     shown = round_to(last.value + goes_on, digits=PLACES, mode=RoundingMode.DOWN)
-    return shown % Decimal(10) ** digits
+    return shown % capacity_of(digits)
 
 
 async def estimate_unread(

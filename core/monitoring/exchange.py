@@ -29,6 +29,7 @@ from core.monitoring.models import (
     Reading,
     ReadingStatus,
     Source,
+    Vacation,
     Watch,
 )
 from core.monitoring.partitions import ensure_months, months_of
@@ -176,6 +177,7 @@ async def _hand_over(session: AsyncSession, old: int, new: int) -> None:
         update(Watch).where(Watch.meter_id == old),
         update(Alarm).where(Alarm.meter_id == old, Alarm.ended_at.is_(None)),
         update(Leak).where(Leak.meter_id == old, Leak.ended_at.is_(None)),
+        update(Vacation).where(Vacation.meter_id == old, Vacation.ended_at.is_(None)),
     ):
         await session.execute(
             which.values(meter_id=new).execution_options(synchronize_session=False)

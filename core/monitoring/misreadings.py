@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from core.monitoring.registers import advance
+from core.monitoring.registers import advance, capacity_of
 
 UNUSUAL_TIMES = 5
 # Litres for cubic metres, watt-hours for kilowatt-hours, a decimal wheel counted in; or the other
@@ -29,7 +29,7 @@ def find_meant(
     meant = [
         shifted
         for shifted in (value.scaleb(shift) for shift in SHIFTS)
-        if before < shifted < Decimal(10) ** digits
+        if before < shifted < capacity_of(digits)
         and shifted - before <= fits_up_to
         and not shifted % LAST_PLACE
     ]
