@@ -11,10 +11,12 @@ from core.billing.bills import issue_bills
 from core.billing.dunning import run_dunning
 from core.monitoring.held import remind_of_held
 from core.monitoring.leaks import look_for_leaks
+from core.monitoring.silence import look_for_silence
 from core.notices import schedules
 from core.outages.service import take_up_overruns
-from core.repairs.deadlines import close_silent, escalate_late
+from core.repairs.deadlines import close_silent, doubt_words, escalate_late
 from core.repairs.intake import take_up_alarms
+from core.repairs.urgency import weigh_repairs
 from core.supply.commands import give_up
 from core.supply.reports import watch_cuts
 from core.supply.restoring import take_up_settled
@@ -30,7 +32,10 @@ JOBS: Mapping[str, Job] = {
     for job in (
         Job(name=TAKE_UP_ALARMS, run=take_up_alarms),
         Job(name="leaks", run=look_for_leaks),
+        Job(name="silence", run=look_for_silence),
         Job(name="held-readings", run=remind_of_held, at=time(8, 30)),
+        Job(name="doubt-words", run=doubt_words),
+        Job(name="weigh-repairs", run=weigh_repairs),
         Job(name="escalate-repairs", run=escalate_late),
         Job(name="close-repairs", run=close_silent),
         Job(name="outage-overruns", run=take_up_overruns),
