@@ -326,6 +326,7 @@ def _values(row: Happening, texts: Texts) -> dict[str, object]:
         "moment": _moment(row.promised_at, texts),
         "reason": reason(row, texts),
         "value": texts.quantity(Decimal(value), quantity) if value and quantity else "",
+        "severity": texts.plain(f"repair.level_{row.details.get('severity', 'ordinary')}"),
         **{name: row.details.get(name, "") for name in ("homes", "back", "place", "into")},
     }
 

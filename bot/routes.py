@@ -21,6 +21,7 @@ from bot.handlers import (
     payments,
     repairs,
     reports,
+    silences,
     supply,
     technician,
     usage,
@@ -45,6 +46,7 @@ MODULES: Sequence[ModuleType] = (
     technician,
     managers,
     held,
+    silences,
     cuts,
 )
 
