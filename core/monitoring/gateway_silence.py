@@ -113,6 +113,8 @@ async def look_at_gateways(session: AsyncSession, *, now: datetime) -> None:
         begun: dict[int | None, list[_Gateway]] = {None: list(gateways.values())}
     else:
         begun = {each.id: [each] for each in gateways.values() if each.is_silent(now)}
+    if None in over:
+        begun.clear()  # the meters behind them have not been listened to yet
     for gateway_id in begun.keys() - running.keys():
         await _begin(session, gateway_id, begun[gateway_id], now=now)
     anew = gateways.keys() if is_break or None in over else over
