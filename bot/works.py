@@ -18,6 +18,7 @@ from core.repairs.deadlines import close_silent, doubt_words, escalate_late
 from core.repairs.intake import take_up_alarms
 from core.repairs.urgency import weigh_repairs
 from core.supply.commands import give_up
+from core.supply.protecting import take_up_dangers
 from core.supply.reports import watch_cuts
 from core.supply.restoring import take_up_settled
 from core.supply.service import take_up_arrears
@@ -44,6 +45,7 @@ JOBS: Mapping[str, Job] = {
         Job(name="give-up-commands", run=give_up),
         Job(name="watch-cuts", run=watch_cuts),
         Job(name="restore-settled", run=take_up_settled, at=time(7)),
+        Job(name="protect-homes", run=take_up_dangers),
         Job(name="propose-cuts", run=take_up_arrears),
         Job(name="billing", run=start_due, at=time(2, 10)),
         Job(name="forget-old", run=inbox.forget_old, at=time(3, 30)),
