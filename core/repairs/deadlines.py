@@ -78,7 +78,7 @@ async def doubt_words(session: AsyncSession, *, now: datetime) -> int:
             .join(Repair, Repair.id == newest)
             .where(
                 Alarm.ended_at.is_(None),
-                Alarm.taken_up_at < Repair.state_since,
+                Alarm.taken_up_at <= Repair.state_since,
                 is_said,
                 or_(Alarm.quantity == Quantity.SILENCE, still_outside),
             )
