@@ -253,6 +253,7 @@ class Hearing(Base):
     When a meter was last heard, and for how long it may be silent.
 
     `newest_at` is the device's time of its newest value, `heard_at` ours; empty: it never spoke.
+    `known_since` is when it was heard first.
     `usual_seconds` follows its pauses, `allowed_seconds` comes of them and of the limits.
     """
 
@@ -262,6 +263,7 @@ class Hearing(Base):
     looked_at: Mapped[datetime]
     newest_at: Mapped[datetime | None]
     heard_at: Mapped[datetime | None]
+    known_since: Mapped[datetime | None]
     usual_seconds: Mapped[int]
     allowed_seconds: Mapped[int]
 

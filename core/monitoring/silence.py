@@ -14,7 +14,7 @@ from core.monitoring import gateway_silence
 from core.monitoring.models import Alarm, GatewayWatch, Hearing, Meter, Quantity, Side
 from core.monitoring.ranges import MeterFacts, Ranges, find_meters, load_ranges
 from core.monitoring.rows import arrays, is_among
-from core.monitoring.silence_rules import FIRST_USUAL, LEAST, allow, learn
+from core.monitoring.silence_rules import KNOWN_AFTER, LEAST, allow, learn
 
 CHUNK = 500
 LOOK_EVERY = timedelta(minutes=30)
@@ -23,6 +23,8 @@ LOOK_BACK = timedelta(days=31)
 # A gateway is judged before the meters behind it, whatever comes first.
 GRACE = timedelta(hours=1)
 HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
+NO_TIME = timedelta(0)
 
 _NEWEST = text(
     f"""
@@ -36,18 +38,36 @@ _NEWEST = text(
     FROM unnest(CAST(:meters AS bigint[]), CAST(:afters AS timestamptz[])) k (meter_id, after)
     """  # noqa: S608 (a constant)
 )
+# What the first look finds of the days that it takes to know a meter.
+_KNOWN = text(
+    f"""
+    SELECT k.meter_id, min(p.taken_at) AS since, max(p.pause) AS pause
+    FROM unnest(CAST(:meters AS bigint[])) k (meter_id)
+    CROSS JOIN LATERAL (
+        SELECT taken_at, taken_at - lag(taken_at) OVER (ORDER BY taken_at) AS pause FROM (
+            SELECT taken_at FROM {SCHEMA}.samples s
+             WHERE s.meter_id = k.meter_id AND s.quantity IN ('pressure', 'voltage')
+               AND s.taken_at > :after
+            UNION SELECT taken_at FROM {SCHEMA}.readings r
+             WHERE r.meter_id = k.meter_id AND r.source = 'gateway' AND r.taken_at > :after
+        ) both_kinds
+    ) p
+    GROUP BY k.meter_id
+    """  # noqa: S608 (a constant)
+)
 _KEEP = text(
     f"""
     INSERT INTO {SCHEMA}.hearings
-        (meter_id, looked_at, newest_at, heard_at, usual_seconds, allowed_seconds)
+        (meter_id, looked_at, newest_at, heard_at, known_since, usual_seconds, allowed_seconds)
     SELECT * FROM unnest(
         CAST(:meters AS bigint[]), CAST(:looks AS timestamptz[]), CAST(:newest AS timestamptz[]),
-        CAST(:heard AS timestamptz[]), CAST(:usual AS bigint[]), CAST(:allowed AS bigint[])
+        CAST(:heard AS timestamptz[]), CAST(:since AS timestamptz[]), CAST(:usual AS bigint[]),
+        CAST(:allowed AS bigint[])
     )
     ON CONFLICT (meter_id) DO UPDATE SET
         looked_at = excluded.looked_at, newest_at = excluded.newest_at,
-        heard_at = excluded.heard_at, usual_seconds = excluded.usual_seconds,
-        allowed_seconds = excluded.allowed_seconds
+        heard_at = excluded.heard_at, known_since = excluded.known_since,
+        usual_seconds = excluded.usual_seconds, allowed_seconds = excluded.allowed_seconds
     """  # noqa: S608 (a constant)
 )
 
@@ -59,6 +79,7 @@ class Heard(NamedTuple):
     looked_at: datetime
     newest_at: datetime | None
     heard_at: datetime | None
+    known_since: datetime | None
     usual_seconds: int
     allowed_seconds: int
 
@@ -100,10 +121,11 @@ async def _look(
     meters = await find_meters(session, is_among(Meter.id, known))
     ranges = await load_ranges(session, meter_ids=known)
     since = await _load_since(session, meters)
+    first = await _load_first(session, known, now=now)
     heard = {
         meter.id: _hear(
             meter.id,
-            known[meter.id],
+            known[meter.id] or first[meter.id],
             newest.get(meter.id),
             least=_least(ranges, meter),
             since=since.get(meter.gateway_id or 0, now),
@@ -111,7 +133,7 @@ async def _look(
         )
         for meter in meters
     }
-    names = "meters looks newest heard usual allowed"
+    names = "meters looks newest heard since usual allowed"
     await session.execute(_KEEP, arrays(names, heard.values()))
     silent = await gateway_silence.list_silent(session)
     spared = {meter.id for meter in meters if silent & {meter.gateway_id, None}}
@@ -143,26 +165,47 @@ async def _load_since(session: AsyncSession, meters: Iterable[MeterFacts]) -> di
     return {row.gateway_id: row.since for row in rows}
 
 
+async def _load_first(
+    session: AsyncSession, known: Mapping[int, Hearing | None], *, now: datetime
+) -> dict[int, Hearing]:
+    """Return what can be known of meters that are looked at for the first time."""
+    new = [[meter_id] for meter_id, hearing in known.items() if hearing is None]
+    found = {}
+    if new:
+        rows = await session.execute(_KNOWN, {**arrays("meters", new), "after": now - KNOWN_AFTER})
+        found = {row.meter_id: row for row in rows}
+    hearings = {}
+    for (meter_id,) in new:
+        row = found.get(meter_id)
+        pause = row.pause if row is not None and row.pause is not None else NO_TIME
+        hearings[meter_id] = Hearing(
+            newest_at=None,
+            heard_at=None,
+            known_since=row.since if row is not None else None,
+            usual_seconds=pause // SECOND,
+        )
+    return hearings
+
+
 def _hear(
     meter_id: int,
-    known: Hearing | None,
+    known: Hearing,
     newest_at: datetime | None,
     *,
     least: timedelta,
     since: datetime,
     now: datetime,
 ) -> Heard:
-    usual = FIRST_USUAL if known is None else timedelta(seconds=known.usual_seconds)
-    heard_at = known.heard_at if known is not None else None
-    if newest_at is None:
-        newest_at = known.newest_at if known is not None else None
-    else:
+    usual, heard_at, known_since = known.usual_seconds * SECOND, known.heard_at, known.known_since
+    if newest_at is not None:
         if heard_at is not None:
-            usual = learn(usual, now - max(heard_at, since), least=least)
-        heard_at = now
-    allowed = allow(usual, least=least)
-    seconds = [int(span.total_seconds()) for span in (usual, allowed)]
-    return Heard(meter_id, now, newest_at, heard_at, *seconds)
+            allowed = known.allowed_seconds * SECOND
+            usual = learn(usual, now - max(heard_at, since), allowed=allowed)
+        heard_at, known_since = now, known_since or now
+    allowed = allow(usual, least=least, known_for=now - (known_since or now) + LOOK_EVERY)
+    newest_at = newest_at or known.newest_at
+    seconds = (usual // SECOND, allowed // SECOND)
+    return Heard(meter_id, now, newest_at, heard_at, known_since, *seconds)
 
 
 async def _judge(
@@ -189,7 +232,7 @@ async def _judge(
             continue
         hours = Decimal((now - known.newest_at) // HOUR)
         begins = max(known.heard_at, since.get(meter.gateway_id or 0, now))
-        allowed = timedelta(seconds=known.allowed_seconds)
+        allowed = known.allowed_seconds * SECOND
         if alarm is None and now - begins > allowed + GRACE and meter.id not in spared:
             session.add(
                 Alarm(

@@ -18,7 +18,14 @@ from core.monitoring.models import SERVICE_OF, Alarm, Hearing, Limit, Meter, Qua
 from core.monitoring.quality import QUANTITY_OF
 from core.monitoring.ranges import set_limit
 from core.monitoring.silence import look_for_silence
-from core.monitoring.silence_rules import LEAST, allow, is_gateway_silent, learn
+from core.monitoring.silence_rules import (
+    FORGETTING,
+    KNOWN_AFTER,
+    LEAST,
+    allow,
+    is_gateway_silent,
+    learn,
+)
 from core.notices.models import Delivery
 from core.repairs.intake import take_up_alarms
 from tests.billing.books import ask
@@ -33,27 +40,37 @@ spans = st.integers(0, 40 * 24).map(lambda hours: hours * HOUR)
 
 
 class TestLearn:
-    @given(st.integers(1, 60 * 24), spans)
-    def test_comes_to_allow_every_regular_pause(self, minutes: int, usual: timedelta) -> None:
+    @given(st.integers(30, 10 * 24 * 60), spans)
+    def test_comes_to_know_every_regular_pause(self, minutes: int, usual: timedelta) -> None:
         pause = minutes * MINUTE
-        for _ in range(400):
-            usual = learn(usual, pause)
+        for _ in range(6 * FORGETTING // pause + 6):
+            usual = learn(usual, pause, allowed=allow(usual))
 
-        assert pause <= usual < pause + HOUR
+        assert pause <= usual < pause + 4 * HOUR
         assert pause < allow(usual)
+
+    @given(st.integers(1, 12), st.integers(13, 23))
+    def test_remembers_over_the_day_that_it_pauses_at_night(self, night: int, day: int) -> None:
+        usual = night * HOUR
+        for _ in range(2 * day):
+            usual = learn(usual, HOUR / 2, allowed=allow(usual))
+
+        assert night * HOUR < allow(usual)
 
     @given(spans, spans)
     def test_earns_no_more_by_a_long_silence_than_was_allowed(
         self, usual: timedelta, pause: timedelta
     ) -> None:
-        assert learn(usual, pause) <= max(usual, allow(usual))
+        assert learn(usual, pause, allowed=allow(usual)) <= max(usual, allow(usual))
 
     @given(spans, spans, spans)
     def test_allows_more_to_whom_pauses_longer(
         self, usual: timedelta, pause: timedelta, more: timedelta
     ) -> None:
-        assert learn(usual, pause) <= learn(usual, pause + more)
+        worst, allowed = max(usual, pause), allow(usual)
+        assert learn(usual, worst, allowed=allowed) <= learn(usual, worst + more, allowed=allowed)
         assert LEAST <= allow(usual) <= allow(usual + more)
+        assert allow(usual, known_for=KNOWN_AFTER - MINUTE) >= KNOWN_AFTER
 
 
 class TestIsGatewaySilent:
@@ -87,6 +104,14 @@ class Places:
                 await self.speak(gateway, meters)
             if looks:
                 await self.look()
+
+    async def known(self, *, speaking: dict[int, Iterable[int]]) -> None:
+        """Let two days pass after which these meters are known to speak every two hours."""
+        for _ in range(25):
+            self.now += 2 * HOUR
+            for gateway, meters in speaking.items():
+                await self.speak(gateway, meters)
+        await self.look()
 
     async def speak(self, gateway: int, meters: Iterable[int]) -> None:
         async with self.database.transaction() as session:
@@ -173,7 +198,7 @@ class TestAMeter:
         self, places: Places, street: Street
     ) -> None:
         gateway, meters = await gateway_of(places, "a", homes(street))
-        await places.live(48, speaking={gateway: meters})
+        await places.known(speaking={gateway: meters})
         await places.live(8, speaking={gateway: meters[1:]})
 
         assert await places.repairs() == [("silent_meter", street.homes[0].point, False)]
@@ -204,6 +229,25 @@ class TestAMeter:
 
         assert await places.repairs() == []
 
+    async def test_is_known_at_the_first_look_by_what_it_sent_before(
+        self, places: Places, street: Street
+    ) -> None:
+        gateway, meters = await gateway_of(places, "a", homes(street))
+        await places.live(48, speaking={gateway: meters}, looks=False)
+        await places.live(8, speaking={gateway: meters[1:]})
+
+        assert len(await places.repairs()) == 1
+
+    async def test_has_two_days_while_nothing_is_known_of_it(
+        self, places: Places, street: Street
+    ) -> None:
+        gateway, meters = await gateway_of(places, "a", homes(street))
+        await places.live(1, speaking={gateway: meters})
+        await places.live(46, speaking={gateway: meters[1:]})
+        assert await places.repairs() == []
+        await places.live(5, speaking={gateway: meters[1:]})
+        assert len(await places.repairs()) == 1
+
     async def test_has_the_time_that_its_limit_says(self, places: Places, street: Street) -> None:
         gateway, (patient, *others) = await gateway_of(places, "a", homes(street))
         async with places.database.transaction() as session:
@@ -215,7 +259,7 @@ class TestAMeter:
                 hold_seconds=0,
             )
             await set_limit(session, limit, now=NOON)
-        await places.live(48, speaking={gateway: [patient, *others]})
+        await places.known(speaking={gateway: [patient, *others]})
         await places.live(22, speaking={gateway: others})
         assert await places.repairs() == []
         await places.live(4, speaking={gateway: others})
@@ -225,7 +269,7 @@ class TestAMeter:
         self, places: Places, street: Street
     ) -> None:
         gateway, meters = await gateway_of(places, "a", homes(street))
-        await places.live(48, speaking={gateway: meters})
+        await places.known(speaking={gateway: meters})
         await places.live(8, speaking={gateway: meters[1:]})
         async with places.database.transaction() as session:
             await session.execute(
@@ -251,7 +295,7 @@ class TestAGateway:
     ) -> None:
         first, mine = await gateway_of(places, "a", homes(street))
         second, others = await gateway_of(places, "b", world.home.meters.values())
-        await places.live(48, speaking={first: mine, second: others})
+        await places.known(speaking={first: mine, second: others})
         await places.live(15, speaking={second: others})
 
         assert await places.silences() == [(first, 12, 12, False)]
@@ -270,7 +314,7 @@ class TestAGateway:
     ) -> None:
         first, mine = await gateway_of(places, "a", homes(street))
         second, others = await gateway_of(places, "b", world.home.meters.values())
-        await places.live(48, speaking={first: mine, second: others})
+        await places.known(speaking={first: mine, second: others})
         await places.live(8, speaking={second: others})
         async with places.database.transaction() as session:
             (view,) = await list_silences(session)
@@ -294,7 +338,7 @@ class TestAGateway:
         self, places: Places, street: Street
     ) -> None:
         gateway, meters = await gateway_of(places, "a", homes(street))
-        await places.live(48, speaking={gateway: meters})
+        await places.known(speaking={gateway: meters})
         await places.live(9, speaking={gateway: meters[4:]})
         assert await places.silences() == [(gateway, 4, 12, False)]
         assert await places.repairs() == []
@@ -309,7 +353,7 @@ class TestAGateway:
     ) -> None:
         first, mine = await gateway_of(places, "a", homes(street))
         second, others = await gateway_of(places, "b", world.home.meters.values())
-        await places.live(48, speaking={first: mine, second: others})
+        await places.known(speaking={first: mine, second: others})
         await places.live(9, speaking={})
 
         assert await places.silences() == [(None, 14, 14, False)]
@@ -322,7 +366,7 @@ class TestAGateway:
     ) -> None:
         first, mine = await gateway_of(places, "a", homes(street))
         second, others = await gateway_of(places, "b", world.home.meters.values())
-        await places.live(48, speaking={first: mine, second: others})
+        await places.known(speaking={first: mine, second: others})
         await places.live(72, speaking={}, looks=False)
         await places.live(3, speaking={})
         await places.live(3, speaking={first: mine[:3], second: others})
@@ -336,7 +380,7 @@ class TestAGateway:
     ) -> None:
         first, mine = await gateway_of(places, "a", homes(street))
         second, others = await gateway_of(places, "b", world.home.meters.values())
-        await places.live(48, speaking={first: mine, second: others})
+        await places.known(speaking={first: mine, second: others})
         await places.live(8, speaking={second: others})
         await places.live(5, speaking={}, looks=False)
         await places.live(2, speaking={second: others})
@@ -348,7 +392,7 @@ class TestAGateway:
         self, places: Places, street: Street, world: World
     ) -> None:
         first, mine = await gateway_of(places, "a", homes(street))
-        await places.live(48, speaking={first: mine})
+        await places.known(speaking={first: mine})
         await places.live(8, speaking={})
         async with places.database.transaction() as session:
             (await session.get_one(ApiKey, first)).revoked_at = places.now

@@ -41,6 +41,7 @@ def upgrade() -> None:
     sa.Column('looked_at', sa.DateTime(timezone=True), nullable=False),
     sa.Column('newest_at', sa.DateTime(timezone=True), nullable=True),
     sa.Column('heard_at', sa.DateTime(timezone=True), nullable=True),
+    sa.Column('known_since', sa.DateTime(timezone=True), nullable=True),
     sa.Column('usual_seconds', sa.BigInteger(), nullable=False),
     sa.Column('allowed_seconds', sa.BigInteger(), nullable=False),
     sa.ForeignKeyConstraint(['meter_id'], ['shuidian.meters.id'], name=op.f('fk_hearings_meter_id')),
