@@ -11,7 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import ApiKey
 from core.db import SCHEMA, lock_for_transaction
 from core.monitoring import gateway_silence
-from core.monitoring.models import Alarm, GatewayWatch, Hearing, Meter, Quantity, Side
+from core.monitoring.models import (
+    Alarm,
+    GatewayWatch,
+    Hearing,
+    Limit,
+    Meter,
+    Quantity,
+    Side,
+)
 from core.monitoring.ranges import MeterFacts, Ranges, find_meters, load_ranges
 from core.monitoring.rows import arrays, is_among
 from core.monitoring.silence_rules import KNOWN_AFTER, LEAST, allow, learn
@@ -119,7 +127,7 @@ async def _look(
 ) -> None:
     newest = await _find_newest(session, known, now=now)
     meters = await find_meters(session, is_among(Meter.id, known))
-    ranges = await load_ranges(session, meter_ids=known)
+    ranges = await load_ranges(session, is_among(Limit.meter_id, known))
     since = await _load_since(session, meters)
     first = await _load_first(session, known, now=now)
     heard = {
