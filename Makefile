@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --no-annotate
 
-.PHONY: help setup demo test lint check i18n lock clean
+.PHONY: help setup demo test replays lint check i18n lock clean
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -20,6 +20,9 @@ demo:  ## start the whole service with a demo district; Ctrl-C ends it
 
 test: setup  ## run all tests; ARGS="-k name" for some
 	@exec $(PYTHON) -m pytest -n auto $(ARGS)
+
+replays: setup  ## play recorded days and years through the service, which takes minutes
+	@exec $(PYTHON) -m pytest -n auto -m long $(ARGS)
 
 lint: setup  ## check style, types and the direction of imports
 	$(PYTHON) -m ruff check

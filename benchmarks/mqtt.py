@@ -45,13 +45,19 @@ SELECT count(*), count(DISTINCT (meter_id, taken_at)),
 """
 
 
+def find_port() -> int:
+    """Return a port of the loopback that is free now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
 class Broker:
     """A mosquitto of our own on a free port of the loopback, configured as shipped."""
 
     def __init__(self, directory: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = find_port()
         self._directory = directory
         self._process: asyncio.subprocess.Process | None = None
         self._configuration = directory / "mosquitto.conf"
@@ -64,15 +70,25 @@ class Broker:
     async def prepare(self) -> None:
         """Write the shipped configuration with this machine's port, paths and user."""
         passwords = self._directory / "passwords"
-        command = ("mosquitto_passwd", "-c", "-b", str(passwords), "shuidian", PASSWORD)
-        assert await (await asyncio.create_subprocess_exec(*command)).wait() == 0
-        lines = SHIPPED.read_text(encoding="utf-8")
-        for name, value in {
-            "listener": f"{self.port} 127.0.0.1",
-            "password_file": str(passwords),
-            "persistence_location": f"{self._directory}/",
-        }.items():
-            lines, count = re.subn(rf"(?m)^{name} .*$", f"{name} {value}", lines)
+        passwords.touch(mode=0o600)
+        for user in ("shuidian", "cellar", "annex"):
+            command = ("mosquitto_passwd", "-b", str(passwords), user, PASSWORD)
+            assert await (await asyncio.create_subprocess_exec(*command)).wait() == 0
+        self.configure(
+            SHIPPED,
+            {
+                "listener": f"{self.port} 127.0.0.1",
+                "password_file": str(passwords),
+                "acl_file": str(SHIPPED.with_suffix(".acl")),
+                "persistence_location": f"{self._directory}/",
+            },
+        )
+
+    def configure(self, shipped: Path, own: dict[str, str]) -> None:
+        """Write a shipped configuration with other values for some lines; none: without it."""
+        lines = shipped.read_text(encoding="utf-8")
+        for name, value in own.items():
+            lines, count = re.subn(rf"(?m)^{name} .*$", f"{name} {value}" * bool(value), lines)
             assert count == 1, name
         self._configuration.write_text(f"{lines}\nuser {getpass.getuser()}\n", encoding="utf-8")
 

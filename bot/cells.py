@@ -21,6 +21,7 @@ _MOMENT = re.compile(
     r"\s*(?P<zone>Z|[+-]\d{2}:?\d{2})?)?",
     re.ASCII,
 )
+_BITS = re.compile(r"([0-9]{1,2}) ?bits?")
 _SIGNIFICANT = ".15g"  # digits that a workbook keeps of a number
 
 
@@ -89,6 +90,12 @@ def read_count(cell: Cell, place: Place) -> int:
     if number < 1 or number % 1:
         raise Wrong("import.not_whole", value=number)
     return int(number)
+
+
+def read_digits(cell: Cell, place: Place) -> int:
+    """Return a number of digits; one of bits, written as `24 bits`, is negative."""
+    bits = _BITS.fullmatch(unicodedata.normalize("NFKC", str(cell)).strip().casefold())
+    return -int(bits[1]) if bits else read_count(cell, place)
 
 
 def read_day(cell: Cell, _: Place) -> date:

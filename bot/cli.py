@@ -120,7 +120,7 @@ async def use(settings: Settings, work: "Callable[[Database, Clock], Awaitable[T
     from bot.demo.clock import FollowedClock
     from core.db import Database
 
-    database = Database(settings.database_url, pool_size=2)
+    database = Database(settings.database_url, pool_size=4)
     try:
         clock: Clock = SystemClock()
         if settings.demo_clock:
@@ -208,8 +208,14 @@ def token(
     profile: Annotated[
         str, typer.Option(help="Of a gateway that is heard over MQTT: how it speaks.")
     ] = "",
+    below: Annotated[
+        str,
+        typer.Option(help="Where its MQTT topics begin, if not as the profile says: site/cellar."),
+    ] = "",
 ) -> None:
     """Print a new credential for a program; it is shown once."""
+    from sqlalchemy.exc import IntegrityError
+
     from bot.api.auth import issue_token
     from bot.gateway_commands import find_profile
 
@@ -217,11 +223,20 @@ def token(
         raise typer.BadParameter("the scope is gateway or admin")
     if profile and (scope != "gateway" or find_profile(profile).transport != "mqtt"):
         raise typer.BadParameter("only a gateway has a profile, and only one for MQTT")
+    if below and not (profile and all(below.split("/")) and not set("+#$") & set(below)):
+        raise typer.BadParameter("--below: levels of a topic, of a gateway that has a profile")
 
     async def work(session: "AsyncSession", now: datetime) -> str:
-        return await issue_token(session, name=name, scope=scope, profile=profile or None, now=now)
+        return await issue_token(
+            session, name=name, scope=scope, profile=profile or None, below=below, now=now
+        )
 
-    typer.echo(act(work))
+    try:
+        typer.echo(act(work))
+    except IntegrityError:
+        raise typer.BadParameter(
+            "there is one of this name, or one with this profile and the same --below"
+        ) from None
 
 
 @app.command()

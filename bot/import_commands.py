@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -60,15 +61,23 @@ def _run(work: "Callable[[Database, datetime, Texts], Awaitable[T]]") -> T:
         return asyncio.run(use(settings, run))
 
 
-def _import(kind: str, file: Path, *, is_dry_run: bool, report: Path | None) -> None:
+def _import_table(kind: str, file: Path, *, is_dry_run: bool, report: Path | None) -> None:
     from bot.imports import import_file
+
+    _import(partial(import_file, kind=kind), file, is_dry_run=is_dry_run, report=report)
+
+
+def _import(
+    store: "Callable[..., Awaitable[Imported]]",
+    file: Path,
+    *,
+    is_dry_run: bool,
+    report: Path | None,
+) -> None:
     from bot.tables import write_table
 
     async def work(database: "Database", now: datetime, texts: "Texts") -> "tuple[Imported, Texts]":
-        done = await import_file(
-            database, kind=kind, content=content, is_dry_run=is_dry_run, now=now
-        )
-        return done, texts
+        return await store(database, content=content, is_dry_run=is_dry_run, now=now), texts
 
     try:
         content = file.read_bytes()
@@ -80,7 +89,8 @@ def _import(kind: str, file: Path, *, is_dry_run: bool, report: Path | None) -> 
     except OSError as error:
         raise refuse(f"{error.filename}: {error.strerror}") from None
     for row, column, why in faults:
-        typer.echo(texts.plain("import.fault", row=row, column=column, why=why), err=True)
+        key = "import.fault" if done.columns else "import.fault_in_file"
+        typer.echo(texts.plain(key, row=row, column=column, why=why), err=True)
     if faults:
         raise refuse(texts.plain("import.refused", file=file.name, count=len(faults)))
     for key in ("new", "held") if done.outcome.held else ("new",):
@@ -106,19 +116,54 @@ def list_faults(done: "Imported", texts: "Texts") -> list[tuple[str, str, str]]:
 @import_app.command("accounts")
 def import_accounts(file: File, *, dry_run: DryRun = False, report: Report = None) -> None:
     """Store areas, homes, accounts and agreements: all of a file, or nothing."""
-    _import("accounts", file, is_dry_run=dry_run, report=report)
+    _import_table("accounts", file, is_dry_run=dry_run, report=report)
 
 
 @import_app.command("meters")
 def import_meters(file: File, *, dry_run: DryRun = False, report: Report = None) -> None:
     """Store meters with their first readings: all of a file, or nothing."""
-    _import("meters", file, is_dry_run=dry_run, report=report)
+    _import_table("meters", file, is_dry_run=dry_run, report=report)
 
 
 @import_app.command("readings")
 def import_readings(file: File, *, dry_run: DryRun = False, report: Report = None) -> None:
     """Store readings; those that jump or go back wait for a person."""
-    _import("readings", file, is_dry_run=dry_run, report=report)
+    _import_table("readings", file, is_dry_run=dry_run, report=report)
+
+
+@import_app.command("p1")
+def import_p1(
+    file: Annotated[Path, typer.Argument(help="DSMR P1 telegrams, one after the other.")],
+    *,
+    meter: Annotated[str, typer.Option(help="Only of this meter: its serial number.")] = "",
+    total: Annotated[
+        bool, typer.Option("--total", help="One register, the sum of those of the tariffs.")
+    ] = False,
+    dry_run: DryRun = False,
+    report: Report = None,
+) -> None:
+    """Store the registers of P1 telegrams: all of a file, or nothing."""
+    from bot.meter_files import import_telegrams
+
+    store = partial(import_telegrams, meter=meter, is_total=total)
+    _import(store, file, is_dry_run=dry_run, report=report)
+
+
+@import_app.command("green-button")
+def import_green_button(
+    file: Annotated[Path, typer.Argument(help="Green Button: an ESPI file, XML.")],
+    *,
+    meter: Annotated[str, typer.Option(help="The serial number of the meter.")],
+    start: Annotated[str, typer.Option(help="What it showed before the first interval.")] = "0",
+    dry_run: DryRun = False,
+    report: Report = None,
+) -> None:
+    """Store the use in a Green Button file as a register: all of a file, or nothing."""
+    from bot import meter_files
+
+    begin = _read_number("--start", start) or Decimal(0)
+    store = partial(meter_files.import_green_button, meter=meter, start=begin)
+    _import(store, file, is_dry_run=dry_run, report=report)
 
 
 @limits_app.command("set")

@@ -1,7 +1,7 @@
 """Files of accounts, meters and readings: which columns they have, and into the database."""
 
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from babel.core import get_global
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.cells import (
     Choice,
@@ -16,6 +17,7 @@ from bot.cells import (
     Wrong,
     read_count,
     read_day,
+    read_digits,
     read_moment,
     read_name,
     read_number,
@@ -100,11 +102,12 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("service", _SERVICE, "service 服务 服務"),
         Column("serial", read_name, "serial meter 表号 表號"),
         Column("installed", read_day, "installed 安装日期 安裝日期"),
-        Column("digits", read_count, "digits 位数 位數"),
+        Column("digits", read_digits, "digits 位数 位數"),
         _optional("initial", read_number, "initial 表底 初始读数 初始讀數"),
         _optional("multiplier", read_number, "multiplier 倍率"),
         _optional("ceiling", read_number, "ceiling 上限 最大流量"),
         _optional("gateway", read_text, "gateway 网关 網關"),
+        _optional("device", read_name, "device 设备号 設備號"),
         _optional("switchable", _YES_NO, "switchable 可通断 可通斷"),
     ),
     "readings": (
@@ -140,29 +143,44 @@ async def import_file(
     """
     table = read_table(content)
     columns = _find_columns(kind, table[0] if table else ())
+
+    async def store(session: AsyncSession) -> Outcome:
+        zone = (await get_operator(session)).timezone
+        place = Place(ZoneInfo(zone), get_global("zone_territories").get(zone))
+        faults: list[Fault] = []
+        told = list(_read_rows(columns, table, place, faults))
+        if kind == "accounts":
+            rows = [AccountRow(**_with_place(row)) for row in told]
+            tariffs = await list_codes(session)
+            outcome = await import_accounts(session, rows, tariffs=tariffs, now=now)
+        elif kind == "meters":
+            outcome = await import_meters(session, [MeterRow(**row) for row in told], now=now)
+        else:
+            readings = [NewReading(**{"register": TOTAL, **row}) for row in told]
+            outcome = await import_readings(session, readings, now=now)
+        return replace(outcome, faults=[*faults, *outcome.faults])
+
+    names = {column.field: str(table[0][n]).strip() for n, column in columns.items()}
+    return await all_or_nothing(database, store, columns=names, is_dry_run=is_dry_run)
+
+
+async def all_or_nothing(
+    database: Database,
+    store: Callable[[AsyncSession], Awaitable[Outcome]],
+    *,
+    columns: Mapping[str, str],
+    is_dry_run: bool,
+) -> Imported:
+    """Store in one transaction what has no fault; of anything else, and of a dry run, nothing."""
     outcome = Outcome()
     with suppress(_NotKept):
         async with database.transaction() as session:
-            zone = (await get_operator(session)).timezone
-            place = Place(ZoneInfo(zone), get_global("zone_territories").get(zone))
-            faults: list[Fault] = []
-            told = list(_read_rows(columns, table, place, faults))
-            if kind == "accounts":
-                rows = [AccountRow(**_with_place(row)) for row in told]
-                tariffs = await list_codes(session)
-                outcome = await import_accounts(session, rows, tariffs=tariffs, now=now)
-            elif kind == "meters":
-                outcome = await import_meters(session, [MeterRow(**row) for row in told], now=now)
-            else:
-                readings = [NewReading(**{"register": TOTAL, **row}) for row in told]
-                outcome = await import_readings(session, readings, now=now)
-            outcome = replace(
-                outcome, faults=sorted([*faults, *outcome.faults], key=lambda fault: fault.position)
-            )
-            if outcome.faults or is_dry_run:
+            outcome = await store(session)
+            faults = sorted(outcome.faults, key=lambda fault: fault.position)
+            outcome = replace(outcome, faults=faults)
+            if faults or is_dry_run:
                 raise _NotKept
-    names = {column.field: str(table[0][n]).strip() for n, column in columns.items()}
-    return Imported(outcome=outcome, columns=names, is_kept=not (outcome.faults or is_dry_run))
+    return Imported(outcome=outcome, columns=columns, is_kept=not (outcome.faults or is_dry_run))
 
 
 def _find_columns(kind: str, header: Sequence[Cell]) -> dict[int, Column]:

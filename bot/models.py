@@ -13,6 +13,7 @@ from bot import dialogues, inbox, timetable  # noqa: F401
 from bot.api import idempotency  # noqa: F401
 from bot.backoffice import sessions  # noqa: F401
 from bot.demo import clock, models  # noqa: F401
+from bot.gateway import taken  # noqa: F401
 from core.db import Base
 
 METADATA = Base.metadata

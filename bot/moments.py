@@ -27,6 +27,12 @@ class NotAMoment(DomainError):
     code = "input.not_a_moment"
 
 
+class NotADay(DomainError):
+    """What was typed cannot be read as a day."""
+
+    code = "input.not_a_day"
+
+
 class MomentInThePast(DomainError):
     """The time that was typed has passed."""
 
@@ -68,6 +74,28 @@ def check_moment(moment: datetime, *, now: datetime) -> datetime:
     if moment > now + AHEAD_MAX:
         raise MomentTooFar(moment=moment)
     return moment
+
+
+def parse_day(typed: str, *, texts: Texts, now: datetime) -> date:
+    """
+    Return the day that was typed: tomorrow, Sunday, 25.11, 11-25; a name means the next such day.
+
+    Raises:
+        NotADay: no day can be read from it.
+    """
+    words = unicodedata.normalize("NFKC", typed).casefold().strip().rstrip(".")
+    today = now.astimezone(texts.zone).date()
+    for weekday, names in enumerate(texts.weekdays()):
+        if words in names:
+            return today + timedelta(days=(weekday - today.weekday()) % 7)
+    dotted = _DOTTED_DAY.fullmatch(words)
+    if dotted is not None:
+        day, rest = _day(dotted[3], dotted[2], dotted[1], today=today), ""
+    else:
+        day, rest = _read_day(words, texts=texts, today=today)
+    if day is None or rest.strip():
+        raise NotADay(typed=typed[:40])
+    return day
 
 
 def split_moment(

@@ -77,7 +77,7 @@ def press(family: str, *parts: object) -> str:
     return data
 
 
-def read_press(data: str, *kinds: type) -> tuple[Any, ...]:
+def read_press(data: str, *kinds: Callable[[str], Any]) -> tuple[Any, ...]:
     """
     Return the parts of a button's data after its family, each read as the kind given.
 

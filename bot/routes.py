@@ -12,6 +12,7 @@ from bot import dialogues, telegram
 from bot.context import Command, Fallback, Handle, NotAllowed, NotLinked, Render, Turn
 from bot.handlers import (
     account,
+    away,
     bills,
     cuts,
     held,
@@ -40,6 +41,7 @@ MODULES: Sequence[ModuleType] = (
     supply,
     usage,
     leaks,
+    away,
     outages,
     repairs,
     reports,

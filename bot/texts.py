@@ -12,7 +12,14 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_date, format_datetime, format_interval, format_time
+from babel.dates import (
+    format_date,
+    format_datetime,
+    format_interval,
+    format_skeleton,
+    format_time,
+    get_day_names,
+)
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import (
@@ -221,6 +228,21 @@ class Texts:
         """Return the days from `starts` until before `ends`."""
         last = ends - timedelta(days=1)
         return str(format_interval(starts, last, skeleton="yMMMd", locale=self._babel))
+
+    def weekday(self, day: date) -> str:
+        """Return a day by its name in the week and its date."""
+        return str(format_skeleton("MMMEd", day, locale=self._babel))
+
+    def weekdays(self) -> list[set[str]]:
+        """Return the names of each day of the week, from Monday, in small letters."""
+        return [
+            {
+                str(get_day_names(width, form, self._babel)[day]).casefold().rstrip(".")
+                for width in ("wide", "abbreviated")
+                for form in ("format", "stand-alone")
+            }
+            for day in range(7)
+        ]
 
     def month(self, day: date) -> str:
         """Return the short name of a month."""

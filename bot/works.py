@@ -9,9 +9,11 @@ from bot.tasks import Work
 from bot.timetable import Job
 from core.billing.bills import issue_bills
 from core.billing.dunning import run_dunning
+from core.monitoring.gateways import forget_refused
 from core.monitoring.held import remind_of_held
 from core.monitoring.leaks import look_for_leaks
 from core.monitoring.silence import look_for_silence
+from core.monitoring.vacations import watch_vacations
 from core.notices import schedules
 from core.outages.service import take_up_overruns
 from core.repairs.deadlines import close_silent, doubt_words, escalate_late
@@ -34,6 +36,7 @@ JOBS: Mapping[str, Job] = {
         Job(name=TAKE_UP_ALARMS, run=take_up_alarms),
         Job(name="leaks", run=look_for_leaks),
         Job(name="silence", run=look_for_silence),
+        Job(name="vacations", run=watch_vacations),
         Job(name="held-readings", run=remind_of_held, at=time(8, 30)),
         Job(name="doubt-words", run=doubt_words),
         Job(name="weigh-repairs", run=weigh_repairs),
@@ -49,5 +52,6 @@ JOBS: Mapping[str, Job] = {
         Job(name="propose-cuts", run=take_up_arrears),
         Job(name="billing", run=start_due, at=time(2, 10)),
         Job(name="forget-old", run=inbox.forget_old, at=time(3, 30)),
+        Job(name="forget-refused", run=forget_refused, at=time(3, 40)),
     )
 }

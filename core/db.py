@@ -77,12 +77,12 @@ class Base(DeclarativeBase):
 class Database:
     """A pool of connections and the transactions on it."""
 
-    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+    def __init__(self, url: str, *, pool_size: int = 20) -> None:
         self.url = url
         self.engine: AsyncEngine = create_async_engine(
             url,
             pool_size=pool_size,
-            max_overflow=pool_size,
+            max_overflow=0,  # a crowd would open connections and close them again, each time
             connect_args={"options": "-c timezone=UTC"},
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)

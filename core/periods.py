@@ -118,6 +118,11 @@ def year_of(day: date, *, first_month: int = 1, first_day: int = 1) -> Period:
     return Period(starts, starts.replace(year=starts.year + 1))
 
 
+def a_year_before(day: date) -> date:
+    """Return the same day of the year before; for a leap day the one before it."""
+    return day.replace(year=day.year - 1, day=28 if (day.month, day.day) == (2, 29) else day.day)
+
+
 def local_day(moment: datetime, *, zone: ZoneInfo) -> date:
     """
     Return the day that the calendar in the zone shows at this moment.

@@ -72,7 +72,7 @@ class Stage:
     @contextlib.asynccontextmanager
     async def database(self) -> AsyncIterator[Database]:
         """Open the stage's database beside any service."""
-        database = Database(self.settings.database_url, pool_size=1)
+        database = Database(self.settings.database_url, pool_size=2)
         try:
             yield database
         finally:

@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.moments import MomentInThePast, MomentTooFar, NotAMoment, parse_moment, split_moment
+from bot.moments import (
+    MomentInThePast,
+    MomentTooFar,
+    NotADay,
+    NotAMoment,
+    parse_day,
+    parse_moment,
+    split_moment,
+)
 from bot.texts import LOCALES, Texts
 
 NOW = datetime(2026, 11, 22, 4, 0, tzinfo=UTC)  # a Sunday, 12:00 in Asia/Shanghai
@@ -134,3 +142,42 @@ class TestSplitMoment:
             split_moment(("no", "part"), texts=texts("en"), now=NOW)
         with pytest.raises(MomentInThePast):
             split_moment(("2026-11-21", "10:00", "part"), texts=texts("en"), now=NOW)
+
+
+class TestParseDay:
+    @pytest.mark.parametrize(
+        ("locale", "typed", "meant"),
+        [
+            ("en", "today", "2026-11-22"),
+            ("en", "Tomorrow", "2026-11-23"),
+            ("en", "Sunday", "2026-11-22"),
+            ("en", "mon", "2026-11-23"),
+            ("en", "25.11", "2026-11-25"),
+            ("en", "25.11.2026", "2026-11-25"),
+            ("en", "11-25", "2026-11-25"),
+            ("en", "1-5", "2027-01-05"),
+            ("zh_CN", "周日", "2026-11-22"),
+            ("zh_CN", "星期三", "2026-11-25"),
+            ("zh_CN", "11月25日", "2026-11-25"),
+            ("zh_TW", "週日", "2026-11-22"),
+            ("zh_TW", "後天", "2026-11-24"),
+            ("ru", "воскресенье", "2026-11-22"),
+            ("ru", "Пн", "2026-11-23"),
+            ("ru", "завтра", "2026-11-23"),
+        ],
+    )
+    def test_reads_what_people_type(self, locale: str, typed: str, meant: str) -> None:
+        assert str(parse_day(typed, texts=texts(locale), now=NOW)) == meant
+
+    @pytest.mark.parametrize("typed", ["", "soon", "31.02", "11-25 14:00", "25.11 14:00", "15:30"])
+    def test_refuses_what_is_no_day(self, typed: str) -> None:
+        with pytest.raises(NotADay):
+            parse_day(typed, texts=texts("en"), now=NOW)
+
+    @given(st.text(max_size=30))
+    def test_reads_or_refuses_whatever_is_typed(self, typed: str) -> None:
+        try:
+            day = parse_day(typed, texts=texts("ru"), now=NOW)
+        except NotADay:
+            return
+        assert str(day)

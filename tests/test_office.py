@@ -19,10 +19,11 @@ from bot.backoffice.sessions import OfficeSession, link_renderer
 from bot.clock import ScaledClock, SystemClock
 from bot.context import Reader
 from bot.texts import Texts
+from bot.works import JOBS
 from core.accounts.models import ApiKey, Role, Service, Staff
 from core.db import Database
 from core.monitoring.ingest import NewReading, Reason, store_batch
-from core.monitoring.models import Alarm, Meter, Quantity, Side
+from core.monitoring.models import Alarm, Meter, Quantity, Quarantined, Side
 from core.repairs import intake
 from core.repairs import service as repairs
 from core.repairs.models import Attachment
@@ -330,6 +331,15 @@ class TestGateways:
         numbers = re.findall(r"<td data-label=[^>]*>(\d+)</td>", page)
         assert numbers == ["3", "1", "1", "0", "1"]
         assert "unknown meter: 1" in page
+        assert "What was refused is kept for 90 days" in page
+
+        async with office.database.transaction() as session:
+            await JOBS["forget-refused"].run(session, now=NOON + timedelta(days=90))
+            assert await session.scalar(select(Quarantined.reason)) == "unknown_meter"
+            await JOBS["forget-refused"].run(session, now=NOON + timedelta(days=91))
+            assert await session.scalar(select(Quarantined)) is None
+        _, page = await office.get("/office/gateways", cookie=cookie)
+        assert re.findall(r"<td data-label=[^>]*>(\d+)</td>", page) == numbers
 
     @pytest.mark.parametrize("locale", ["en", "zh_CN", "zh_TW", "ru"])
     def test_has_words_for_every_reason(self, locale):

@@ -3,13 +3,14 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.periods import (
     DayOutsidePeriod,
     EmptyPeriod,
     Period,
+    a_year_before,
     bimonth_of,
     local_day,
     month_of,
@@ -107,6 +108,17 @@ class TestWindows:
             year_of(day, first_month=month, first_day=15),
         ):
             assert window.contains(day)
+
+
+class TestAYearBefore:
+    @example(date(2028, 2, 29))
+    @given(days)
+    def test_is_the_same_day_or_the_one_before_a_leap_day(self, day):
+        before = a_year_before(day)
+
+        assert before.year == day.year - 1
+        same = (day.month, day.day) if (day.month, day.day) != (2, 29) else (2, 28)
+        assert (before.month, before.day) == same
 
 
 class TestLocalDay:

@@ -30,11 +30,24 @@ class Caller:
 
 
 async def issue_token(
-    session: AsyncSession, *, name: str, scope: str, now: datetime, profile: str | None = None
+    session: AsyncSession,
+    *,
+    name: str,
+    scope: str,
+    now: datetime,
+    profile: str | None = None,
+    below: str = "",
 ) -> str:
     """Return a new token for a program; it is shown once, only its hash is kept."""
     token = f"sd_{scope}_{secrets.token_urlsafe(32)}"
-    key = ApiKey(name=name, token_hash=_hashed(token), scope=scope, profile=profile, created_at=now)
+    key = ApiKey(
+        name=name,
+        token_hash=_hashed(token),
+        scope=scope,
+        profile=profile,
+        below=below,
+        created_at=now,
+    )
     session.add(key)
     await session.flush()
     return token

@@ -210,6 +210,7 @@ async def show_gateways(request: Request, session: Session, now: Now) -> Respons
         texts,
         visitor=visitor.name,
         as_of=texts.plain("office.as_of", moment=texts.moment(now)),
+        kept=texts.count("office.refused_kept", gateways.REFUSED_KEPT.days),
         counts=COUNTS,
         gateways=[_gateway(each, texts, now) for each in found],
     )

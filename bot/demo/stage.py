@@ -140,7 +140,7 @@ async def _open_database(
     from bot.demo.clock import WoundClock
     from core.db import Database
 
-    database = Database(url, pool_size=4)
+    database = Database(url, pool_size=8)
     stack.push_async_callback(database.close)
     clock = WoundClock.at_start()
     await clock.resume(database)

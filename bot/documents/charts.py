@@ -15,13 +15,18 @@ _MARGIN = Decimal("0.12")  # of the height: room for the words beside the extrem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """One period's use. `text` and `label` are shown; a `group` stands under its first bar."""
+    """
+    One period's use. `text` and `label` are shown; a `group` stands under its first bar.
+
+    `before` is what was used a year earlier: a line across the bar.
+    """
 
     label: str
     value: Decimal | None
     text: str
     group: str = ""
     is_estimated: bool = False
+    before: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +54,15 @@ def usage_chart(
     unit: str,
     bars: Sequence[Bar],
     highlight: int | None,
+    legend: str = "",
 ) -> bytes:
-    """Return a picture (PNG, 800 x 450) of the use by period, one bar highlighted."""
+    """
+    Return a picture (PNG, 800 x 450) of the use by period, one bar highlighted.
+
+    `legend` says what the lines are, where bars have any.
+    """
     head = {"language": language, "service": service, "title": title, "unit": unit}
+    head["legend"] = legend
     content = {**head, "highlight": highlight, "usage": scale_bars(bars)}
     return typeset_png("usage.typ", content, ppi=_PPI)[0]
 
@@ -78,14 +89,18 @@ def line_chart(
 
 def scale_bars(bars: Sequence[Bar]) -> Mapping[str, object]:
     """Return the bars with each value as a share of the whole height, and where zero lies."""
-    values = [bar.value for bar in bars if bar.value is not None]
-    bottom, top = min(values, default=Decimal(0)), max(values, default=Decimal(0))
-    bottom, top = min(bottom, Decimal(0)), max(top, Decimal(0))
+    known = [value for bar in bars for value in (bar.value, bar.before) if value is not None]
+    bottom, top = min([*known, Decimal(0)]), max([*known, Decimal(0)])
     span = (top - bottom) or Decimal(1)
-    shares = [None if bar.value is None else bar.value / span for bar in bars]
+
+    def share(value: Decimal | None) -> Decimal | None:
+        return None if value is None else value / span
+
     return {
         "zero": -bottom / span,
-        "bars": [asdict(bar) | {"value": share} for bar, share in zip(bars, shares, strict=True)],
+        "bars": [
+            asdict(bar) | {"value": share(bar.value), "before": share(bar.before)} for bar in bars
+        ],
     }
 
 

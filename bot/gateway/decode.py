@@ -19,6 +19,7 @@ from bot.gateway.profile import (
     Packed,
     Profile,
     Reading,
+    fill,
 )
 from bot.gateway.units import POSSIBLE, UNITS, What, convert
 from core.monitoring.ingest import Reason
@@ -132,6 +133,21 @@ def _content(message: Message, payload: bytes) -> object:
     except (ValueError, RecursionError):
         raise _Unreadable(Reason.NOT_JSON) from None
     return content
+
+
+def find_answer(profile: Profile, topic: str, payload: bytes) -> tuple[str, str] | None:
+    """Return the topic and payload that answer a question, if this is one."""
+    for answer in profile.answer:
+        match = answer.pattern.fullmatch(topic)
+        if match is None:
+            continue
+        try:
+            root = read_json(payload.decode())
+        except (ValueError, RecursionError):
+            continue
+        if _Scope(root, root, (), match.groupdict()).meets(answer.when):
+            return fill(answer.to, match.groupdict()), answer.payload
+    return None
 
 
 def read_json(text: str) -> object:

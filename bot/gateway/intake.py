@@ -74,16 +74,24 @@ class _Addressed(NamedTuple):
 
 
 async def store_messages(
-    database: Database, batches: Sequence[Batch], *, now: datetime, after_alarms: AfterAlarms
+    database: Database,
+    batches: Sequence[Batch],
+    *,
+    now: datetime,
+    after_alarms: AfterAlarms,
+    also: Callable[[AsyncSession], Awaitable[None]] | None = None,
 ) -> list[Receipt]:
     """
     Store batches in one transaction and return their receipts; then all of it is committed.
 
-    If something among them cannot be stored at all, they are stored one by one, and what fails
-    is quarantined. Only when the database cannot be reached this fails.
+    What is to be done `also` is committed with them. If something among them cannot be stored at
+    all, they are stored one by one, and what fails is quarantined. Only when the database cannot
+    be reached this fails.
     """
     try:
         async with database.transaction() as session:
+            if also is not None:
+                await also(session)
             return [
                 await take_messages(session, batch, now=now, after_alarms=after_alarms)
                 for batch in sorted(batches, key=lambda batch: batch.gateway_id)
@@ -93,7 +101,11 @@ async def store_messages(
     except Exception:
         log.exception("gateway.batch_failed")
     alone = [batch._replace(messages=[each]) for batch in batches for each in batch.messages]
-    return [await _store_alone(database, batch, now=now, then=after_alarms) for batch in alone]
+    receipts = [await _store_alone(database, batch, now=now, then=after_alarms) for batch in alone]
+    if also is not None:
+        async with database.transaction() as session:
+            await also(session)
+    return receipts
 
 
 async def _store_alone(

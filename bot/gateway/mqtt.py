@@ -1,16 +1,20 @@
 """
 The MQTT side: one client whose messages are acknowledged only after they were committed.
 
+Commands go out on the same connection, once everything has come that the broker had kept for us:
+a state without a clock counts as of its arrival, and an old one would confirm what it never saw.
+
 One process listens and others wait to take its place, under one name. Shared subscriptions would
 spread the work, but mosquitto 2.0 forgets them when it restarts, and with them every message that
 comes before the first listener is back.
 """
 
 import asyncio
+import secrets
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from itertools import zip_longest
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -21,12 +25,14 @@ from aiomqtt import ProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
-from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.clock import Clock
 from bot.gateway.intake import BATCH_MAX, AfterAlarms, Batch, Message, store_messages
 from bot.gateway.profile import Profile
-from core.accounts.models import ApiKey
+from bot.gateway.speakers import Speaker, find_speaker, find_speakers, widest
+from bot.gateway.switching import answer, send_commands
+from bot.gateway.taken import keep_marks, load_marks, mark_of
 from core.db import Database
 
 log = structlog.get_logger()
@@ -38,14 +44,15 @@ SESSION_SECONDS: Final = int(timedelta(days=7).total_seconds())
 UNACKNOWLEDGED_MAX: Final = 1000
 MESSAGE_BYTES_MAX: Final = 65_536
 GATHER_SECONDS: Final = 0.03
-LOOK_SECONDS: Final = 5
+LOOK_SECONDS: Final = 2
 PAUSE_SECONDS_MAX: Final = 30
 # The broker's answers stand in line behind the messages that waited for us.
 ANSWER_SECONDS_MAX: Final = 60
 # What a broker has kept was measured long ago, and without a clock it would count as of today.
 NOTHING_RETAINED: Final = SubscribeOptions(
-    qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
+    qos=1, noLocal=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND
 )
+MARK: Final = "shuidian/mark"
 
 
 class Listener:
@@ -67,7 +74,10 @@ class Listener:
         self._client_id = client_id
         self._profiles = profiles
         self._after_alarms = after_alarms
-        self._gateways: dict[str, int] = {}
+        self._speakers: list[Speaker] = []
+        self._mark, self._is_up_to_date = "", asyncio.Event()
+        self._taken: deque[str] = deque()
+        self._again: set[str] = set()
         if self._url.scheme not in PORTS or not self._url.hostname:
             raise ValueError("SHUIDIAN_MQTT_URL is mqtt://… or mqtts://…")
 
@@ -81,10 +91,12 @@ class Listener:
             ) as lock:
                 await lock.execute(LISTENING)
                 try:
+                    await self._begin()
                     async with self._make_client() as client, asyncio.TaskGroup() as tasks:
                         pause = 1
                         tasks.create_task(self._keep_subscribed(client))
                         tasks.create_task(self._take(client))
+                        tasks.create_task(self._send(client))
                 except* aiomqtt.MqttError as lost:
                     log.warning("mqtt.lost", problem=str(lost.exceptions[0]), pause=pause)
             await asyncio.sleep(pause)
@@ -116,31 +128,42 @@ class Listener:
         """Follow the credentials: a new gateway is heard, a revoked one no more."""
         subscribed: set[str] = set()
         while True:
-            self._gateways = await self._find_gateways()
-            wanted = widest(
-                subscription
-                for name in self._gateways
-                for subscription in self._profiles[name].subscriptions
-            )
+            wanted = widest(each for speaker in self._speakers for each in speaker.subscriptions)
             for subscription in sorted(wanted - subscribed):
                 await client.subscribe(subscription, options=NOTHING_RETAINED)
             for subscription in sorted(subscribed - wanted):
                 await client.unsubscribe(subscription)
             if wanted != subscribed:
-                log.info("mqtt.subscribed", gateways=sorted(self._gateways), topics=len(wanted))
+                gateways = [speaker.name for speaker in self._speakers]
+                log.info("mqtt.subscribed", gateways=gateways, topics=len(wanted))
             subscribed = wanted
             await asyncio.sleep(LOOK_SECONDS)
+            await self._find_speakers()
 
-    async def _find_gateways(self) -> dict[str, int]:
+    async def _begin(self) -> None:
+        """Know before the first message comes who may speak, and what may come again."""
+        await self._find_speakers()
         async with self._database.transaction() as session:
-            rows = await session.execute(
-                select(ApiKey.profile, ApiKey.id).where(
-                    ApiKey.scope == "gateway",
-                    ApiKey.profile.in_(self._profiles),
-                    ApiKey.revoked_at.is_(None),
-                )
-            )
-            return {profile: key_id for profile, key_id in rows if profile is not None}
+            marks = await load_marks(session, client_id=self._client_id)
+        self._taken = deque(marks, maxlen=UNACKNOWLEDGED_MAX)
+        self._again = set(self._taken)
+
+    async def _find_speakers(self) -> None:
+        async with self._database.transaction() as session:
+            self._speakers = await find_speakers(session, self._profiles)
+
+    async def _send(self, client: aiomqtt.Client) -> None:
+        """Send commands from when we are up to date, which a message to ourselves tells."""
+        self._mark, self._is_up_to_date = secrets.token_hex(), asyncio.Event()
+        topic = f"{MARK}/{self._client_id}"
+        await client.subscribe(topic, qos=1)
+        await client.publish(topic, self._mark, qos=1)
+        await self._is_up_to_date.wait()
+        while True:
+            for speaker in self._speakers:
+                if speaker.profile.commands:
+                    await send_commands(self._database, self._clock, client, speaker)
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _take(self, client: aiomqtt.Client) -> None:
         messages = client.messages
@@ -149,35 +172,47 @@ class Listener:
             batch = [first]
             while len(messages) and len(batch) < BATCH_MAX:
                 batch.append(await anext(messages))
-            await self.store(batch)
+            await answer(client, await self.store(batch))
             for message in batch:
                 client._client.ack(message.mid, message.qos)  # noqa: SLF001 (the same)
 
-    async def store(self, messages: Sequence[aiomqtt.Message]) -> None:
-        """Commit messages, each for the gateway whose profile knows its topic."""
+    async def store(self, messages: Sequence[aiomqtt.Message]) -> list[tuple[Speaker, Message]]:
+        """Commit messages, each for the gateway that speaks in its topic; return the questions."""
         now = self._clock.now()
-        batches: dict[str, Batch] = {}
+        batches: dict[int, Batch] = {}
+        questions: list[tuple[Speaker, Message]] = []
+        is_any_new = False
         for number, message in enumerate(messages):
             topic = message.topic.value
-            name = next((n for n in self._gateways if self._profiles[n].knows(topic)), None)
-            if name is None:
-                continue  # a neighbour of what was asked for: filters know only whole levels
-            batch = batches.setdefault(name, Batch(self._gateways[name], self._profiles[name], []))
-            # They came one after the other; those without a clock must not meet in a moment.
-            came_at = now + timedelta(microseconds=number)
             payload = message.payload if isinstance(message.payload, bytes) else b""
-            batch.messages.append(Message(topic, payload, came_at))
+            found = find_speaker(self._speakers, topic)
+            if found is None:
+                continue  # a neighbour of what was asked for: filters know only whole levels
+            speaker, topic = found
+            if not speaker.profile.has_clock(topic):
+                mark = mark_of(mid=message.mid, topic=message.topic.value, payload=payload)
+                if mark in self._again:
+                    continue
+                self._taken.append(mark)
+                is_any_new = True
+            # They came one after the other; those without a clock must not meet in a moment.
+            said = Message(topic, payload, now + timedelta(microseconds=number))
+            if speaker.profile.asks(topic):
+                questions.append((speaker, said))
+                continue
+            batch = batches.setdefault(speaker.id, Batch(speaker.id, speaker.profile, []))
+            batch.messages.append(said)
         await store_messages(
-            self._database, list(batches.values()), now=now, after_alarms=self._after_alarms
+            self._database,
+            list(batches.values()),
+            now=now,
+            after_alarms=self._after_alarms,
+            also=self._keep_taken if is_any_new else None,
         )
+        if any(self._mark.encode() == message.payload for message in messages):
+            self._again.clear()  # nothing comes again any more, and numbers are used again
+            self._is_up_to_date.set()
+        return questions
 
-
-def widest(subscriptions: Iterable[str]) -> set[str]:
-    """Leave out what another one covers: a message comes once for each one that it matches."""
-    every = set(subscriptions)
-    return {each for each in every if not any(_covers(other, each) for other in every - {each})}
-
-
-def _covers(wide: str, narrow: str) -> bool:
-    levels = list(zip_longest(wide.split("/"), narrow.split("/")))
-    return all(a == b or (a == "+" and b is not None) for a, b in levels)
+    async def _keep_taken(self, session: AsyncSession) -> None:
+        await keep_marks(session, self._taken, client_id=self._client_id)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import cache, cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -21,6 +21,7 @@ ANY: Final = "*"
 LABELS: Final = ("channel", "phase", "object")
 HOLE: Final = re.compile(r"\{([a-z]+)\}")
 _TOPIC_PART: Final = re.compile(r"\+|(?:[^+#{}]|\{[a-z]+\})+")
+_SAFE: Final = re.compile(r'[^/+#"\\\x00-\x1f]+')
 _TRUTH: Final = frozenset({"true", "false"})
 WORDS: Final = {
     What.RELAY: frozenset({"open", "closed"}),
@@ -29,6 +30,11 @@ WORDS: Final = {
     What.REPLY: _TRUTH,
     What.ACKNOWLEDGED: _TRUTH,
 }
+
+
+def fill(text: str, known: Mapping[str, str]) -> str:
+    """Return a text with what stands for its {name}s."""
+    return HOLE.sub(lambda hole: known[hole[1]], text)
 
 
 class WrongProfile(Exception):
@@ -114,26 +120,16 @@ class Reading(_Strict):
         return None if found is None else found * Fraction(self.factor)
 
 
-class Message(_Strict):
-    """One kind of message: by which topic or content it is known, and what is read from it."""
+class _Heard(_Strict):
+    """What is known by its topic and content."""
 
     topic: str = ""
-    device: str = ""
     when: Conditions = {}
-    has: list[str] = []
-    text: bool = False
-    packed: list[Packed] = []
-    each: str = ""
-    channels: Channels | None = None
-    time: Clock | None = None
-    read: Annotated[list[Reading], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _fits(self) -> "Message":
+    def _has_levels(self) -> Self:
         if not all(_TOPIC_PART.fullmatch(part) for part in self.topic.split("/") if self.topic):
             raise ValueError("topic: levels of text, {name} or +, no #")
-        if bool(self.device) == ("{device}" in self.topic):
-            raise ValueError("the device id is either {device} in the topic, or at `device`")
         return self
 
     @cached_property
@@ -152,13 +148,83 @@ class Message(_Strict):
         return "/".join("+" if "{" in part else part for part in self.topic.split("/"))
 
 
+class Message(_Heard):
+    """One kind of message: by which topic or content it is known, and what is read from it."""
+
+    device: str = ""
+    has: list[str] = []
+    text: bool = False
+    packed: list[Packed] = []
+    each: str = ""
+    channels: Channels | None = None
+    time: Clock | None = None
+    read: Annotated[list[Reading], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Message":
+        if bool(self.device) == ("{device}" in self.topic):
+            raise ValueError("the device id is either {device} in the topic, or at `device`")
+        return self
+
+
+class Answer(_Heard):
+    """A question that a gateway's program insists on, and the answer that it always gets."""
+
+    to: str
+    payload: str
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Answer":
+        if not set(HOLE.findall(self.to)) <= set(HOLE.findall(self.topic)):
+            raise ValueError("to: only {name}s of the topic")
+        return self
+
+
 class Command(_Strict):
     """How a switch is told to give supply (`connect`) or to take it (`cut`)."""
 
     topic: str
     connect: str
     cut: str
+    names: dict[str, str] = {}  # what stands for a {name} that the meter's address does not tell
     retained: Literal[False] = False  # a broker would repeat it after every restart
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Command":
+        known = {"device", "number", *self.names}
+        unknown = sorted(self._holes - known)
+        if unknown:
+            known_names = ", ".join(sorted(known))
+            raise ValueError(f"{{{unknown[0]}}} is none of: {known_names}; others go in `names`")
+        if "{device}" not in self.topic and not all(
+            "{device}" in each for each in (self.connect, self.cut)
+        ):
+            raise ValueError("{device} is in the topic, or in connect and cut")
+        if self.connect == self.cut:
+            raise ValueError("connect and cut differ")
+        return self
+
+    @property
+    def _holes(self) -> set[str]:
+        return {
+            name for each in (self.topic, self.connect, self.cut) for name in HOLE.findall(each)
+        }
+
+    def write(self, payload: str, *, address: str, number: int) -> tuple[str, str]:
+        """
+        Return topic and payload for a meter; `number` names the command to its gateway.
+
+        Raises:
+            ValueError: the meter's address would lead to another device, or nowhere.
+        """
+        device, _, channel = address.partition("/")
+        if not all(_SAFE.fullmatch(text) for text in (device, channel or "0")):
+            raise ValueError(f"{address}: no {{device}} or {{channel}}")
+        if channel and "channel" not in self._holes:
+            raise ValueError(f"{address}: the command knows no {{channel}}")
+        told = {"channel": channel} if channel else {}
+        known = {**self.names, **told, "device": device, "number": str(number)}
+        return fill(self.topic, known), fill(payload, known)
 
 
 def _zone(name: object) -> ZoneInfo:
@@ -177,6 +243,7 @@ class Profile(_Strict):
     zone: Annotated[ZoneInfo, BeforeValidator(_zone)]
     nominal_voltage: Decimal = Decimal(220)
     message: Annotated[list[Message], Field(min_length=1)]
+    answer: list[Answer] = []
     commands: dict[Literal["relay", "valve"], Command] = {}
 
     @model_validator(mode="after")
@@ -184,24 +251,27 @@ class Profile(_Strict):
         is_mqtt = self.transport == "mqtt"
         if any(bool(message.topic) is not is_mqtt for message in self.message):
             raise ValueError("every message has a topic if the transport is mqtt, none if http")
-        known = {name for message in self.message for name in HOLE.findall(message.topic)}
-        for switch, command in self.commands.items():
-            holes = set(HOLE.findall(command.topic))
-            if not is_mqtt or command.connect == command.cut:
-                raise ValueError(f"commands.{switch}: mqtt only; connect and cut differ")
-            if "device" not in holes or not holes <= known | {"device"}:
-                allowed = ", ".join(sorted(known | {"device"}))
-                raise ValueError(f"commands.{switch}.topic: {{device}}, and of: {allowed}")
+        if (self.commands or self.answer) and not is_mqtt:
+            raise ValueError("commands and answers: mqtt only")
         return self
 
     @property
     def subscriptions(self) -> set[str]:
         """The topic filters for the broker."""
-        return {message.subscription for message in self.message}
+        return {heard.subscription for heard in (*self.message, *self.answer)}
+
+    def has_clock(self, topic: str) -> bool:
+        """Return whether messages of this topic tell their time."""
+        kinds = [each for each in self.message if each.pattern.fullmatch(topic)]
+        return all(each.time is not None for each in kinds)
+
+    def asks(self, topic: str) -> bool:
+        """Return whether messages of this topic are questions."""
+        return any(each.pattern.fullmatch(topic) for each in self.answer)
 
     def knows(self, topic: str) -> bool:
-        """Return whether messages of this topic are read."""
-        return any(message.pattern.fullmatch(topic) for message in self.message)
+        """Return whether messages of this topic are read or answered."""
+        return self.asks(topic) or any(each.pattern.fullmatch(topic) for each in self.message)
 
 
 def read_profile(path: Path, *, timezone: str) -> Profile:

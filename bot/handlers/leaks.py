@@ -1,5 +1,7 @@
 """Conversation: a suspected leak, told to the people at home, and their answer."""
 
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -8,6 +10,7 @@ from bot.context import Command, Handle, Reader, Render, Turn
 from bot.outgoing import Button, Outgoing, press, read_press
 from bot.texts import Texts
 from core.monitoring import leaks
+from core.monitoring.leak_rules import LeakKind
 from core.monitoring.models import Leak, LeakAnswer
 from core.repairs.leaks import answer_leak
 
@@ -21,7 +24,9 @@ async def press_answer(turn: Turn) -> None:
         turn.session, leak_id=leak_id, person_id=turn.person_id, answer=answer, now=turn.now
     )
     if repair is None:
-        await turn.show("leak.noted_mine")
+        leak, _ = await leaks.get_leak(turn.session, leak_id=leak_id)
+        is_away = leak.kind is LeakKind.WHILE_AWAY
+        await turn.show("leak.noted_mine_away" if is_away else "leak.noted_mine")
         return
     key = "leak.noted_away" if answer is LeakAnswer.AWAY else "leak.noted_help"
     show = Button(turn.texts.plain("repair.show"), press("repair", repair.id))
@@ -32,13 +37,14 @@ async def render_found(session: AsyncSession, reader: Reader, params: dict[str, 
     """Return what was found; people at home can answer, managers are told where."""
     leak, address = await leaks.get_leak(session, leak_id=params["leak"])
     texts = reader.texts
-    words = texts.get(
-        f"leak.{leak.kind}",
-        address=address,
-        rate=texts.number(leak.rate * LITRES, places_max=0),
-        day=texts.quantity(leak.rate * 24, "water", places_max=1),
-        since=texts.moment(leak.began_at),
-    )
+    values = {"address": address, "since": texts.moment(leak.began_at)}
+    if leak.kind is LeakKind.WHILE_AWAY:
+        values["litres"] = texts.number(Decimal(params["used"]) * LITRES, places_max=1)
+        values["until"] = texts.moment(datetime.fromisoformat(params["until"]))
+    else:
+        values["rate"] = texts.number(leak.rate * LITRES, places_max=0)
+        values["day"] = texts.quantity(leak.rate * 24, "water", places_max=1)
+    words = texts.get(f"leak.{leak.kind}", **values)
     is_at_home = await leaks.is_at_home(session, leak=leak, person_id=reader.person_id)
     if leak.ended_at is not None or not is_at_home:
         return Outgoing(text=words)
@@ -54,8 +60,9 @@ def _keys(texts: Texts, leak: Leak) -> list[list[Button]]:
 
 async def render_over(session: AsyncSession, reader: Reader, params: dict[str, Any]) -> Outgoing:
     """Return that it has stopped."""
-    _, address = await leaks.get_leak(session, leak_id=params["leak"])
-    return Outgoing(text=reader.texts.get("leak.over", address=address))
+    leak, address = await leaks.get_leak(session, leak_id=params["leak"])
+    key = "leak.over_away" if leak.kind is LeakKind.WHILE_AWAY else "leak.over"
+    return Outgoing(text=reader.texts.get(key, address=address))
 
 
 COMMANDS: dict[str, Command] = {}

@@ -36,7 +36,7 @@ class NoMeter(service.MeterNotFound):
 
 async def show_meters(turn: Turn) -> None:
     """Show each meter with what it shows, and its pressure or voltage in plain words."""
-    mine = await _mine(turn)
+    mine = await find_mine(turn)
     shown = await usage.list_registers(
         turn.session, meter_ids=[meter.id for _, meter in mine], at=turn.now
     )
@@ -70,7 +70,7 @@ async def show_usage(turn: Turn) -> None:
     words = [word.casefold() for word in turn.said.arguments]
     span = next((word for word in words if word in SPANS), "month")
     serial = next((word for word in words if word not in SPANS), "")
-    (_, meter), *_ = await _mine(turn, serial=serial)
+    (_, meter), *_ = await find_mine(turn, serial=serial)
     await turn.send("usage.chart", meter_id=meter.id, span=span)
 
 
@@ -86,7 +86,7 @@ async def press_usage(turn: Turn) -> None:
 async def show_quality(turn: Turn, *, kind: Service) -> None:
     """Send the pressure or voltage of now and of the last day."""
     serial = turn.said.arguments[0] if turn.said.arguments else ""
-    (_, meter), *_ = await _mine(turn, serial=serial, kind=kind)
+    (_, meter), *_ = await find_mine(turn, serial=serial, kind=kind)
     await turn.send("quality.chart", meter_id=meter.id)
 
 
@@ -104,7 +104,7 @@ async def _meter(turn: Turn, meter_id: int) -> MeterFacts:
 async def begin_reading(turn: Turn) -> None:
     """Ask which meter was read, and what it shows; both can follow the command."""
     serial, *typed = turn.said.arguments or ("",)
-    mine = await _mine(turn, serial=serial)
+    mine = await find_mine(turn, serial=serial)
     if len(mine) > 1:
         keys = [
             [meter_key(turn.texts, place, "read", meter.id)] for place, meter in mine[:METERS_SHOWN]
@@ -228,7 +228,7 @@ async def _ask_if_right(
     )
 
 
-async def _mine(turn: Turn, *, serial: str = "", kind: Service | None = None) -> list[Mine]:
+async def find_mine(turn: Turn, *, serial: str = "", kind: Service | None = None) -> list[Mine]:
     """
     Return the person's meters, the one with this serial only, or those of one service.
 

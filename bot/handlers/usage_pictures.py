@@ -1,9 +1,10 @@
 """What a customer sees of a meter: pictures of its use and quality, and the same in words."""
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,7 +19,7 @@ from core.monitoring import quality, service, usage
 from core.monitoring.quality import Quality, Step
 from core.monitoring.ranges import SWITCHED_OFF, MeterFacts
 from core.monitoring.usage import Use
-from core.periods import local_day
+from core.periods import a_year_before, local_day, start_of_day
 
 SPANS = ("week", "month", "year")
 DAYS = {"week": 7, "month": 30}
@@ -50,14 +51,12 @@ async def render_usage(
         return None
     span, texts = params["span"], reader.texts
     today = local_day(reader.now, zone=texts.zone)
-    if span == "year":
-        uses = await usage.usage_by_month(
-            session, meter=meter, last_day=today, months=MONTHS, zone=texts.zone
-        )
-    else:
-        uses = await usage.usage_by_day(
-            session, meter=meter, last_day=today, days=DAYS[span], zone=texts.zone
-        )
+    uses, before = [
+        await _load_uses(session, meter, day, span=span, zone=texts.zone)
+        for day in (today, a_year_before(today))
+    ]
+    compared = await _compare(session, meter, uses, now=reader.now, zone=texts.zone)
+    has_before = any(use.value is not None for use in before)
 
     def draw() -> bytes:
         return usage_chart(
@@ -65,16 +64,49 @@ async def render_usage(
             service=_charted(place),
             title=texts.plain(f"usage.title_{span}"),
             unit=texts.unit(place.service),
-            bars=_bars(texts, uses, span=span),
+            bars=_bars(texts, uses, before, span=span),
             highlight=len(uses) - 1,
+            legend=texts.plain("usage.a_year_ago") if has_before else "",
         )
 
     is_known = any(use.value is not None for use in uses)
+    words: list[str | None] = [_describe_use(texts, place, uses, span=span)]
+    if is_known:
+        words += [_describe_gaps(texts, uses, span=span), _describe_change(texts, place, *compared)]
     return Outgoing(
-        text=_describe_use(texts, place, uses, span=span),
+        text=texts.lines(words),
         keyboard=_usage_keys(texts, mine, meter, span),
         photo=File(name="usage.png", make=draw) if is_known else None,
     )
+
+
+async def _load_uses(
+    session: AsyncSession, meter: MeterFacts, last_day: date, *, span: str, zone: ZoneInfo
+) -> list[Use]:
+    if span == "year":
+        return await usage.usage_by_month(
+            session, meter=meter, last_day=last_day, months=MONTHS, zone=zone
+        )
+    return await usage.usage_by_day(
+        session, meter=meter, last_day=last_day, days=DAYS[span], zone=zone
+    )
+
+
+async def _compare(
+    session: AsyncSession, meter: MeterFacts, uses: Sequence[Use], *, now: datetime, zone: ZoneInfo
+) -> tuple[Decimal | None, Decimal | None]:
+    """Return what was used since the first day up to now, and in the same time a year ago."""
+    first, today = uses[0].starts_date, local_day(now, zone=zone)
+    so_far = now - start_of_day(today, zone=zone)
+    then_at = start_of_day(a_year_before(today), zone=zone) + so_far
+    bounds = [(first, now), (a_year_before(first), then_at)]
+    current, then = [
+        await usage.used_between(
+            session, meter=meter, starts_at=start_of_day(day, zone=zone), ends_at=ends_at
+        )
+        for day, ends_at in bounds
+    ]
+    return current, then
 
 
 def _charted(place: Place) -> Literal["water", "electricity"]:
@@ -97,7 +129,10 @@ def _usage_keys(
     now = Button(
         texts.plain(f"quality.key_{quality.QUANTITY_OF[meter.service]}"), press("quality", meter.id)
     )
-    return [spans, *others, [now], [back_home(texts)]]
+    row = [now]
+    if meter.service is Service.WATER:
+        row.append(Button(texts.plain("vacation.key"), press("away", meter.id)))
+    return [spans, *others, row, [back_home(texts)]]
 
 
 def _describe_use(texts: Texts, place: Place, uses: Sequence[Use], *, span: str) -> str:
@@ -111,21 +146,52 @@ def _describe_use(texts: Texts, place: Place, uses: Sequence[Use], *, span: str)
         most=texts.quantity(most, place.service),
         when=texts.month(day) if span == "year" else texts.day(day),
     )
-    return texts.lines([heading(texts, place), said])
+    return texts.lines([heading(texts, place), said, _describe_today(texts, place, uses, span)])
 
 
-def _bars(texts: Texts, uses: Sequence[Use], *, span: str) -> list[Bar]:
+def _describe_today(texts: Texts, place: Place, uses: Sequence[Use], span: str) -> str | None:
+    if span == "year":
+        return None
+    if uses[-1].value is None:
+        return texts.get("usage.today_unknown")
+    return texts.get("usage.today", value=texts.quantity(uses[-1].value, place.service))
+
+
+def _describe_gaps(texts: Texts, uses: Sequence[Use], *, span: str) -> str | None:
+    """Return how many whole days or months nobody read; what went then counts with the next."""
+    missing = sum(use.value is None for use in uses[:-1])
+    kind = "months" if span == "year" else "days"
+    return texts.count(f"usage.unknown_{kind}", missing) if missing else None
+
+
+def _describe_change(
+    texts: Texts, place: Place, current: Decimal | None, then: Decimal | None
+) -> str:
+    if then is None:
+        return texts.get("usage.before_unknown")
+    value = texts.quantity(then, place.service)
+    if current is None or not then:
+        return texts.get("usage.before", value=value)
+    percents = (abs(current - then) / then).quantize(Decimal("0.01"))
+    if not percents:
+        return texts.get("usage.before", value=value)
+    key = "usage.before_more" if current > then else "usage.before_less"
+    return texts.get(key, value=value, share=texts.percent(percents))
+
+
+def _bars(texts: Texts, uses: Sequence[Use], before: Sequence[Use], *, span: str) -> list[Bar]:
     bars = []
     group = ""
-    for use in uses:
+    for use, then in zip(uses, before, strict=True):
         day = use.starts_date
         outer = str(day.year) if span == "year" else texts.month(day)
         bars.append(
             Bar(
                 label=texts.month(day) if span == "year" else _day_label(day, span=span),
                 value=use.value,
-                text="" if use.value is None else texts.number(use.value, places_max=2),
+                text="?" if use.value is None else texts.number(use.value, places_max=2),
                 group=outer if outer != group else "",
+                before=then.value,
             )
         )
         group = outer

@@ -209,7 +209,8 @@ class ApiKey(Base):
     """
     A credential of a program: a gateway (scope `gateway`) or an admin's tool (`admin`).
 
-    A gateway with a `profile` also speaks over MQTT, in the topics of that profile.
+    A gateway with a `profile` also speaks over MQTT, in the topics of that profile; they begin
+    with `below`, by which several gateways of one maker are told apart.
     """
 
     __tablename__ = "api_keys"
@@ -217,6 +218,7 @@ class ApiKey(Base):
         Index(
             "uq_api_keys_working_profile",
             "profile",
+            "below",
             unique=True,
             postgresql_where=text("revoked_at IS NULL"),
         ),
@@ -227,6 +229,7 @@ class ApiKey(Base):
     token_hash: Mapped[str] = mapped_column(unique=True)
     scope: Mapped[str]
     profile: Mapped[str | None]
+    below: Mapped[str] = mapped_column(server_default=text("''"))
     created_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]

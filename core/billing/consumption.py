@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from core.errors import DomainError
 from core.money import RoundingMode, divide, round_to
-from core.monitoring.registers import advance
+from core.monitoring.registers import advance, capacity_of
 from core.periods import Period
 
 
@@ -38,7 +38,7 @@ class BilledSpan:
     Two readings of one register between which a bill's use lies.
 
     Units:
-        `digits`: digits before the point; the register runs over at 10 to that power.
+        `digits`: digits before the point, behind which it runs over (`capacity_of`).
         `multiplier`: what one step of the register stands for (current transformers).
     """
 
@@ -65,7 +65,7 @@ class BilledSpan:
             ReadingOutOfRange: a reading is negative or has more digits than the register.
             ReadingGoesBackwards: the closing reading is smaller and no rollover is plausible.
         """
-        capacity = Decimal(10) ** self.digits
+        capacity = capacity_of(self.digits)
         previous, current = self.opening.value, self.closing.value
         if not (0 <= previous < capacity and 0 <= current < capacity):
             raise ReadingOutOfRange(previous=previous, current=current, digits=self.digits)

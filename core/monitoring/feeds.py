@@ -21,6 +21,7 @@ from core.db import SCHEMA, lock_for_transaction
 from core.monitoring.models import Limit, Meter, Quantity
 from core.monitoring.partitions import ensure_months, months_of
 from core.monitoring.ranges import SWITCHED_OFF, MeterFacts, Ranges, find_meters, load_ranges
+from core.monitoring.registers import capacity_of
 from core.monitoring.rows import Key, arrays, is_among
 
 # What counts for all gateways (meters, places, limits) is the feed with this number.
@@ -30,6 +31,7 @@ LINES_AT_ONCE = 250
 AHEAD_MAX = timedelta(minutes=5)
 AGE_MAX = timedelta(days=3 * 366)
 LAST_PLACE = Decimal("0.000001")
+LAST_ADJUSTED = -20
 SAMPLE_DIGITS_MAX = 6
 TOP_SAMPLE = Decimal(10) ** SAMPLE_DIGITS_MAX - LAST_PLACE
 
@@ -136,6 +138,7 @@ class Feed:
                 or not course.at < at
                 or not course.low <= value <= course.high
                 or value % LAST_PLACE
+                or value.adjusted() < LAST_ADJUSTED
             ):
                 rest.append(item)
                 courses.pop((serial, name), None)
@@ -192,7 +195,7 @@ class Feed:
         )
         for number, at, value in rows:
             meter, name = wanted[number - 1]
-            top = Decimal(10) ** meter.digits - LAST_PLACE
+            top = capacity_of(meter.digits) - LAST_PLACE
             course = _Course(_prefix(meter, name), at, low=value, top=top)
             course.room = meter.ceiling
             course.high = min(value + meter.ceiling, top)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, text
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import ApiKey
@@ -13,6 +13,7 @@ from core.monitoring.models import GatewayDay, Meter, Quarantined
 
 SHOWN_DAYS = 7
 REASONS_SHOWN = 5
+REFUSED_KEPT = timedelta(days=90)
 
 _COUNT = text(
     f"""
@@ -47,6 +48,11 @@ async def count_batch(
 ) -> None:
     """Add a batch to what a gateway sent today."""
     await session.execute(_COUNT, {**counts, "gateway": gateway_id, "now": now})
+
+
+async def forget_refused(session: AsyncSession, *, now: datetime) -> None:
+    """Remove what was refused long ago; the counts of its days stay."""
+    await session.execute(delete(Quarantined).where(Quarantined.received_at < now - REFUSED_KEPT))
 
 
 async def list_gateways(session: AsyncSession, *, now: datetime) -> list[GatewayView]:

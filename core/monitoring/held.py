@@ -16,6 +16,7 @@ from core.errors import DomainError
 from core.monitoring.feeds import hold_meter
 from core.monitoring.models import Meter, Reading, ReadingStatus, Source
 from core.monitoring.ranges import find_meters
+from core.monitoring.registers import capacity_of
 from core.monitoring.rows import Key
 from core.monitoring.service import (
     ReadingGoesBackwards,
@@ -145,8 +146,8 @@ async def decide_held(
         reading.status = ReadingStatus.REJECTED
     else:
         reading.value = held.value if value is None else value
-        if not 0 <= reading.value < Decimal(10) ** meter.digits:
-            raise TooManyDigits(digits=meter.digits)
+        if not 0 <= reading.value < capacity_of(meter.digits):
+            raise TooManyDigits(digits=len(str(capacity_of(meter.digits) - 1)))
         reading.status, reading.source = ReadingStatus.HELD, Source.STAFF
     await session.flush()
     if key in await decide(session, [key], {meter.id: meter}):

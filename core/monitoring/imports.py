@@ -25,6 +25,7 @@ from core.monitoring.settling import settle
 from core.periods import start_of_day
 
 DIGITS_MAX = 12
+BITS_MIN, BITS_MAX = 8, 40
 VOUCHED = {Source.STAFF, Source.TECHNICIAN}
 ABOUT_VALUE = {Reason.NEGATIVE, Reason.TOO_MANY_DIGITS}
 _STORED = text(
@@ -57,6 +58,7 @@ class MeterRow:
     initial: Decimal | None = None
     ceiling: Decimal | None = None
     gateway: str | None = None
+    device: str | None = None
     switchable: bool | None = None
 
 
@@ -68,7 +70,13 @@ class _Known:
     meters: Mapping[str, Meter]
     working: Mapping[int, str]
     gateways: Mapping[str, int]
+    devices: Mapping[tuple[int, str], str]
     initials: Mapping[str, Decimal]
+
+    def find_gateway(self, row: MeterRow) -> int | None:
+        """Return the gateway that a meter has after its row."""
+        meter = self.meters.get(row.serial)
+        return self.gateways.get(row.gateway or "") or (meter.gateway_id if meter else None)
 
 
 async def import_meters(
@@ -85,10 +93,14 @@ async def import_meters(
     zone = ZoneInfo((await get_operator(session)).timezone)
     starts = {row.position: start_of_day(row.installed, zone=zone) for row in rows}
     faults: list[Fault] = []
-    fields = "account service installed digits multiplier initial ceiling gateway switchable"
+    fields = "account service installed digits multiplier initial ceiling gateway device switchable"
     told = agree(rows, by=lambda row: row.serial, fields=fields, faults=faults)
     agree(rows, by=lambda row: (row.account, row.service), fields="serial", faults=faults)
     known = await _load(session, rows, starts)
+    named = [row for row in rows if row.device is not None]
+    agree(
+        named, by=lambda row: (known.find_gateway(row), row.device), fields="serial", faults=faults
+    )
     for row in rows:
         faults += _find_misplaced(row, known, starts[row.position])
         faults += _find_impossible(row, starts[row.position], now=now)
@@ -106,6 +118,7 @@ async def import_meters(
             ceiling=said.get("ceiling"),
             installed_at=start_of_day(said["installed"], zone=zone),
             gateway_id=known.gateways.get(said.get("gateway", "")),
+            device=said.get("device"),
             switchable=said.get("switchable"),
         )
         for serial, said in told.items()
@@ -153,6 +166,13 @@ async def _load(
         select(Meter).where(among(Meter.serial, (row.serial for row in rows)))
     )
     meters = {meter.serial: meter for meter in found}
+    devices = await session.execute(
+        select(Meter.gateway_id, Meter.device, Meter.serial).where(
+            among(Meter.device, (row.device for row in rows if row.device is not None)),
+            Meter.gateway_id.is_not(None),
+            Meter.removed_at.is_(None),
+        )
+    )
     gateways = await session.execute(
         select(ApiKey.name, ApiKey.id).where(ApiKey.scope == "gateway", ApiKey.revoked_at.is_(None))
     )
@@ -169,6 +189,7 @@ async def _load(
         meters,
         {point: serial for point, serial in working},  # noqa: C416 (rows are no pairs to mypy)
         {name: key_id for name, key_id in gateways},  # noqa: C416 (the same)
+        {(key_id or 0, device or ""): serial for key_id, device, serial in devices},
         initials,
     )
 
@@ -189,6 +210,9 @@ def _find_misplaced(row: MeterRow, known: _Known, starts_at: datetime) -> Iterat
         yield _fault(row, "serial", "meter_elsewhere", row.serial)
     if row.gateway not in known.gateways and row.gateway is not None:
         yield _fault(row, "gateway", "no_gateway", row.gateway)
+    owner = known.devices.get((known.find_gateway(row) or 0, row.device or ""), row.serial)
+    if owner != row.serial:
+        yield _fault(row, "device", "device_taken", owner)
     if meter is not None and meter.installed_at != starts_at:
         yield _fault(row, "installed", "fixed", meter.installed_at)
     elif known.initials.get(row.serial, row.initial) != row.initial and row.initial is not None:
@@ -197,7 +221,7 @@ def _find_misplaced(row: MeterRow, known: _Known, starts_at: datetime) -> Iterat
 
 def _find_impossible(row: MeterRow, starts_at: datetime, *, now: datetime) -> Iterator[Fault]:
     """Yield what no meter can be."""
-    if not 1 <= row.digits <= DIGITS_MAX:
+    if not (1 <= row.digits <= DIGITS_MAX or -BITS_MAX <= row.digits <= -BITS_MIN):
         yield _fault(row, "digits", "not_digits", DIGITS_MAX)
     elif row.initial is not None and (reason := too_long(row.initial, digits=row.digits)):
         yield _fault(row, "initial", reason, row.initial)

@@ -16,6 +16,7 @@ from core.db import SCHEMA
 from core.monitoring.feeds import (
     AGE_MAX,
     AHEAD_MAX,
+    LAST_ADJUSTED,
     LAST_PLACE,
     SAMPLE_DIGITS_MAX,
     Feed,
@@ -24,6 +25,7 @@ from core.monitoring.feeds import (
 from core.monitoring.gateways import count_batch
 from core.monitoring.models import SERVICE_OF, Quantity, Quarantined, Source
 from core.monitoring.ranges import MeterFacts, Ranges
+from core.monitoring.registers import capacity_of
 from core.monitoring.rows import Key, Rows, add_readings, add_samples, copy_lines
 from core.monitoring.settling import dispute, settle
 from core.monitoring.watching import judge_samples, load_courses
@@ -302,7 +304,11 @@ def too_long(value: Decimal, *, digits: int) -> Reason | None:
     """Return why a register or sensor of so many digits cannot show a value, if it cannot."""
     if value < 0:
         return Reason.NEGATIVE
-    if value.adjusted() >= digits or value % LAST_PLACE:
+    capacity = capacity_of(digits)
+    # A zero of a million places is a number to Python, and none to the database.
+    if not LAST_ADJUSTED <= value.adjusted() <= capacity.adjusted() or (
+        value >= capacity or value % LAST_PLACE
+    ):
         return Reason.TOO_MANY_DIGITS
     return None
 

@@ -41,6 +41,7 @@ class LeakKind(StrEnum):
     NIGHT_FLOW = "night_flow"
     BURST = "burst"
     REFILLS = "refills"
+    WHILE_AWAY = "while_away"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +103,22 @@ def is_over(kind: LeakKind, spans: Iterable[Span], *, since: datetime, zone: Zon
             return any(span.rate < NIGHT_RATE for night in _nights(known, zone) for span in night)
         case LeakKind.REFILLS:
             return any(len(_draws(night)) * 2 < REFILLS_MIN for night in _nights(known, zone))
+        case LeakKind.WHILE_AWAY:
+            return any(not span.used for span in spans if span.starts >= since)
+
+
+def find_spells(spans: Iterable[Span], *, since: datetime, until: datetime) -> list[Span]:
+    """Return each spell of use between two moments as one span, whatever its length."""
+    spells: list[Span] = []
+    for span in spans:
+        if span.starts < since or span.ends > until or not span.used:
+            continue
+        if spells and spells[-1].ends == span.starts:
+            before = spells.pop()
+            spells.append(Span(starts=before.starts, ends=span.ends, used=before.used + span.used))
+        else:
+            spells.append(span)
+    return spells
 
 
 def _is_short(span: Span) -> bool:

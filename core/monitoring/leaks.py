@@ -6,7 +6,7 @@ from decimal import Decimal
 from itertools import groupby, pairwise
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,6 +22,7 @@ from core.monitoring.models import (
     Reading,
     ReadingStatus,
     Source,
+    Vacation,
 )
 from core.monitoring.ranges import MeterFacts, find_meters
 from core.monitoring.registers import advance
@@ -50,20 +51,28 @@ async def look_for_leaks(session: AsyncSession, *, now: datetime) -> int:
     if not meters:
         return 0
     zone = ZoneInfo((await accounts.get_operator(session)).timezone)
-    spans = await _load_spans(session, meters, now=now)
+    spans = await load_spans(session, meters, since=now - LOOK_BACK - 2 * HOUR, now=now)
     learnt = await _load_learnt(session, meters, now=now)
     leaks = await session.scalars(
         select(Leak).where(Leak.meter_id.in_(list(meters)), Leak.ended_at.is_(None))
     )
     running = {leak.meter_id: leak for leak in leaks}
+    stopped = await _load_stopped(session, meters, now=now)
     for meter in meters.values():
         used = spans.get(meter.id, [])
         leak = running.get(meter.id)
-        if leak is None:
-            found = find_leak(used, now=now, zone=zone, learnt=learnt.get(meter.id))
+        is_away = leak is not None and leak.kind is LeakKind.WHILE_AWAY
+        if leak is None or is_away:
+            since = stopped.get(meter.id)
+            fresh = [span for span in used if since is None or span.ends > since]
+            found = find_leak(fresh, now=now, zone=zone, learnt=learnt.get(meter.id))
             if found is not None:
-                await _begin(session, meter, found, now)
-        elif is_over(leak.kind, used, since=leak.found_at, zone=zone):
+                await begin_leak(session, meter, found, now=now)
+                continue
+        if leak is None:
+            continue
+        since = leak.began_at if is_away else leak.found_at
+        if is_over(leak.kind, used, since=since, zone=zone):
             leak.ended_at = now
             await _tell(session, leak, meter, kind="leak.over", now=now)
     return len(meters)
@@ -95,16 +104,16 @@ async def _take_meters(session: AsyncSession, now: datetime) -> dict[int, MeterF
     return {meter.id: meter for meter in await find_meters(session, Meter.id.in_(ids))}
 
 
-async def _load_spans(
-    session: AsyncSession, meters: Mapping[int, MeterFacts], *, now: datetime
+async def load_spans(
+    session: AsyncSession, meters: Mapping[int, MeterFacts], *, since: datetime, now: datetime
 ) -> dict[int, list[Span]]:
-    """Return what went through each meter lately; estimates and held readings are left out."""
+    """Return what went through each meter; estimates and held readings are left out."""
     rows = await session.execute(
         select(Reading.meter_id, Reading.taken_at, Reading.value)
         .where(
             Reading.meter_id.in_(list(meters)),
             Reading.register == TOTAL,
-            Reading.taken_at > now - LOOK_BACK - 2 * HOUR,
+            Reading.taken_at > since,
             Reading.taken_at <= now,
             Reading.status == ReadingStatus.ACCEPTED,
             Reading.source != Source.ESTIMATE,
@@ -143,7 +152,36 @@ async def _load_learnt(
     return learnt
 
 
-async def _begin(session: AsyncSession, meter: MeterFacts, found: Finding, now: datetime) -> None:
+async def _load_stopped(
+    session: AsyncSession, meters: Iterable[int], *, now: datetime
+) -> dict[int, datetime]:
+    """Return when a slow leak was over lately, by meter: what ran before accuses nobody again."""
+    rows = await session.execute(
+        select(Leak.meter_id, func.max(Leak.ended_at))
+        .where(
+            Leak.meter_id.in_(list(meters)),
+            Leak.kind.not_in([LeakKind.BURST, LeakKind.WHILE_AWAY]),
+            Leak.answer.is_distinct_from(LeakAnswer.MINE),
+            Leak.ended_at > now - LOOK_BACK,
+        )
+        .group_by(Leak.meter_id)
+    )
+    return {meter_id: ended_at for meter_id, ended_at in rows if ended_at is not None}
+
+
+async def begin_leak(
+    session: AsyncSession, meter: MeterFacts, found: Finding, *, now: datetime, **more: str
+) -> None:
+    """Keep and tell a finding, with more for its words; what a home's absence told ends by it."""
+    await session.execute(
+        update(Leak)
+        .where(
+            Leak.meter_id == meter.id,
+            Leak.kind == LeakKind.WHILE_AWAY,
+            Leak.ended_at.is_(None),
+        )
+        .values(ended_at=now)
+    )
     leak = Leak(
         meter_id=meter.id,
         kind=found.kind,
@@ -153,24 +191,40 @@ async def _begin(session: AsyncSession, meter: MeterFacts, found: Finding, now: 
     )
     session.add(leak)
     await session.flush()
-    await _tell(session, leak, meter, kind="leak.found", now=now)
+    await _tell(session, leak, meter, kind="leak.found", now=now, **more)
 
 
 async def _tell(
-    session: AsyncSession, leak: Leak, meter: MeterFacts, *, kind: str, now: datetime
+    session: AsyncSession, leak: Leak, meter: MeterFacts, *, kind: str, now: datetime, **more: str
 ) -> None:
-    people = set(await accounts.list_people_at(session, service_point_ids=[meter.service_point_id]))
-    if leak.kind is LeakKind.BURST:
-        people.update(await accounts.list_staff(session, role=Role.MANAGER))
     await notices.enqueue(
         session,
-        person_ids=people,
+        person_ids=await _list_told(session, leak, meter),
         kind=kind,
-        params={"leak": leak.id},
+        params={"leak": leak.id, **more},
         dedupe_key=f"{kind}:{leak.id}",
         now=now,
         lane=Lane.URGENT if leak.kind is LeakKind.BURST else Lane.NOTICE,
     )
+
+
+async def _list_told(session: AsyncSession, leak: Leak, meter: MeterFacts) -> set[int]:
+    """Return the people at home; of an absence only those hear who asked to."""
+    at_home = set(
+        await accounts.list_people_at(session, service_point_ids=[meter.service_point_id])
+    )
+    if leak.kind is LeakKind.WHILE_AWAY:
+        asked = await session.scalars(
+            select(Vacation.person_id).where(
+                Vacation.meter_id == meter.id,
+                Vacation.begins_at <= leak.found_at,
+                or_(Vacation.ended_at.is_(None), Vacation.ended_at >= leak.found_at),
+            )
+        )
+        return at_home & set(asked)
+    if leak.kind is LeakKind.BURST:
+        at_home.update(await accounts.list_staff(session, role=Role.MANAGER))
+    return at_home
 
 
 async def get_leak(session: AsyncSession, *, leak_id: int) -> tuple[Leak, str]:

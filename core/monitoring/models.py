@@ -58,7 +58,7 @@ class ReadingStatus(StrEnum):
 
 class Meter(Base):
     """
-    A device at a service point; its registers count up to `10 ** digits`.
+    A device at a service point; its registers count up to `capacity_of(digits)`.
 
     `device` is what its gateway calls it, if that is not the serial number.
 
@@ -246,6 +246,34 @@ class LeakLook(Base):
 
     meter_id: Mapped[int] = mapped_column(ForeignKey("meters.id"), primary_key=True)
     looked_at: Mapped[datetime]
+
+
+class Vacation(Base):
+    """
+    Somebody's wish to be told of any use of water until the end of a day.
+
+    What was used up to `told_until` has been told.
+    """
+
+    __tablename__ = "vacations"
+    __table_args__ = (
+        Index(
+            "uq_vacations_open",
+            "meter_id",
+            "person_id",
+            unique=True,
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[Id]
+    meter_id: Mapped[int] = mapped_column(ForeignKey("meters.id"))
+    person_id: Mapped[int] = mapped_column(ForeignKey("people.id"), index=True)
+    begins_at: Mapped[datetime]
+    until_date: Mapped[date]
+    told_until: Mapped[datetime]
+    looked_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
 
 
 class Hearing(Base):

@@ -3,12 +3,23 @@
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import NamedTuple
+
+
+@cache
+def capacity_of(digits: int) -> Decimal:
+    """
+    Return where a register runs over to zero: behind its digits, or behind -n digits of n bits.
+
+    A radio counter of 24 bits has -24 digits.
+    """
+    return Decimal(10) ** digits if digits > 0 else Decimal(2) ** -digits
 
 
 def is_rollover_plausible(*, previous: Decimal, current: Decimal, digits: int) -> bool:
     """Return whether the register ran over: it was in its last tenth and is in its first."""
-    capacity = Decimal(10) ** digits
+    capacity = capacity_of(digits)
     return previous * 10 >= capacity * 9 and current * 10 <= capacity
 
 
@@ -21,7 +32,7 @@ def advance(previous: Decimal, current: Decimal, *, digits: int) -> Decimal | No
     if current >= previous:
         return current - previous
     if is_rollover_plausible(previous=previous, current=current, digits=digits):
-        return Decimal(10) ** digits - previous + current
+        return capacity_of(digits) - previous + current
     return None
 
 

@@ -18,7 +18,7 @@ from core.monitoring.feeds import AHEAD_MAX, hold_meter
 from core.monitoring.models import Meter, Reading, ReadingStatus, Source
 from core.monitoring.partitions import ensure_months, months_of
 from core.monitoring.ranges import MeterFacts, find_meters
-from core.monitoring.registers import advance
+from core.monitoring.registers import advance, capacity_of
 from core.monitoring.rows import Key
 from core.monitoring.settling import decide
 
@@ -122,8 +122,8 @@ async def record_reading(
     is_after_removal = meter.removed_at is not None and taken_at > meter.removed_at
     if taken_at < meter.installed_at or is_after_removal or taken_at > now + AHEAD_MAX:
         raise MeterNotWorking(serial=meter.serial)
-    if not 0 <= value < Decimal(10) ** meter.digits:
-        raise TooManyDigits(digits=meter.digits)
+    if not 0 <= value < capacity_of(meter.digits):
+        raise TooManyDigits(digits=len(str(capacity_of(meter.digits) - 1)))
     previous = await find_latest_reading(session, meter_id=meter_id, register=register, at=taken_at)
     use = await _check_course(session, meter, previous, value, taken_at=taken_at, register=register)
     if use is not None and previous is not None and not confirmed:

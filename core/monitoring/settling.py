@@ -29,7 +29,7 @@ _UNSETTLED = text(
         WHERE r.meter_id = k.meter_id AND r.register = k.register
         ORDER BY taken_at DESC OFFSET k.count LIMIT 1
     ) p
-    WHERE p.taken_at > k.first_at OR p.value > k.first_value
+    WHERE p.taken_at >= k.first_at OR p.value > k.first_value
         OR (k.first_value - p.value) * 3600
             > k.ceiling * greatest(extract(epoch FROM k.first_at - p.taken_at), 3600)
         OR p.status <> 'accepted' OR p.source = 'estimate'

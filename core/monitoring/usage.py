@@ -91,15 +91,33 @@ async def usage_by_month(
     return await _usage(session, meter=meter, starts=starts, zone=zone)
 
 
+async def used_between(
+    session: AsyncSession, *, meter: MeterFacts, starts_at: datetime, ends_at: datetime
+) -> Decimal | None:
+    """
+    Return what was used from one moment to another; nothing if it was not read near enough.
+
+    The readings that tell it may be older than the bounds by a tenth of the time between them.
+
+    Units: m³ or kWh, with the multiplier.
+    """
+    moments = (starts_at, ends_at)
+    registers = await _shown_at(session, meter=meter, moments=moments)
+    age_max = (ends_at - starts_at) / 10
+    parts = [
+        _between(register, *moments, digits=meter.digits)
+        if all(at in register and at - register[at][0] <= age_max for at in moments)
+        else None
+        for register in registers
+    ]
+    return _total(parts, multiplier=meter.multiplier)
+
+
 async def _usage(
     session: AsyncSession, *, meter: MeterFacts, starts: Sequence[date], zone: ZoneInfo
 ) -> list[Use]:
     moments = [start_of_day(day, zone=zone) for day in starts]
-    rows = await session.execute(_AT, {"meters": array([meter.id]), "moments": array(moments)})
-    shown: dict[str, dict[datetime, tuple[datetime, Decimal]]] = {}
-    for row in rows:
-        shown.setdefault(row.register, {})[row.at] = (row.taken_at, row.value)
-    registers = [shown[TOTAL]] if TOTAL in shown else list(shown.values())
+    registers = await _shown_at(session, meter=meter, moments=moments)
     return [
         Use(
             starts_date=day,
@@ -112,8 +130,22 @@ async def _usage(
     ]
 
 
+_Register = dict[datetime, tuple[datetime, Decimal]]
+
+
+async def _shown_at(
+    session: AsyncSession, *, meter: MeterFacts, moments: Sequence[datetime]
+) -> list[_Register]:
+    """Return the latest reading at each moment, of the total or else of every register."""
+    rows = await session.execute(_AT, {"meters": array([meter.id]), "moments": array(moments)})
+    shown: dict[str, _Register] = {}
+    for row in rows:
+        shown.setdefault(row.register, {})[row.at] = (row.taken_at, row.value)
+    return [shown[TOTAL]] if TOTAL in shown else list(shown.values())
+
+
 def _between(
-    register: dict[datetime, tuple[datetime, Decimal]],
+    register: _Register,
     start: datetime,
     end: datetime,
     *,

@@ -48,10 +48,15 @@ class CommandNotFound(DomainError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What a gateway has to do; `nonce` names it once, a repeated one is the same command."""
+    """
+    What a gateway has to do; `nonce` names it once, a repeated one is the same command.
+
+    `meter` is the serial number, `address` what the gateway calls it.
+    """
 
     number: str
     meter: str
+    address: str
     service: Service
     wanted: Supply
     nonce: str
@@ -66,9 +71,9 @@ async def dispatch(session: AsyncSession, *, gateway_id: int, now: datetime) -> 
     of cuts, the last warning) makes a cut wait; anything else cancels it.
     """
     meters = {
-        meter_id: (serial, service)
-        for meter_id, serial, service in await session.execute(
-            select(Meter.id, Meter.serial, ServicePoint.service)
+        meter_id: (serial, device or serial, service)
+        for meter_id, serial, device, service in await session.execute(
+            select(Meter.id, Meter.serial, Meter.device, ServicePoint.service)
             .join(ServicePoint, ServicePoint.id == Meter.service_point_id)
             .join(SupplyOrder, SupplyOrder.meter_id == Meter.id)
             .where(
@@ -82,7 +87,7 @@ async def dispatch(session: AsyncSession, *, gateway_id: int, now: datetime) -> 
     if not meters:
         return commands
     for service, patience in RETRY_AFTER.items():
-        mine = [meter_id for meter_id, (_, kind) in meters.items() if kind is service]
+        mine = [meter_id for meter_id, (*_, kind) in meters.items() if kind is service]
         orders = await lock_orders(
             session,
             SupplyOrder.meter_id.in_(mine),
@@ -122,11 +127,12 @@ async def _send(session: AsyncSession, order: SupplyOrder, *, now: datetime) -> 
         note_audit(session, order, "sent_again", now=now)
 
 
-def _command(order: SupplyOrder, serial: str, service: Service) -> Command:
+def _command(order: SupplyOrder, serial: str, address: str, service: Service) -> Command:
     assert order.nonce is not None  # noqa: S101 (an approved order has one)
     return Command(
         number=order.number,
         meter=serial,
+        address=address,
         service=service,
         wanted=order.wanted,
         nonce=order.nonce,

@@ -8,7 +8,8 @@ from sqlalchemy import select
 
 from core.accounts.models import Service
 from core.db import Database
-from core.monitoring.models import Quantity, Reading, ReadingStatus, Sample, Source
+from core.monitoring.models import Meter, Quantity, Reading, ReadingStatus, Sample, Source
+from core.monitoring.partitions import ensure_months, months_of
 from tests.chat import text_of
 from tests.e2e.conftest import Stage
 from tests.world import NOON
@@ -90,6 +91,52 @@ class TestLookingUp:
         theirs = await stage.phone(1002).say("/usage W-10001")
         assert "не найден" in text_of(theirs)
         assert "/usage" not in text_of(await stage.phone(4001).say("/usage"))
+
+
+class TestAgainstLastYear:
+    @pytest.fixture
+    async def two_years(self, stage: Stage, database: Database) -> None:
+        """A reading each noon for 13 months and a year; the second year uses a quarter more."""
+        begin = NOON - timedelta(days=730, hours=1)
+        missing = range(727, 729)
+        rows, value = [], Decimal(100)
+        for day in range(731):
+            value += Decimal("0.4") if day <= 365 else Decimal("0.5")
+            if day not in missing:
+                rows.append((begin + timedelta(days=day), value))
+        async with database.transaction() as session:
+            await ensure_months(session, months_of(at for at, _ in rows))
+            session.add_all(
+                Reading(
+                    meter_id=stage.world.home.meters[Service.WATER],
+                    register="total",
+                    taken_at=at,
+                    value=value,
+                    source=Source.GATEWAY,
+                    status=ReadingStatus.ACCEPTED,
+                    received_at=NOON,
+                )
+                for at, value in rows
+            )
+            meter = await session.get_one(Meter, stage.world.home.meters[Service.WATER])
+            meter.installed_at = begin
+
+    @pytest.mark.usefixtures("two_years")
+    async def test_says_more_or_less_and_what_nobody_read(self, stage: Stage) -> None:
+        week = await stage.phone(1001).say("/usage week")
+        assert week["photo"]
+        words = ("0.5 立方米", "2 天没有读数", "2.8 立方米", "多了 25%")
+        assert [word for word in words if word not in text_of(week)] == []
+
+    @pytest.mark.usefixtures("two_years")
+    async def test_has_no_word_of_today_in_a_year(self, stage: Stage) -> None:
+        year = text_of(await stage.phone(1001).say("/usage year"))
+        assert "今天" not in year
+        assert "去年同期" in year
+
+    @pytest.mark.usefixtures("history")
+    async def test_is_said_to_be_unknown_without_readings_from_then(self, stage: Stage) -> None:
+        assert "去年同期用了多少不知道" in text_of(await stage.phone(1001).say("/usage"))
 
 
 @pytest.mark.usefixtures("history")

@@ -1,10 +1,12 @@
 """A world whose meters have gateways: one that speaks MQTT, and one that is a cloud."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
 from sqlalchemy import select, update
 
+from benchmarks.mqtt import Broker, running_broker
 from bot.api.auth import issue_token
 from core.accounts.models import ApiKey, Service
 from core.db import Database
@@ -35,3 +37,9 @@ async def gateway(database: Database, world: World) -> Gateway:
         )
     assert key is not None
     return Gateway(key, token)
+
+
+@pytest.fixture
+async def broker() -> AsyncIterator[Broker]:
+    async with running_broker() as running:
+        yield running

@@ -6,6 +6,7 @@ import json
 
 import aiomqtt
 import pytest
+from paho.mqtt.client import Client
 from sqlalchemy import select, text, update
 
 from benchmarks.mqtt import MOSQUITTO, PASSWORD, flood, running_broker
@@ -21,12 +22,6 @@ pytestmark = pytest.mark.skipif(
     MOSQUITTO is None, reason="mosquitto is not installed: NOTHING over MQTT is tested"
 )
 VALUES = "SELECT value FROM shuidian.readings ORDER BY taken_at, value"
-
-
-@pytest.fixture
-async def broker():
-    async with running_broker() as running:
-        yield running
 
 
 @pytest.fixture
@@ -156,6 +151,24 @@ class TestAListener:
                 await asyncio.wait_for(refused.wait(), 10)
                 await asyncio.sleep(0.1)  # the failure ends the listener
 
+    async def test_takes_once_what_came_again_because_it_was_not_acknowledged(
+        self, database, listening, speak, monkeypatch
+    ):
+        async with listening():
+            await first_heard(database, speak)
+            with monkeypatch.context() as patched:
+                patched.setattr(Client, "ack", lambda *_: None)
+                for energy in (2, 3, 3):
+                    await speak("zigbee2mqtt/plug", {"energy": energy})
+                    await asyncio.sleep(0.1)
+                await wait_for_values(database, [2, 3, 3])
+        async with listening():
+            for _ in range(2):
+                await speak("zigbee2mqtt/plug", {"energy": 4})
+                await asyncio.sleep(0.1)
+            await wait_for(database, 6)
+        assert sorted(await values(database)) == [2, 3, 3, 4, 4]
+
     async def test_does_not_take_what_the_broker_had_kept(self, database, listening, speak):
         await speak("zigbee2mqtt/plug", {"energy": 9}, retain=True)
         async with listening():
@@ -171,7 +184,7 @@ class TestAListener:
             await first_heard(database, speak)
             async with listening() as second:
                 await asyncio.sleep(0.3)
-                assert (bool(first._gateways), bool(second._gateways)) == (True, False)
+                assert (bool(first._speakers), bool(second._speakers)) == (True, False)
         async with listening():
             await speak("zigbee2mqtt/plug", {"energy": 2})
             await wait_for(database, 2)
@@ -183,7 +196,7 @@ class TestAListener:
                 await session.execute(update(ApiKey).values(revoked_at=NOON))
 
             async def is_gone():
-                return not listener._gateways
+                return not listener._speakers
 
             await until(is_gone)
             await speak("zigbee2mqtt/plug", {"energy": 2})

@@ -226,7 +226,7 @@ class TestPolling:
     ) -> None:
         await make_gateway(database, "gateway", [world.home.meters[Kind.WATER]])
         how = {"protocol": "cjt188-2018", "serial": "W-10001", "period": 0.2}
-        second = Database(database.url, pool_size=2)
+        second = Database(database.url, pool_size=4)
         async with water_meter() as first_water, water_meter() as second_water:
             (tmp_path / "second").mkdir()
             async with polling(database, tmp_path, write_bridge(first_water.port, **how)):

@@ -1,13 +1,15 @@
 """Profiles: a wrong one says what is wrong, and the command line shows what one reads."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from bot import logs
 from bot.cli import app
-from bot.gateway.mqtt import widest
 from bot.gateway.profile import SHIPPED, WrongProfile, load_profiles, read_profile
+from bot.gateway.speakers import widest
 from tests.gateway.shelves import DATA, PROFILES
 
 PLANT = """
@@ -47,7 +49,16 @@ class TestReadProfile:
             ('"l"', '"kWh"', "unit of volume is one of"),
             ('{device}"\ntime', 'x"\ntime', "either {device} in the topic, or at `device`"),
             ('"plant/{device}"\n', '"plant/#/{device}"\n', "levels of text, {name} or +, no #"),
-            ("/set", "/{room}", "commands.valve.topic: {device}, and of: device"),
+            (
+                "/set",
+                "/{room}",
+                "commands.valve: {room} is none of: device, number; others go in `names`",
+            ),
+            (
+                "{device}/set",
+                "set",
+                "commands.valve: {device} is in the topic, or in connect and cut",
+            ),
             ('cut = "OFF"', 'cut = "ON"', "connect and cut differ"),
             ('cut = "OFF"', 'cut = "OFF"\nretained = true', "commands.valve.retained"),
             ("[commands.valve]", "[commands.pump]", "commands.pump"),
@@ -93,6 +104,32 @@ class TestWidest:
                 and all(a in ("+", b) for a, b in zip(each.split("/"), levels, strict=True))
             ]
             assert len(covering) <= 1 or not message.topic
+
+
+class TestToken:
+    @pytest.fixture
+    def run(self, database_url, monkeypatch):
+        monkeypatch.setenv("SHUIDIAN_DATABASE_URL", database_url)
+
+        def run(name, *options):
+            words = ["token", name, "--scope", "gateway", *options]
+            with ThreadPoolExecutor() as pool:  # the thread of the tests has a loop of its own
+                return pool.submit(CliRunner().invoke, app, words).result()
+
+        yield run
+        logs.configure(as_json=False)  # the runner's output, to which they went, is closed
+
+    def test_of_a_second_gateway_of_a_maker_says_where_its_topics_begin(self, run):
+        plug = ("--profile", "tasmota")
+        assert run("cellar", *plug).exit_code == 0
+        assert "--below" in run("annex", *plug).stderr
+        assert run("annex", *plug, "--below", "gateways/annex").exit_code == 0
+        assert run("attic", *plug, "--below", "gateways/attic").exit_code == 0
+
+    @pytest.mark.parametrize("below", ["/a", "a/", "a//b", "+", "a/#", "$SYS"])
+    def test_takes_only_what_topics_can_begin_with(self, run, below):
+        assert run("cellar", "--profile", "tasmota", "--below", below).exit_code == 2
+        assert run("cellar", "--below", "a").exit_code == 2
 
 
 class TestGatewayCheck:

@@ -33,7 +33,7 @@ STATE = {
         FROM shuidian.people p LEFT JOIN shuidian.account_rights r ON r.person_id = p.id
         LEFT JOIN shuidian.accounts c ON c.id = r.account_id""",
     "meters": """SELECT m.serial, c.number, m.digits, m.multiplier, m.ceiling, m.installed_at,
-        k.name, m.switchable FROM shuidian.meters m
+        k.name, m.device, m.switchable FROM shuidian.meters m
         JOIN shuidian.agreements g ON g.service_point_id = m.service_point_id
         JOIN shuidian.accounts c ON c.id = g.account_id
         LEFT JOIN shuidian.api_keys k ON k.id = m.gateway_id""",

@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from bot import logs
 from bot.cli import app
+from tests.gateway.shelves import DATA
 from tests.imports.first_data import ACCOUNTS, EXAMPLES, METERS, changed, table
 
 
@@ -53,6 +54,21 @@ class TestImport:
 
         again = run("import", "meters", EXAMPLES / "meters.csv", LANG="zh_CN.UTF-8")
         assert again.stdout == "meters.csv：新增 0 行，变更 0 行，未变 12 行\n"  # noqa: RUF001 (Chinese)
+
+    def test_takes_what_meters_write_and_says_what_is_wrong_with_it(self, run, tmp_path):
+        telegram = DATA / "dsmr-p1/v4_2.txt"
+        broken = tmp_path / "broken.txt"
+        broken.write_bytes(telegram.read_bytes().replace(b"1-0:1.8.1", b"1-0:1.8.0"))
+        assert run("import", "p1", broken).stderr == (
+            "number 1: this telegram is not whole: its checksum is wrong\n"
+            "broken.txt: nothing was stored; faults: 1\n"
+        )
+        unknown = run("import", "p1", telegram, "--dry-run", "--total")
+        assert (unknown.exit_code, "there is no meter" in unknown.stderr) == (1, True)
+        nothing = run("import", "green-button", telegram, "--meter", "1")
+        assert (nothing.exit_code, nothing.stderr.count("\n")) == (1, 1)
+        wrong = run("import", "green-button", telegram, "--meter", "1", "--start", "much")
+        assert (wrong.exit_code, wrong.stderr.count("\n")) == (1, 1)
 
     def test_tells_every_fault_and_writes_them_down(self, run, tmp_path):
         file, report = tmp_path / "mine.csv", tmp_path / "errors.csv"

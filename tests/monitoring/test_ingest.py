@@ -272,6 +272,11 @@ class TestARegister:
         await store(reading(80000))
         assert counts(await store(reading(11, at=minutes(1)))) == (0, 0, 1, 0)
 
+    async def test_is_held_when_a_higher_one_from_before_comes_late(self, store, rows):
+        await store(reading(10, at=minutes(60)))
+        assert counts(await store(reading(13))) == (1, 0, 0, 0)
+        assert [row.status for row in await rows(Reading, Reading.taken_at)] == ["accepted", "held"]
+
     async def test_is_compared_only_with_itself(self, store):
         receipt = await store(
             reading(100, register="peak"),
@@ -496,7 +501,22 @@ class TestAtTheSameTime:
 moments = st.sampled_from(
     [*(minutes(i) for i in range(6)), minutes(700), datetime(2020, 1, 1, tzinfo=UTC)]
 )
-values = st.sampled_from(["0", "1", "1.0", "5", "-1", "190", "220", "99999", "100000", "1E+400"])
+values = st.sampled_from(
+    [
+        "0",
+        "0E-999999",
+        "0E+999999",
+        "1",
+        "1.0",
+        "5",
+        "-1",
+        "190",
+        "220",
+        "99999",
+        "100000",
+        "1E+400",
+    ]
+)
 serials = st.sampled_from([WATER, POWER, "W-10002", "none"])
 readings = st.builds(
     lambda serial, register, at, value: reading(value, at=at, serial=serial, register=register),

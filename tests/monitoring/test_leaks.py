@@ -181,6 +181,21 @@ class TestLookForLeaks:
         told = "SELECT kind FROM shuidian.deliveries WHERE kind LIKE 'leak.%' ORDER BY id"
         assert await ask(database, told) == [("leak.found",), ("leak.over",)]
 
+    async def test_accuses_nobody_again_by_the_nights_before_it_stopped(
+        self, database: Database, world: World
+    ) -> None:
+        await run_water(database, world, [30] * 96)
+        meter, value = world.home.meters[Service.WATER], Decimal(100) + 96 * 30 * LITRES
+        kinds = []
+        for hour in range(5):
+            now = NOON + hour * HOUR
+            async with database.transaction() as session:
+                still = {Key(meter, "total", now): value} if hour else {}
+                await add_readings(session, still, source=Source.GATEWAY, received_at=now)
+            kinds = [row[0] for row in await look_at(database, now)]
+
+        assert kinds == ["never_zero"]
+
 
 class TestAnswerLeak:
     async def leak(self, database: Database, world: World) -> int:

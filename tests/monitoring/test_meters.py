@@ -264,6 +264,19 @@ class TestUse:
         await put(power, (days(-1), 30), (days(0), 38), register="total")
         assert await today() == 8
 
+    @pytest.mark.parametrize(("hours_late", "expected"), [(23, Decimal(6)), (25, None)])
+    async def test_between_two_moments_is_known_if_it_was_read_near_them(
+        self, put, water, database, hours_late, expected
+    ):
+        late = timedelta(hours=hours_late)
+        await put(water, (days(-10) - late, 100), (days(-4), 103), (days(0) - late, 106))
+        async with database.transaction() as session:
+            meter = await meter_of(session, water)
+            found = await usage.used_between(
+                session, meter=meter, starts_at=days(-10), ends_at=days(0)
+            )
+        assert found == expected
+
     async def test_across_a_rollover_is_what_went_through(self, put, water, database):
         await put(water, (days(-1), 99990), (days(0), 5))
         async with database.transaction() as session:

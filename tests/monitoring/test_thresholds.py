@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from core.monitoring.models import Side
 from core.monitoring.thresholds import SILENCE_MAX, Ended, Raised, Range, State, Worse, judge
+from tests.replays.slow_alarms import SlowAlarm, find_alarms
 
 START = datetime(2026, 11, 2, tzinfo=UTC)
 VOLTS = Range(
@@ -89,6 +90,19 @@ class TestAnySeries:
                 assert limits.side_of(event.value) is None or any(
                     isinstance(other, Raised) and other.at == event.at for other in happened
                 )
+
+    @given(ranges, samples)
+    def test_has_the_alarms_that_a_slow_model_finds(self, limits, series):
+        alarms = []
+        for event in judge(limits, State(), series)[1]:
+            if isinstance(event, Raised):
+                alarm = SlowAlarm(event.side, event.began_at, event.at, event.worst, None, None)
+                alarms.append(alarm)
+            elif isinstance(event, Worse):
+                alarms[-1] = alarms[-1]._replace(worst=event.worst)
+            else:
+                alarms[-1] = alarms[-1]._replace(ended_at=event.at, end_value=event.value)
+        assert alarms == find_alarms(limits, series, silence_max=SILENCE_MAX)
 
     @given(ranges, samples)
     def test_is_mirrored_when_the_values_are(self, limits, series):
