@@ -169,7 +169,7 @@ def import_green_button(
 @limits_app.command("set")
 def set_limit(
     *,
-    quantity: Annotated[str, typer.Option(help="pressure (kPa) or voltage (V).")],
+    quantity: Annotated[str, typer.Option(help="pressure (kPa), voltage (V) or silence (h).")],
     low: Annotated[str, typer.Option(help="The least that is normal.")] = "",
     high: Annotated[str, typer.Option(help="The most that is normal.")] = "",
     deadband: Annotated[str, typer.Option(help="How far back is back: 5, or 2% of low.")] = "2%",

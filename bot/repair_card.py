@@ -6,6 +6,8 @@ from decimal import Decimal
 
 from bot.outgoing import Button, Keyboard, Outgoing, press
 from bot.texts import Markup, Texts
+from core.monitoring.models import Quantity
+from core.repairs.journal import News
 from core.repairs.models import Cause
 from core.repairs.queries import Happening, RepairLine, RepairView
 from core.repairs.workflow import ENDED, UNCLAIMED, UNDERWAY, Act, Party, State, may
@@ -73,6 +75,8 @@ def summary(line: RepairLine, texts: Texts) -> str:
         parts.append(texts.get("repair.technician", name=line.technician_name))
     if line.promised_at is not None and line.state not in {*ENDED, State.FIXED}:
         parts.append(texts.get("repair.promised", moment=texts.moment(line.promised_at)))
+    if line.severity and line.state not in ENDED:
+        parts.append(texts.get(f"repair.severity_{line.severity}"))
     if line.is_late:
         parts.append(texts.get("repair.late"))
     return texts.lines(parts)
@@ -86,6 +90,7 @@ def cause(view: RepairView, texts: Texts, parties: frozenset[Party]) -> str:
             f"repair.cause_{view.cause}",
             value=texts.quantity(measured.worst, measured.quantity),
             limit=texts.quantity(measured.limit, measured.quantity),
+            since=texts.moment(measured.began_at),
         )
         if view.area_id is None:
             return what
@@ -127,6 +132,8 @@ def steps(view: RepairView) -> Iterable[tuple[str, State]]:
 def facts(view: RepairView, texts: Texts, parties: frozenset[Party]) -> Iterable[str]:
     """Yield what is known of a repair, each line as HTML."""
     yield cause(view, texts, parties)
+    if view.severity and view.state not in ENDED:
+        yield texts.get(f"repair.severity_{view.severity}")
     if view.state is State.MERGED:
         yield happening(_latest(view, "merge"), texts)
         return
@@ -169,13 +176,18 @@ def _evidence(view: RepairView, texts: Texts, parties: frozenset[Party]) -> Iter
     if measured is not None and measured.ended_at is not None and measured.end_value is not None:
         if view.area_id is None or Party.CUSTOMER in parties:
             yield texts.get(
-                "repair.normal",
+                f"repair.normal{_silence(measured.quantity)}",
                 moment=texts.moment(measured.ended_at),
                 value=texts.quantity(measured.end_value, measured.quantity),
             )
     elif measured is not None and measured.is_abnormal and measured.latest is not None:
         key = "repair.disagrees" if view.state in {*ENDED, State.FIXED} else "repair.still"
         yield texts.get(key, value=texts.quantity(measured.latest, measured.quantity))
+    elif measured is not None and measured.is_abnormal and measured.latest_at is not None:
+        yield texts.get("repair.unknown", since=texts.moment(measured.latest_at))
+    begun = [row for row in view.history if "alarm_id" in row.details and row.kind != "normal"]
+    if view.area_id is None and len(begun) > 1:
+        yield texts.count("repair.times", len(begun), since=texts.moment(begun[0].at))
     if view.reopened_count:
         yield texts.count("repair.reopened", view.reopened_count)
 
@@ -273,8 +285,12 @@ def happening(row: Happening, texts: Texts) -> str:
         suffix = "_by"
     elif row.kind == Act.FIXED and "value" in row.details:
         suffix = "_despite"
+    elif row.kind == Act.FIXED and "unknown_since" in row.details:
+        suffix = "_unknown"
     elif row.kind in {"filed", "normal"} and "homes" in row.details:
         suffix = "_homes"
+    elif row.kind in {"filed", "alarm", "normal", "contradicted", "recurred"}:
+        suffix = _silence(row.details.get("quantity"))
     parts = [texts.get(f"repair.event_{row.kind}{suffix}", **_values(row, texts))]
     if "text" in row.details and "reason" not in row.details:
         parts.append(texts.get("repair.quoted", text=row.details["text"]))
@@ -287,6 +303,20 @@ def happening(row: Happening, texts: Texts) -> str:
     return texts.lines(parts)
 
 
+def _silence(quantity: str | None) -> str:
+    """Return the end of the keys of sentences in which a silence is no value."""
+    return "_silence" if quantity == Quantity.SILENCE else ""
+
+
+def news_key(line: RepairLine, row: Happening, news: News) -> str:
+    """Return the key of the sentence that tells news."""
+    if line.area_id is not None and news in {News.FIXED, News.NORMAL}:
+        return f"news.{news}_homes"
+    if news in {News.NORMAL, News.CONTRADICTED, News.RECURRED}:
+        return f"news.{news}{_silence(row.details.get('quantity'))}"
+    return f"news.{news}"
+
+
 def _values(row: Happening, texts: Texts) -> dict[str, object]:
     quantity = row.details.get("quantity")
     value = row.details.get("value")
@@ -296,6 +326,7 @@ def _values(row: Happening, texts: Texts) -> dict[str, object]:
         "moment": _moment(row.promised_at, texts),
         "reason": reason(row, texts),
         "value": texts.quantity(Decimal(value), quantity) if value and quantity else "",
+        "severity": texts.plain(f"repair.level_{row.details.get('severity', 'ordinary')}"),
         **{name: row.details.get(name, "") for name in ("homes", "back", "place", "into")},
     }
 

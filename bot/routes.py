@@ -25,6 +25,7 @@ from bot.handlers import (
     payments,
     repairs,
     reports,
+    silences,
     supply,
     technician,
     usage,
@@ -53,6 +54,7 @@ MODULES: Sequence[ModuleType] = (
     managers,
     held,
     losses,
+    silences,
     cuts,
 )
 

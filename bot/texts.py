@@ -58,6 +58,7 @@ _UNITS = {
     "water": "volume-cubic-meter",
     "electricity": "energy-kilowatt-hour",
     "voltage": "electric-volt",
+    "silence": "duration-hour",
 }
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn"}
 
@@ -186,7 +187,7 @@ class Texts:
         )
 
     def quantity(self, value: Decimal, unit: str, *, places_max: int = 3) -> str:
-        """Return a quantity with its unit; `unit` is a service, `pressure` (kPa) or `voltage`."""
+        """Return a quantity with its unit; `unit` is a service or a `Quantity`."""
         if unit == "pressure":
             return f"{self.number(value, places_max=places_max)} kPa"
         return str(

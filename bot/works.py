@@ -14,13 +14,16 @@ from core.monitoring.gateways import forget_refused
 from core.monitoring.held import remind_of_held
 from core.monitoring.leaks import look_for_leaks
 from core.monitoring.losses import watch_losses
+from core.monitoring.silence import look_for_silence
 from core.monitoring.standstills import note_standstills
 from core.monitoring.vacations import watch_vacations
 from core.notices import schedules
 from core.outages.service import take_up_overruns
-from core.repairs.deadlines import close_silent, escalate_late
+from core.repairs.deadlines import close_silent, doubt_words, escalate_late
 from core.repairs.intake import take_up_alarms
+from core.repairs.urgency import weigh_repairs
 from core.supply.commands import give_up
+from core.supply.protecting import take_up_dangers
 from core.supply.reports import watch_cuts
 from core.supply.restoring import take_up_settled
 from core.supply.service import take_up_arrears
@@ -35,8 +38,11 @@ JOBS: Mapping[str, Job] = {
     for job in (
         Job(name=TAKE_UP_ALARMS, run=take_up_alarms),
         Job(name="leaks", run=look_for_leaks),
+        Job(name="silence", run=look_for_silence),
         Job(name="vacations", run=watch_vacations),
         Job(name="held-readings", run=remind_of_held, at=time(8, 30)),
+        Job(name="doubt-words", run=doubt_words),
+        Job(name="weigh-repairs", run=weigh_repairs),
         Job(name="escalate-repairs", run=escalate_late),
         Job(name="close-repairs", run=close_silent),
         Job(name="outage-overruns", run=take_up_overruns),
@@ -45,6 +51,7 @@ JOBS: Mapping[str, Job] = {
         Job(name="give-up-commands", run=give_up),
         Job(name="watch-cuts", run=watch_cuts),
         Job(name="restore-settled", run=take_up_settled, at=time(7)),
+        Job(name="protect-homes", run=take_up_dangers),
         Job(name="propose-cuts", run=take_up_arrears),
         Job(name="billing", run=start_due, at=time(2, 10)),
         Job(name="forget-old", run=inbox.forget_old, at=time(3, 30)),

@@ -23,7 +23,7 @@ from core.monitoring.ingest import (
     printed,
     store_batch,
 )
-from core.monitoring.models import Quantity
+from core.monitoring.models import SERVICE_OF
 from core.monitoring.service import TOTAL
 
 router = APIRouter(prefix="/api/v1", tags=["readings"])
@@ -194,7 +194,7 @@ def _read_sample(position: int, item: dict[str, object]) -> NewSample:
     )
 
 
-_QUANTITIES = {quantity.value: quantity for quantity in Quantity}
+_QUANTITIES = {quantity.value: quantity for quantity in SERVICE_OF}
 
 
 def _name(value: object, reason: Reason) -> str:

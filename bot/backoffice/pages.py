@@ -152,7 +152,7 @@ async def show_repair(number: str, request: Request, session: Session, now: Now)
     except RepairNotFound:
         return _page("message.html", texts, 404, message=texts.plain("repair.not_found"))
     parties = view.parties & repair_card.MANAGER
-    homes = await evidence.list_followers(session, repair_id=view.id) if view.homes else []
+    homes = await evidence.list_followers(session, repair_id=view.id, now=now) if view.homes else []
     return _page(
         "repair.html",
         texts,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from sqlalchemy import select
@@ -23,7 +23,7 @@ from bot.demo.homes import (
     tariff_of,
 )
 from bot.demo.models import DemoAccess, DemoMeter
-from bot.demo.signals import dice
+from bot.demo.signals import SLOT, dice
 from core.accounts.models import (
     Account,
     AccountRight,
@@ -43,7 +43,7 @@ from core.accounts.models import (
 )
 from core.accounts.service import TELEGRAM
 from core.db import Base
-from core.monitoring.models import Limit, Meter, Quantity
+from core.monitoring.models import Hearing, Limit, Meter, Quantity
 from core.periods import start_of_day
 
 SCOPES = ("admin", "gateway")
@@ -282,6 +282,17 @@ class _Homes:
                 traits=home.traits(service),
                 register=Decimal(dice(seed, home.number, service)),
                 played_until=self.moved_in[home],
+            )
+            for home, service in self.each
+        )
+        # The history has daily registers only; that they will speak every ten minutes is known.
+        self._session.add_all(
+            Hearing(
+                meter_id=meters[home, service].id,
+                looked_at=self.moved_in[home],
+                known_since=self.moved_in[home],
+                usual_seconds=SLOT // timedelta(seconds=1),
+                allowed_seconds=0,
             )
             for home, service in self.each
         )

@@ -27,7 +27,7 @@ class DemoMeter(Base):
 
 
 class DemoEvent(Base):
-    """Something that goes wrong with one meter, or with every meter of a street."""
+    """Something that goes wrong with one meter, with every meter of a street, or with all."""
 
     __tablename__ = "demo_events"
 

@@ -33,12 +33,15 @@ LABELS = {
     "pressure_drop": "水压骤降 Pressure drop",
     "voltage_sag": "电压偏低 Voltage sag",
     "leak": "漏水 Leak",
+    "burst": "爆管 Burst at home",
     "silent_meter": "表计失联 Silent meter",
+    "silent_gateway": "网关失联 Silent gateway",
     "end": "恢复正常 End all events",
     "restart": "断电重启 Restart the bot",
     "invite": "绑定码 Invitation code",
     "office": "后台地址 Back office",
 }
+EVENTS = ("pressure_drop", "voltage_sag", "leak", "burst", "silent_meter", "silent_gateway")
 BEGUN = "已开始 Begun"
 ENDED = "已恢复 Ended"
 CODE = "绑定码 Code: /link {code}"
@@ -82,7 +85,9 @@ class Panel:
             _key("pressure_drop", TROUBLES, targets.areas),
             _key("voltage_sag", TROUBLES, current),
             _key("leak", TROUBLES, water),
+            _key("burst", TROUBLES, water),
             _key("silent_meter", TROUBLES, targets.meters),
+            _key("silent_gateway", TROUBLES),
             _key("end", TROUBLES),
             _key("invite", MORE, targets.accounts),
             _key("office", MORE),
@@ -143,14 +148,17 @@ def _begin(kind: str) -> Act:
         from bot.demo import troubles
         from bot.demo.signals import EventKind
 
-        known = {str(target.id) for target in (*stage.targets.areas, *stage.targets.meters)}
-        if fields["target"] not in known:
-            raise KeyError(fields["target"])
+        target = None
+        if EventKind(kind) is not EventKind.SILENT_GATEWAY:
+            known = {str(target.id) for target in (*stage.targets.areas, *stage.targets.meters)}
+            if fields["target"] not in known:
+                raise KeyError(fields["target"])
+            target = int(fields["target"])
         async with stage.database.transaction() as session:
             await troubles.begin_trouble(
                 session,
                 kind=EventKind(kind),
-                target_id=int(fields["target"]),
+                target_id=target,
                 now=stage.clock.now(),
             )
         return BEGUN
@@ -192,7 +200,7 @@ async def _look(_: Backstage, __: dict[str, Any]) -> str:
 
 ACTS: dict[str, Act] = {
     **{name: _step(span) for name, span in STEPS.items()},
-    **{kind: _begin(kind) for kind in ("pressure_drop", "voltage_sag", "leak", "silent_meter")},
+    **{kind: _begin(kind) for kind in EVENTS},
     "look": _look,
     "bill": _go_to_bill,
     "end": _end,

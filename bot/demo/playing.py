@@ -20,6 +20,7 @@ from core.accounts.models import Service
 from core.periods import local_day, start_of_day
 
 TOTAL = "total"
+SILENCES = {EventKind.SILENT_METER, EventKind.SILENT_GATEWAY}
 ITEMS_MAX = 2000
 SKIPPED_FROM = timedelta(days=2)  # a longer gap is told by daily registers, up to its last day
 
@@ -41,7 +42,7 @@ class Played:
 
     def is_silent_at(self, at: datetime) -> bool:
         """Tell whether it sends nothing at a moment."""
-        return any(e.kind is EventKind.SILENT_METER and e.runs_at(at) for e in self.events)
+        return any(e.kind in SILENCES and e.runs_at(at) for e in self.events)
 
     def use(self, seed: int, hour: datetime) -> None:
         """Count on by what goes through in the hour that begins at a moment."""

@@ -34,6 +34,7 @@ LITRES_A_HEAD, WATT_HOURS_A_HEAD, WATT_HOURS_A_HOME = 110, 1900, 1600
 KPA_A_FLOOR = Decimal(29) / 3
 KPA_MIN = Decimal(4)
 LEAK_A_HOUR = Decimal("0.09")
+BURST_A_HOUR = Decimal("0.9")
 SAG = Decimal(185)
 THOUSAND = 1000
 
@@ -45,6 +46,8 @@ class EventKind(StrEnum):
     VOLTAGE_SAG = "voltage_sag"
     LEAK = "leak"
     SILENT_METER = "silent_meter"
+    SILENT_GATEWAY = "silent_gateway"
+    BURST = "burst"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +112,10 @@ def use_in_day(seed: int, traits: Traits, at: datetime, *, events: Iterable[Even
 
 
 def _leaked(traits: Traits, at: datetime, events: Iterable[Event]) -> Decimal:
-    leaks = any(event.kind is EventKind.LEAK and event.runs_at(at) for event in events)
-    return LEAK_A_HOUR if leaks and traits.service is Service.WATER else Decimal(0)
+    running = {event.kind for event in events if event.runs_at(at)}
+    if traits.service is not Service.WATER or not running & {EventKind.LEAK, EventKind.BURST}:
+        return Decimal(0)
+    return BURST_A_HOUR if EventKind.BURST in running else LEAK_A_HOUR
 
 
 def _uses(seed: int, traits: Traits, at: datetime) -> Sequence[Decimal]:

@@ -175,4 +175,5 @@ def _event(row: DemoEvent) -> Event:
 
 
 def _meets(event: DemoEvent, meter_id: int, path: str) -> bool:
-    return event.meter_id == meter_id or f"/{event.area_id}/" in path
+    is_everywhere = event.meter_id is None and event.area_id is None
+    return is_everywhere or event.meter_id == meter_id or f"/{event.area_id}/" in path

@@ -80,9 +80,9 @@ async def load_targets(session: AsyncSession) -> Targets:
 
 
 async def begin_trouble(
-    session: AsyncSession, *, kind: EventKind, target_id: int, now: datetime
+    session: AsyncSession, *, kind: EventKind, target_id: int | None, now: datetime
 ) -> None:
-    """Let something go wrong from now on: on a street, in a building, or at one meter."""
+    """Let something go wrong from now on: on a street, in a building, at one meter, everywhere."""
     is_of_area = kind is EventKind.PRESSURE_DROP
     session.add(
         DemoEvent(

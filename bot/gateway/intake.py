@@ -211,6 +211,10 @@ async def take_messages(
             samples.append(NewSample(position, serial, quantity, each.taken_at, each.value))
         else:
             readings.append(NewReading(position, serial, each.register, each.taken_at, each.value))
+    # First the switches: a voltage of nothing behind an open relay is no under-voltage.
+    reports = newest_states((each for _, each in measured), meters)
+    if reports:
+        await report_states(session, gateway_id=batch.gateway_id, reports=reports, now=now)
     receipt = await store_batch(
         session,
         gateway_id=batch.gateway_id,
@@ -219,9 +223,6 @@ async def take_messages(
         unreadable=refused,
         now=now,
     )
-    reports = newest_states((each for _, each in measured), meters)
-    if reports:
-        await report_states(session, gateway_id=batch.gateway_id, reports=reports, now=now)
     if receipt.alarm_ids:
         await after_alarms(session, list(receipt.alarm_ids))
     return receipt

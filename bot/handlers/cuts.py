@@ -58,20 +58,27 @@ def _to_list(turn: Turn) -> Button:
 
 
 async def press_approve(turn: Turn) -> None:
-    """Ask for the end of the meter's serial number: nothing is cut by one slip of a finger."""
+    """
+    Ask for the end of the meter's serial number: nothing is cut by one slip of a finger.
+
+    Against a danger the press is enough.
+    """
     number, version = read_press(turn.said.data, str, int)
     await _ask_serial(turn, number, version)
 
 
 async def _ask_serial(turn: Turn, number: str, version: int | None) -> None:
     turn.require(Role.MANAGER)
+    order = await queries.get_order(turn.session, number=number)
+    if order.danger is not None:
+        await _approve(turn, number, version, None)
+        return
     decision = await service.review(
         turn.session, number=number, version=version, person_id=turn.person_id, now=turn.now
     )
     if decision.refusals:
         await _refuse(turn, decision)
         return
-    order = await queries.get_order(turn.session, number=number)
     await turn.ask("cut.serial", number=number, version=version)
     await turn.say(
         "cut.ask_serial",
@@ -100,7 +107,7 @@ async def receive_serial(turn: Turn) -> None:
     await _approve(turn, turn.draft["number"], turn.draft["version"], typed)
 
 
-async def _approve(turn: Turn, number: str, version: int | None, typed: str) -> None:
+async def _approve(turn: Turn, number: str, version: int | None, typed: str | None) -> None:
     turn.require(Role.MANAGER)
     decision = await service.approve(
         turn.session,
@@ -113,6 +120,9 @@ async def _approve(turn: Turn, number: str, version: int | None, typed: str) -> 
     await turn.finish()
     if decision.refusals:
         await _refuse(turn, decision)
+    elif typed is None:
+        undo = Button(turn.texts.plain("cut.undo"), press("cutundo", number))
+        await turn.say("cut.approved_protective", keyboard=[[undo]], number=number)
     else:
         await turn.say("cut.approved", number=number)
 

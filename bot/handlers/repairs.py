@@ -294,9 +294,7 @@ async def render_news(
     keyboard = [[repair_card.act_key(line, reader.texts, act) for act in acts]] if acts else []
     if news is not News.TRANSFERRED:
         keyboard.append([Button(reader.texts.plain("repair.show"), press("repair", line.id))])
-    key = f"news.{news}"
-    if line.area_id is not None and news in {News.FIXED, News.NORMAL}:
-        key += "_homes"
+    key = repair_card.news_key(line, row, news)
     return Outgoing(text=reader.texts.get(key, **values), keyboard=keyboard)
 
 

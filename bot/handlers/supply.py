@@ -10,6 +10,7 @@ from bot.handlers.account import back_home
 from bot.handlers.supply_words import (
     card_keys,
     card_words,
+    danger_values,
     describe_answer,
     history_words,
     overdue_words,
@@ -165,6 +166,7 @@ async def _values(session: AsyncSession, reader: Reader, order: OrderView) -> di
         "at": texts.moment(order.finished_at or order.proposed_at),
         "earliest": texts.moment(reader.now + warning),
         "name": order.approved_by or "",
+        **danger_values(texts, order),
         "hotline": operator.hotline,
     }
 
@@ -179,6 +181,8 @@ async def _news(
         if arrears is not None:
             keys.append(pay_key(reader.texts, arrears))
     keys.append(Button(reader.texts.plain("supply.look"), press("go", "supply")))
+    if order.danger is not None and key in {"supply.cut", "supply.cut_ordered"}:
+        key = f"{key}_{order.danger.reason}"
     words = reader.texts.get(key, **await _values(session, reader, order))
     return Outgoing(text=words, keyboard=[[each] for each in keys])
 

@@ -7,10 +7,13 @@ from bot.texts import Markup, Texts
 from core.accounts.models import Supply
 from core.billing.arrears import Arrears
 from core.billing.dunning import UnreachedDebtor
+from core.monitoring.models import Quantity
 from core.supply.answers import Answer, Why
-from core.supply.models import OrderState
+from core.supply.models import OrderState, Reason
 from core.supply.orders import UNDERWAY
 from core.supply.queries import OrderView
+
+LITRES = 1000
 
 
 def place_words(texts: Texts, *, service: str, address: str) -> str:
@@ -21,6 +24,17 @@ def place_words(texts: Texts, *, service: str, address: str) -> str:
 def overdue_words(texts: Texts, order: OrderView) -> str:
     """Return the amount for which an order was made."""
     return texts.money(order.overdue_minor, order.currency)
+
+
+def danger_values(texts: Texts, order: OrderView) -> dict[str, object]:
+    """Return what sentences about a danger can name: how much, and since when."""
+    danger = order.danger
+    if danger is None:
+        return {}
+    is_burst = danger.reason is Reason.BURST
+    litres = texts.number(danger.value * LITRES, places_max=0)
+    value = litres if is_burst else texts.quantity(danger.value, Quantity.VOLTAGE)
+    return {"value": value, "began": texts.moment(danger.began_at)}
 
 
 def describe_answer(texts: Texts, answer: Answer, *, hotline: str) -> str:
@@ -82,7 +96,10 @@ def history_words(texts: Texts, order: OrderView) -> str:
             at=texts.moment(order.approved_at or order.proposed_at),
         )
     ]
-    if order.wanted is Supply.CUT:
+    if order.danger is not None:
+        key = f"supply.reason_{order.danger.reason}"
+        lines.append(texts.get(key, **danger_values(texts, order)))
+    elif order.wanted is Supply.CUT:
         lines.append(
             texts.get(
                 "supply.reason_arrears",
@@ -100,30 +117,39 @@ def history_words(texts: Texts, order: OrderView) -> str:
 
 def card_words(texts: Texts, order: OrderView) -> str:
     """Return an order to cut as a manager reads it, with the facts on which it rests."""
-    note = f"supply.note_{order.note}"
-
-    def delivered(key: str, moment: object) -> str:
-        return texts.get(key, at=texts.value(moment)) if moment else texts.get("cut.not_delivered")
-
+    if order.danger is not None:
+        ground = [
+            texts.get(f"supply.reason_{order.danger.reason}", **danger_values(texts, order)),
+            texts.get(f"cut.protects_{order.service}"),
+        ]
+    else:
+        ground = list(_debt_lines(texts, order))
     return texts.lines(
         [
             texts.get("cut.title", number=order.number),
             place_words(texts, service=order.service, address=order.address),
             texts.get("cut.account", number=order.account_number, holder=order.holder_name),
-            texts.count(
-                "cut.overdue",
-                order.overdue_days,
-                overdue=overdue_words(texts, order),
-                bill=order.bill_number or "",
-            ),
-            delivered("cut.reminder", order.reminder_delivered_at),
-            delivered("cut.notice", order.notice_delivered_at),
+            *ground,
             texts.get("cut.meter", serial=order.meter_serial),
             state_words(texts, order),
             texts.get("supply.decided_by", name=order.approved_by) if order.approved_by else None,
-            _note(texts, order, note),
+            _note(texts, order, f"supply.note_{order.note}"),
         ]
     )
+
+
+def _debt_lines(texts: Texts, order: OrderView) -> Iterable[str]:
+    def delivered(key: str, moment: object) -> str:
+        return texts.get(key, at=texts.value(moment)) if moment else texts.get("cut.not_delivered")
+
+    yield texts.count(
+        "cut.overdue",
+        order.overdue_days,
+        overdue=overdue_words(texts, order),
+        bill=order.bill_number or "",
+    )
+    yield delivered("cut.reminder", order.reminder_delivered_at)
+    yield delivered("cut.notice", order.notice_delivered_at)
 
 
 def _note(texts: Texts, order: OrderView, key: str) -> str | None:
@@ -147,9 +173,10 @@ def card_keys(texts: Texts, order: OrderView) -> list[list[Button]]:
     if order.wanted is not Supply.CUT:
         return []
     if order.state is OrderState.PROPOSED:
+        approve = "cut.approve" if order.danger is None else f"cut.close_{order.service}"
         return [
             [
-                Button(texts.plain("cut.approve"), press("cutyes", order.number, order.version)),
+                Button(texts.plain(approve), press("cutyes", order.number, order.version)),
                 Button(texts.plain("cut.decline"), press("cutno", order.number, order.version)),
             ]
         ]

@@ -112,13 +112,19 @@ async def _ask_despite_meter(turn: Turn, repair: int | str) -> None:
     view = await get_view(turn, repair)
     assert view.measured is not None  # noqa: S101 (it was the meter that disagreed)
     measured = view.measured
-    value = measured.worst if measured.latest is None else measured.latest
     insist = Button(turn.texts.plain("repair.do_insist"), press("rinsist", view.id, view.version))
+    keyboard = [[insist], [repair_card.back_to(turn.texts, view.id)]]
+    if measured.latest is None:
+        since = turn.texts.moment(measured.latest_at or measured.began_at)
+        await turn.show(
+            "repair.ask_despite_unknown", keyboard=keyboard, number=view.number, since=since
+        )
+        return
     await turn.show(
         "repair.ask_despite",
-        keyboard=[[insist], [repair_card.back_to(turn.texts, view.id)]],
+        keyboard=keyboard,
         number=view.number,
-        value=turn.texts.quantity(value, measured.quantity),
+        value=turn.texts.quantity(measured.latest, measured.quantity),
         limit=turn.texts.quantity(measured.limit, measured.quantity),
     )
 

@@ -282,7 +282,7 @@ def find_reason(
     meter: MeterFacts, item: NewReading | NewSample, *, gateway_id: int | None, now: datetime
 ) -> Reason | None:
     """Return why an item cannot be stored, if there is a reason."""
-    if isinstance(item, NewSample) and meter.service is not SERVICE_OF[item.quantity]:
+    if isinstance(item, NewSample) and meter.service is not SERVICE_OF.get(item.quantity):
         reason = Reason.WRONG_SERVICE
     elif meter.gateway_id != gateway_id:
         reason = Reason.NOT_YOUR_METER

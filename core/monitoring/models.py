@@ -15,10 +15,15 @@ from core.monitoring.leak_rules import LeakKind
 
 
 class Quantity(StrEnum):
-    """What a sample measures. Units: pressure kPa, voltage V."""
+    """
+    What a sample measures, and for how long there was none. Units: kPa, V, hours.
+
+    Silence is no sample of anything: only limits and alarms know it (`SERVICE_OF` names the rest).
+    """
 
     PRESSURE = "pressure"
     VOLTAGE = "voltage"
+    SILENCE = "silence"
 
 
 class Side(StrEnum):
@@ -307,6 +312,69 @@ class Vacation(Base):
     until_date: Mapped[date]
     told_until: Mapped[datetime]
     looked_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class Hearing(Base):
+    """
+    When a meter was last heard, and for how long it may be silent.
+
+    `newest_at` is the device's time of its newest value, `heard_at` ours; empty: it never spoke.
+    `known_since` is when it was heard first.
+    `usual_seconds` follows its pauses, `allowed_seconds` comes of them and of the limits.
+    """
+
+    __tablename__ = "hearings"
+
+    meter_id: Mapped[int] = mapped_column(ForeignKey("meters.id"), primary_key=True)
+    looked_at: Mapped[datetime]
+    newest_at: Mapped[datetime | None]
+    heard_at: Mapped[datetime | None]
+    known_since: Mapped[datetime | None]
+    usual_seconds: Mapped[int]
+    allowed_seconds: Mapped[int]
+
+
+class GatewayWatch(Base):
+    """
+    When a gateway was last looked at, and since when its silence can be told from our own.
+
+    After a break of ours, or its return, everything behind it gets its time anew from `since` on.
+    """
+
+    __tablename__ = "gateway_watches"
+
+    gateway_id: Mapped[int] = mapped_column(ForeignKey("api_keys.id"), primary_key=True)
+    looked_at: Mapped[datetime]
+    since: Mapped[datetime]
+
+
+class GatewaySilence(Base):
+    """
+    A gateway that is silent, whole or with `silent` of its `meters`; without one: all of them.
+
+    Managers are reminded (`told_at`) until one takes it; it ends when data comes again.
+    """
+
+    __tablename__ = "gateway_silences"
+    __table_args__ = (
+        Index(
+            "uq_gateway_silences_open",
+            "gateway_id",
+            unique=True,
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[Id]
+    gateway_id: Mapped[int | None] = mapped_column(ForeignKey("api_keys.id"))
+    meters: Mapped[int]
+    silent: Mapped[int]
+    began_at: Mapped[datetime]
+    found_at: Mapped[datetime]
+    told_at: Mapped[datetime]
+    taken_at: Mapped[datetime | None]
+    taken_by_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
     ended_at: Mapped[datetime | None]
 
 

@@ -49,6 +49,8 @@ class MeterFacts(NamedTuple):
     """
     A meter and the place it serves; `area_path` is that of its riser or feeder.
 
+    What was measured before `supply_since` was measured while the supply stood otherwise.
+
     Units: `own_ceiling` m³ or kWh an hour.
     """
 
@@ -65,6 +67,7 @@ class MeterFacts(NamedTuple):
     supply: Supply
     area_path: str
     own_ceiling: Decimal | None
+    supply_since: datetime | None
 
     @property
     def ceiling(self) -> Decimal:
@@ -90,6 +93,7 @@ async def find_meters(session: AsyncSession, which: ColumnElement[bool]) -> list
             ServicePoint.supply,
             Area.path,
             Meter.ceiling,
+            ServicePoint.supply_since,
         )
         .join(ServicePoint, ServicePoint.id == Meter.service_point_id)
         .join(Area, Area.id == ServicePoint.area_id)

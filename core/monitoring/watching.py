@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import groupby
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import delete, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.db import SCHEMA
@@ -171,6 +171,7 @@ async def judge_samples(
         (key, value)
         for key, value in fresh.items()
         if (key.meter_id, Quantity(key.name)) in courses
+        and key.taken_at >= (meters[key.meter_id].supply_since or key.taken_at)
     )
     touched: Courses = {}
     for (meter_id, name), group in groupby(concerned, key=lambda item: item[0][:2]):
@@ -184,6 +185,11 @@ async def judge_samples(
     changed = await _store_alarms(session, touched)
     await _store_watches(session, touched)
     return changed
+
+
+async def forget_watches(session: AsyncSession, *, meter_id: int) -> None:
+    """Forget what a meter showed lately: its supply is switched off, so it showed that."""
+    await session.execute(delete(Watch).where(Watch.meter_id == meter_id, Watch.alarm_id.is_(None)))
 
 
 async def _store_alarms(session: AsyncSession, courses: Courses) -> list[int]:

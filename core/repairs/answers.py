@@ -33,7 +33,7 @@ async def answer_for_home(
     if repair.area_id is None or person_id is None or act not in {Act.CONFIRM, Act.DENY}:
         return None
     points = await list_own_points(session, repair=repair, person_id=person_id)
-    measured = await find_measured(session, repair=repair, points=points)
+    measured = await find_measured(session, repair=repair, points=points, now=now)
     if act is Act.DENY and (measured is None or measured.is_abnormal):
         return None
     homes = (

@@ -4,25 +4,35 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeVar
 
-from sqlalchemy import ScalarSelect, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
 
 from core.accounts.models import Premise, ServicePoint
 from core.monitoring.models import Alarm, Meter, Quantity, Sample
+from core.monitoring.thresholds import SILENCE_MAX
 from core.repairs.models import Follower, Repair
 
 LISTED = 500
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What a meter says about the cause. Units: as the quantity (kPa, V)."""
+    """
+    What a meter says about the cause; `latest` is empty when it is too old to speak of now.
+
+    Units: as the quantity (kPa, V, hours).
+    """
 
     quantity: Quantity
     limit: Decimal
     worst: Decimal
+    began_at: datetime
     latest: Decimal | None
+    latest_at: datetime | None
     ended_at: datetime | None
     end_value: Decimal | None
 
@@ -47,10 +57,15 @@ class FollowerLine:
     merged_number: str | None
 
 
-def _latest() -> ScalarSelect[Decimal]:
+def latest_sample(*, since: datetime) -> ScalarSelect[Decimal]:
+    """Select the newest value of an alarm's meter that is not too old to speak of a moment."""
+    return _latest(Sample.value, Sample.taken_at >= since - SILENCE_MAX)
+
+
+def _latest(column: InstrumentedAttribute[T], *conditions: ColumnElement[bool]) -> ScalarSelect[T]:
     return (
-        select(Sample.value)
-        .where(Sample.meter_id == Alarm.meter_id, Sample.quantity == Alarm.quantity)
+        select(column)
+        .where(Sample.meter_id == Alarm.meter_id, Sample.quantity == Alarm.quantity, *conditions)
         .order_by(Sample.taken_at.desc())
         .limit(1)
         .scalar_subquery()
@@ -58,7 +73,7 @@ def _latest() -> ScalarSelect[Decimal]:
 
 
 async def find_measured(
-    session: AsyncSession, *, repair: Repair, points: Collection[int] = ()
+    session: AsyncSession, *, repair: Repair, points: Collection[int] = (), now: datetime
 ) -> Measured | None:
     """
     Return what the meter says about a repair that an alarm filed.
@@ -70,9 +85,11 @@ async def find_measured(
         Alarm.quantity,
         Alarm.limit,
         Alarm.worst,
+        Alarm.began_at,
         Alarm.end_value,
         Alarm.ended_at,
-        _latest().label("latest"),
+        latest_sample(since=now).label("latest"),
+        _latest(Sample.taken_at).label("latest_at"),
     )
     if repair.area_id is None:
         query = query.where(Alarm.id == repair.alarm_id)
@@ -91,7 +108,9 @@ async def find_measured(
     return None if row is None else Measured(**row._asdict())
 
 
-async def list_followers(session: AsyncSession, *, repair_id: int) -> list[FollowerLine]:
+async def list_followers(
+    session: AsyncSession, *, repair_id: int, now: datetime
+) -> list[FollowerLine]:
     """Return the homes of an incident, those first that are abnormal still."""
     own = (
         select(Repair.number)
@@ -109,7 +128,7 @@ async def list_followers(session: AsyncSession, *, repair_id: int) -> list[Follo
             Meter.serial,
             Alarm.quantity,
             Alarm.worst,
-            _latest().label("latest"),
+            latest_sample(since=now).label("latest"),
             Follower.began_at,
             Alarm.ended_at,
             Follower.answered_at,

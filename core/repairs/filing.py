@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import numbers
 from core.repairs.models import Cause, Follower, Repair
-from core.repairs.promises import REMEMBERED
+from core.repairs.promises import CHATTERING, REMEMBERED
 from core.repairs.workflow import State
 
 
@@ -48,6 +48,36 @@ async def open_repair(
     session.add(repair)
     await session.flush()
     return repair
+
+
+async def find_chattering(
+    session: AsyncSession, *, service_point_id: int, cause: Cause, now: datetime
+) -> Repair | None:
+    """Return the repair of a home that ended for this cause so lately that it is not over."""
+    found: Repair | None = await session.scalar(
+        select(Repair)
+        .where(
+            Repair.service_point_id == service_point_id,
+            Repair.area_id.is_(None),
+            Repair.cause == cause,
+            Repair.state.in_({State.CLOSED, State.CANCELLED}),
+            Repair.closed_at > now - CHATTERING,
+        )
+        .order_by(Repair.id.desc())
+        .limit(1)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return found
+
+
+def reopen(repair: Repair, *, now: datetime) -> None:
+    """Take back that a repair is fixed or over; nobody is at it and nothing is promised."""
+    repair.state = State.REOPENED
+    repair.state_since = now
+    repair.technician_id = repair.fixed_at = repair.closed_at = repair.promised_at = None
+    repair.version += 1
+    repair.reopened_count += 1
 
 
 async def find_previous(session: AsyncSession, *, repair: Repair) -> str | None:

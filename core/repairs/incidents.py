@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts import areas
 from core.monitoring.models import SERVICE_OF, Alarm, Quantity, Side
 from core.repairs.evidence import count_back, find_measured
-from core.repairs.filing import find_previous, open_repair
+from core.repairs.filing import find_previous, open_repair, reopen
 from core.repairs.grouping import HOMES_MIN, WINDOW, Abnormal, Group, count_enough, find_groups
 from core.repairs.homes import Home, count_supplied, load_homes
 from core.repairs.journal import News, record_event
@@ -22,6 +22,7 @@ CAUSE_OF = {
     (Quantity.PRESSURE, Side.HIGH): Cause.HIGH_PRESSURE,
     (Quantity.VOLTAGE, Side.LOW): Cause.LOW_VOLTAGE,
     (Quantity.VOLTAGE, Side.HIGH): Cause.HIGH_VOLTAGE,
+    (Quantity.SILENCE, Side.HIGH): Cause.SILENT_METER,
 }
 NEWS_OF_CHANGE = {
     "grew": [News.GREW],
@@ -50,6 +51,8 @@ async def take_up_begins(
     """
     by_cause: dict[Cause, dict[int, list[Alarm]]] = {}
     for alarm, point in begun:
+        if alarm.quantity not in SERVICE_OF:
+            continue  # many silent meters are their gateway's silence, which is told elsewhere
         cause = CAUSE_OF[alarm.quantity, alarm.side]
         by_cause.setdefault(cause, {}).setdefault(point, []).append(alarm)
     taken = set()
@@ -180,11 +183,7 @@ class _Gathering:
     def _reopen(self, repair: Repair) -> None:
         """Take back that it is fixed: many homes have become abnormal since."""
         self._changes[repair.id] = _Change("reopened", former_id=repair.technician_id)
-        repair.state = State.REOPENED
-        repair.state_since = self._now
-        repair.technician_id = repair.fixed_at = None
-        repair.version += 1
-        repair.reopened_count += 1
+        reopen(repair, now=self._now)
 
     async def _choose_master(
         self, group: Group, absorbed: list[Repair], joining: list[Home]
@@ -276,7 +275,7 @@ class _Gathering:
     async def _tell(self, repair: Repair, change: _Change) -> None:
         back, homes, last = await count_back(self._session, repair_id=repair.id)
         repair.normal_at = last if back == homes else None
-        measured = await find_measured(self._session, repair=repair)
+        measured = await find_measured(self._session, repair=repair, now=self._now)
         assert measured is not None  # noqa: S101 (an incident has followers)
         assert repair.area_id is not None  # noqa: S101 (the same)
         area = await areas.get_area(self._session, area_id=repair.area_id)

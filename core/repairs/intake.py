@@ -12,9 +12,10 @@ from core.errors import DomainError
 from core.monitoring.models import Alarm, Meter
 from core.repairs import incidents
 from core.repairs.access import is_about
-from core.repairs.filing import find_previous, lock_filing, open_repair
+from core.repairs.filing import find_chattering, find_previous, lock_filing, open_repair, reopen
 from core.repairs.journal import News, record_event
 from core.repairs.models import Cause, Repair, RepairEvent
+from core.repairs.promises import CHATTERING
 from core.repairs.workflow import ENDED, UNCLAIMED, State
 
 CHUNK = 100
@@ -83,30 +84,36 @@ async def take_up_alarms(session: AsyncSession, *, now: datetime) -> int:
 async def _take_up_begin(
     session: AsyncSession, *, alarm: Alarm, service_point_id: int, now: datetime
 ) -> None:
+    cause = incidents.CAUSE_OF[alarm.quantity, alarm.side]
+    ended = await find_chattering(session, service_point_id=service_point_id, cause=cause, now=now)
     repair, is_new = await _find_or_open(
-        session,
-        service_point_id=service_point_id,
-        cause=incidents.CAUSE_OF[alarm.quantity, alarm.side],
-        now=now,
+        session, service_point_id=service_point_id, cause=cause, now=now, ended=ended
     )
+    kind, news = "alarm", []
+    if is_new:
+        kind = "filed"
+    elif repair is ended:
+        kind, news = "recurred", [News.RECURRED, News.OFFERED]
+    elif repair.state is State.FIXED:
+        kind, news = "contradicted", [News.CONTRADICTED]
+    is_free = kind in {"filed", "recurred"}
     repair.alarm_id = alarm.id
     repair.normal_at = None
-    contradicts = repair.state is State.FIXED
     await record_event(
         session,
         repair=repair,
-        kind="filed" if is_new else "contradicted" if contradicts else "alarm",
+        kind=kind,
         actor_id=None,
         now=now,
-        state=State.NEW if is_new else None,
+        state=repair.state if is_free else None,
         details={
             "alarm_id": alarm.id,
             "quantity": alarm.quantity,
             "value": alarm.worst,
             "previous": await find_previous(session, repair=repair) if is_new else None,
         },
-        news=[News.CONTRADICTED] if contradicts else [],
-        is_offer=is_new,
+        news=news,
+        is_offer=is_free,
     )
 
 
@@ -117,6 +124,12 @@ async def _take_up_end(session: AsyncSession, *, alarm: Alarm, now: datetime) ->
     if repair is None:
         return
     repair.normal_at = alarm.ended_at
+    asked = select(RepairEvent.id).where(
+        RepairEvent.repair_id == repair.id,
+        RepairEvent.kind == "normal",
+        RepairEvent.at > now - CHATTERING,
+    )
+    is_asked = await session.scalar(asked.limit(1)) is not None
     await record_event(
         session,
         repair=repair,
@@ -124,7 +137,7 @@ async def _take_up_end(session: AsyncSession, *, alarm: Alarm, now: datetime) ->
         actor_id=None,
         now=now,
         details={"alarm_id": alarm.id, "quantity": alarm.quantity, "value": alarm.end_value},
-        news=[News.NORMAL] if repair.state in UNCLAIMED else [],
+        news=[News.NORMAL] if repair.state in UNCLAIMED and not is_asked else [],
     )
 
 
@@ -234,7 +247,9 @@ async def _find_or_open(
     cause: Cause,
     now: datetime,
     reporter_id: int | None = None,
+    ended: Repair | None = None,
 ) -> tuple[Repair, bool]:
+    """Return the open repair of a cause, else the `ended` one opened again, else a new one."""
     await lock_filing(session)
     found = await session.scalar(
         _open_repairs().where(
@@ -245,6 +260,9 @@ async def _find_or_open(
     )
     if found is not None:
         return found, False
+    if ended is not None:
+        reopen(ended, now=now)
+        return ended, False
     repair = await open_repair(
         session, service_point_id=service_point_id, cause=cause, now=now, reporter_id=reporter_id
     )

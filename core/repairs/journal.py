@@ -27,6 +27,8 @@ class News(StrEnum):
     ANSWER = "answer"
     NOT_FIXED = "not_fixed"
     CONTRADICTED = "contradicted"
+    RECURRED = "recurred"
+    WORSE = "worse"
     LATE = "late"
     OFFERED = "offered"
     ASSIGNED = "assigned"
@@ -139,6 +141,8 @@ async def _tell(
     audiences = {
         News.NOT_FIXED: managers,
         News.CONTRADICTED: managers,
+        News.RECURRED: customers | managers,
+        News.WORSE: customers | managers | technician,
         News.LATE: managers | technician,
         News.OFFERED: on_duty,
         News.ASSIGNED: technician,

@@ -21,6 +21,7 @@ class Cause(StrEnum):
     REPORTED = "reported"
     SUPPLY_SWITCH = "supply_switch"
     LEAK = "leak"
+    SILENT_METER = "silent_meter"
 
 
 OPEN = "state NOT IN ('closed', 'cancelled', 'merged')"
@@ -35,6 +36,7 @@ class Repair(Base):
 
     `version` counts the changes that make a button out of date: state, technician, promise.
     `normal_at` is when the meter was back to normal; empty while it is not, or nobody measures.
+    `severity` is how urgent it is now, `severity_told` the highest that people were told.
     """
 
     __tablename__ = "repairs"
@@ -75,6 +77,8 @@ class Repair(Base):
     closed_at: Mapped[datetime | None]
     reopened_count: Mapped[int] = mapped_column(server_default=text("0"))
     escalated_at: Mapped[datetime | None]
+    severity: Mapped[int] = mapped_column(server_default=text("0"))
+    severity_told: Mapped[int] = mapped_column(server_default=text("0"))
     merged_into_id: Mapped[int | None] = mapped_column(ForeignKey("repairs.id"), index=True)
 
 

@@ -6,6 +6,11 @@ from core.errors import DomainError
 
 ACCEPT_WITHIN = timedelta(minutes=30)
 SILENCE = timedelta(days=3)
+# What comes back so soon after the end is the same: it goes on under its number.
+CHATTERING = timedelta(hours=8)
+# How long a meter may go on to disagree with people's word; a manager's "no" counts for a day.
+BELIEVED = timedelta(hours=1)
+DISMISSED = timedelta(hours=24)
 REMEMBERED = timedelta(days=30)
 FARTHEST = timedelta(days=60)
 

@@ -64,6 +64,7 @@ class RepairLine:
     technician_name: str | None
     normal_at: datetime | None
     is_late: bool
+    severity: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +144,7 @@ def _lines(now: datetime) -> Select[*tuple[object, ...]]:
             technician.name.label("technician_name"),
             Repair.normal_at,
             is_late(now=now).label("is_late"),
+            Repair.severity,
         )
         .join(ServicePoint, ServicePoint.id == Repair.service_point_id)
         .join(Premise, Premise.id == ServicePoint.premise_id)
@@ -202,13 +204,14 @@ async def list_for_customer(
 async def list_for_technician(
     session: AsyncSession, *, person_id: int, now: datetime
 ) -> list[RepairLine]:
-    """Return a technician's own jobs, the earliest promise first, then those that are free."""
+    """Return a technician's own jobs, the urgent and early first, then those that are free."""
     own = and_(Repair.technician_id == person_id, Repair.state.in_(UNDERWAY))
     return await _list(
         session,
         _lines(now)
         .where(or_(own, Repair.state.in_(UNCLAIMED)))
-        .order_by(own.desc(), Repair.promised_at.nulls_last(), Repair.id)
+        .order_by(own.desc(), Repair.severity.desc())
+        .order_by(Repair.promised_at.nulls_last(), Repair.id)
         .limit(LISTED),
     )
 
@@ -216,14 +219,14 @@ async def list_for_technician(
 async def list_open(
     session: AsyncSession, *, now: datetime, limit: int = LISTED, offset: int = 0
 ) -> tuple[list[RepairLine], int]:
-    """Return open repairs and their total: the late ones first, then by the oldest promise."""
+    """Return open repairs and their total: the late, the urgent, then by the oldest promise."""
     is_open = Repair.state.not_in(ENDED)
     total = await session.scalar(select(func.count()).select_from(Repair).where(is_open))
     lines = await _list(
         session,
         _lines(now)
         .where(is_open)
-        .order_by(is_late(now=now).desc())
+        .order_by(is_late(now=now).desc(), Repair.severity.desc())
         .order_by(func.coalesce(Repair.promised_at, Repair.filed_at), Repair.id)
         .limit(limit)
         .offset(offset),
@@ -268,7 +271,7 @@ async def get_repair_for(
         contact_name=short_name(contact.name) if contact else None,
         contact_phone=phone or None,
         measured=await find_measured(
-            session, repair=found, points=own if parties <= CUSTOMER else ()
+            session, repair=found, points=own if parties <= CUSTOMER else (), now=now
         ),
         homes_back=back,
         answered=is_incident and await has_answered(session, repair_id=found.id, points=own),

@@ -123,7 +123,7 @@ async def take_step(
     _check_version(found, version)
     former = Standing(state=found.state, technician_id=found.technician_id)
     standing = workflow.advance(former, act=act, parties=parties, technician_id=technician_id)
-    measured = await _weigh(session, found, act, despite_meter=despite_meter)
+    measured = await _weigh(session, found, act, despite_meter=despite_meter, now=now)
     answered = await answer_for_home(session, found, act, person_id, words=words, now=now)
     if answered is not None:
         return _done(answered[0], changed=answered[1])
@@ -271,19 +271,21 @@ def _check_version(repair: Repair, version: int | None) -> None:
 
 
 async def _weigh(
-    session: AsyncSession, repair: Repair, act: Act, *, despite_meter: bool
+    session: AsyncSession, repair: Repair, act: Act, *, despite_meter: bool, now: datetime
 ) -> dict[str, object]:
     """Hold what is claimed against what the meter says; return what it says if it disagrees."""
     if act is Act.CONFIRM and repair.state is not State.FIXED and repair.normal_at is None:
         raise StepNotPossible
     if act is not Act.FIXED:
         return {}
-    measured = await find_measured(session, repair=repair)
+    measured = await find_measured(session, repair=repair, now=now)
     if measured is None or not measured.is_abnormal:
         return {}
     if not despite_meter:
         raise MeterStillAbnormal(number=repair.number)
-    return {"quantity": measured.quantity, "value": measured.latest or measured.worst}
+    if measured.latest is None:
+        return {"unknown_since": (measured.latest_at or measured.began_at).isoformat()}
+    return {"quantity": measured.quantity, "value": measured.latest}
 
 
 async def _get_technician(session: AsyncSession, technician_id: int | None) -> str:

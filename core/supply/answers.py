@@ -16,7 +16,7 @@ from core.monitoring.models import Reading, Sample
 from core.outages.queries import OutageView, list_at
 from core.repairs.queries import RepairLine, list_for_customer
 from core.repairs.workflow import ENDED
-from core.supply.models import SupplyOrder, SwitchReport
+from core.supply.models import PROTECTIVE, SupplyOrder, SwitchReport
 from core.supply.orders import ACTIVE, find_working_meter
 from core.supply.restoring import find_standing_cut
 
@@ -29,6 +29,7 @@ class Why(StrEnum):
 
     READY = "ready"
     RESTORING = "restoring"
+    PROTECTED = "protected"
     ARREARS = "arrears"
     OUTAGE = "outage"
     REPAIR = "repair"
@@ -69,7 +70,7 @@ async def why_is_my_supply_off(
     repair = await _find_repair(session, place=place, person_id=person_id, now=now)
     seen_at = await _find_sign(session, service_point_id=service_point_id)
     active = {
-        order.wanted
+        (order.wanted, order.reason in PROTECTIVE)
         for order in await session.scalars(
             select(SupplyOrder).where(
                 SupplyOrder.service_point_id == service_point_id,
@@ -79,16 +80,18 @@ async def why_is_my_supply_off(
         )
     }
     is_cut = point.supply is Supply.CUT
-    is_ours = await find_standing_cut(session, service_point_id=service_point_id) is not None
+    ours = await find_standing_cut(session, service_point_id=service_point_id)
+    is_protected = ours is not None and ours.reason in PROTECTIVE
     is_fresh = seen_at is not None and seen_at > now - FRESH
     true = {
         Why.READY: point.supply is Supply.READY,
-        Why.RESTORING: Supply.CONNECTED in active,
-        Why.ARREARS: is_cut and is_ours,
+        Why.RESTORING: (Supply.CONNECTED, False) in active,
+        Why.PROTECTED: (is_cut and is_protected) or (Supply.CUT, True) in active,
+        Why.ARREARS: is_cut and ours is not None and not is_protected,
         Why.OUTAGE: bool(outages),
         Why.REPAIR: repair is not None,
         Why.SWITCHED: is_cut,
-        Why.CUT_ORDERED: Supply.CUT in active,
+        Why.CUT_ORDERED: (Supply.CUT, False) in active,
         Why.CONNECTED: is_fresh and point.supply is Supply.CONNECTED,
     }
     return Answer(

@@ -17,6 +17,7 @@ from core.monitoring.models import Meter
 from core.notices import service as notices
 from core.repairs.models import Cause, Repair
 from core.repairs.workflow import ENDED
+from core.supply.dangers import is_in_danger
 from core.supply.guards import DAY, HOUR, Facts
 from core.supply.models import OrderState, SupplyOrder
 from core.supply.orders import Case, News, find_working_meter, news_key
@@ -62,8 +63,17 @@ async def gather(
         cuts_in_hour=in_hour,
         cuts_in_day=in_day,
         warned_at=await _find_warning(session, case),
+        in_danger=await _is_in_danger(session, case, now=now),
     )
     return facts, arrears
+
+
+async def _is_in_danger(session: AsyncSession, case: Case, *, now: datetime) -> bool | None:
+    """Tell whether a danger goes on; once the command was sent, that it seems over may be why."""
+    if case.danger is None:
+        return None
+    is_sent = case.order is not None and case.order.sent_at is not None
+    return is_sent or await is_in_danger(session, case.danger, now=now)
 
 
 async def _is_switchable(session: AsyncSession, *, case: Case) -> bool:

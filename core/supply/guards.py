@@ -44,8 +44,25 @@ class Refusal(StrEnum):
     HOUR_FULL = "hour_full"
     DAY_FULL = "day_full"
     NOT_WARNED = "not_warned"
+    DANGER_OVER = "danger_over"
 
 
+# What protects debtors; where a cut protects the home itself, none of it stands against it.
+OF_DEBTS: Final = frozenset(
+    {
+        Refusal.NOT_OVERDUE,
+        Refusal.TOO_LITTLE,
+        Refusal.NOT_REMINDED,
+        Refusal.NOT_NOTICED,
+        Refusal.NOTICE_RUNS,
+        Refusal.PAID_SINCE,
+        Refusal.PAYMENT_UNKNOWN,
+        Refusal.BILL_NOT_OPEN,
+        Refusal.ESTIMATED,
+        Refusal.OUTSIDE_HOURS,
+        Refusal.NOT_WARNED,
+    }
+)
 # These pass by themselves, so an approved order waits for them until it expires.
 PASSING: Final = frozenset(
     {Refusal.OUTSIDE_HOURS, Refusal.HOUR_FULL, Refusal.DAY_FULL, Refusal.NOT_WARNED}
@@ -58,6 +75,7 @@ class Facts:
     Everything on which a cut is decided, as it was at `local`, the operator's time.
 
     `protected` names any protection of the place, expired or not: only a person lifts one.
+    `in_danger` tells whether the danger against which it protects goes on; empty for arrears.
     Units: `overdue_minor` minor units; `cuts_in_*` sent or approved by then, without this one.
     """
 
@@ -81,6 +99,7 @@ class Facts:
     cuts_in_hour: int
     cuts_in_day: int
     warned_at: datetime | None
+    in_danger: bool | None = None
 
     def as_inputs(self) -> dict[str, object]:
         """Return the facts as they are stored with the order."""
@@ -149,6 +168,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
         lambda f: f.cuts_in_hour >= cuts_in_hour_max(f.meters),
     ),
     (Refusal.DAY_FULL, Stage.APPROVING, lambda f: f.cuts_in_day >= cuts_in_day_max(f.meters)),
+    (Refusal.DANGER_OVER, Stage.PROPOSING, lambda f: f.in_danger is False),
     (
         Refusal.NOT_WARNED,
         Stage.SENDING,
@@ -159,4 +179,9 @@ _RULES: Final[tuple[_Rule, ...]] = (
 
 def refusals(facts: Facts, *, stage: Stage) -> list[Refusal]:
     """Return all that stands against a cut at a stage; only an empty list allows it."""
-    return [refusal for refusal, since, stands in _RULES if stage >= since and stands(facts)]
+    spared = frozenset() if facts.in_danger is None else OF_DEBTS
+    return [
+        refusal
+        for refusal, since, stands in _RULES
+        if refusal not in spared and stage >= since and stands(facts)
+    ]

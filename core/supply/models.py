@@ -26,11 +26,20 @@ class OrderState(StrEnum):
 
 
 class Reason(StrEnum):
-    """The closed list of reasons to switch a supply; a property fee is none of them."""
+    """
+    The closed list of reasons to switch a supply; a property fee is none of them.
+
+    Out of arrears it is cut by rules of money, against a danger to the home (`PROTECTIVE`) not.
+    """
 
     ARREARS = "arrears"
+    BURST = "burst"
+    OVER_VOLTAGE = "over_voltage"
     PAID = "paid"
     UNDONE = "undone"
+
+
+PROTECTIVE = frozenset({Reason.BURST, Reason.OVER_VOLTAGE})
 
 
 class SupplyOrder(Base):

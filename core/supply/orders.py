@@ -20,6 +20,7 @@ from core.monitoring.models import Meter
 from core.notices import service as notices
 from core.notices.models import Lane
 from core.numbers import take_numbers
+from core.supply.dangers import Danger
 from core.supply.models import OrderState, Reason, SupplyOrder
 
 ACTIVE: Final = (
@@ -41,12 +42,13 @@ class OrderNotFound(DomainError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A cut that is wanted, whether or not there is an order yet."""
+    """A cut that is wanted, for a bill or against a danger, whether or not there is an order."""
 
     service_point_id: int
     agreement_id: int
     meter_id: int
-    bill_id: int
+    bill_id: int | None = None
+    danger: Danger | None = None
     order: SupplyOrder | None = None
     approver_id: int | None = None
 
@@ -169,7 +171,7 @@ async def propose_cut(
     session: AsyncSession,
     *,
     case: Case,
-    step_id: int,
+    step_id: int | None = None,
     inputs: dict[str, Any],
     now: datetime,
 ) -> SupplyOrder:
@@ -182,7 +184,7 @@ async def propose_cut(
         meter_id=case.meter_id,
         step_id=step_id,
         wanted=Supply.CUT,
-        reason=Reason.ARREARS,
+        reason=case.danger.reason if case.danger is not None else Reason.ARREARS,
         state=OrderState.PROPOSED,
         version=1,
         inputs=inputs,

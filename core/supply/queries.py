@@ -18,6 +18,7 @@ from core.accounts.models import (
     Supply,
 )
 from core.monitoring.models import Meter
+from core.supply.dangers import Danger
 from core.supply.models import OrderState, Reason, SupplyOrder
 from core.supply.orders import ACTIVE, OrderNotFound
 
@@ -30,7 +31,9 @@ class OrderView:
     An order with the facts that were stored when it was proposed or approved.
 
     `approved_by` is the manager who approved a cut or ordered a restore; empty for what the
-    service does by itself. Units: `overdue_minor` minor units.
+    service does by itself. `danger` is what a protective cut rests on.
+
+    Units: `overdue_minor` minor units.
     """
 
     id: int
@@ -47,6 +50,7 @@ class OrderView:
     holder_name: str
     meter_serial: str
     bill_number: str | None
+    danger: Danger | None
     currency: str | None
     overdue_minor: int
     overdue_days: int
@@ -94,6 +98,7 @@ def _view(row: _Row) -> OrderView:
         holder_name=account.holder_name,
         meter_serial=meter.serial,
         bill_number=order.inputs.get("bill"),
+        danger=Danger.of(order),
         currency=order.inputs.get("currency"),
         overdue_minor=order.inputs.get("overdue_minor", 0),
         overdue_days=order.inputs.get("overdue_days", 0),

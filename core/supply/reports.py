@@ -13,6 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import ServicePoint, Supply
 from core.db import SCHEMA
 from core.monitoring.models import Meter
+from core.monitoring.ranges import SWITCHED_OFF
+from core.monitoring.watching import forget_watches
 from core.repairs.intake import file_repair
 from core.repairs.models import Cause
 from core.supply.commands import undo_late
@@ -111,6 +113,8 @@ async def _take(session: AsyncSession, meter: Meter, report: Report, *, now: dat
     if was is not report.state:
         point.supply = report.state
         point.supply_since = report.taken_at
+        if report.state in SWITCHED_OFF:
+            await forget_watches(session, meter_id=meter.id)
         await session.flush()
     confirmed = [order for order in pending if _confirms(report, order)]
     for order in confirmed:

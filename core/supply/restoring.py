@@ -36,6 +36,7 @@ async def restore_paid(session: AsyncSession, *, agreement_id: int, now: datetim
         SupplyOrder.agreement_id == agreement_id,
         SupplyOrder.wanted == Supply.CUT,
         SupplyOrder.state.in_(ACTIVE),
+        SupplyOrder.reason == Reason.ARREARS,
     )
     for order in pending:
         is_same = arrears is not None and arrears.bill_id == order.inputs["bill_id"]
@@ -47,7 +48,8 @@ async def restore_paid(session: AsyncSession, *, agreement_id: int, now: datetim
         select(Agreement.service_point_id).where(Agreement.id == agreement_id)
     )
     cut = await find_standing_cut(session, service_point_id=point_id or 0)
-    if cut is not None and cut.agreement_id == agreement_id:
+    is_for_debt = cut is not None and cut.reason is Reason.ARREARS
+    if cut is not None and is_for_debt and cut.agreement_id == agreement_id:
         await order_restore(session, cut=cut, reason=Reason.PAID, now=now)
 
 
@@ -92,7 +94,11 @@ async def take_up_settled(session: AsyncSession, *, now: datetime) -> int:
         await session.scalars(
             select(SupplyOrder.agreement_id)
             .join(ServicePoint, ServicePoint.id == SupplyOrder.service_point_id)
-            .where(SupplyOrder.wanted == Supply.CUT, pending | standing)
+            .where(
+                SupplyOrder.wanted == Supply.CUT,
+                SupplyOrder.reason == Reason.ARREARS,
+                pending | standing,
+            )
         )
     )
     settled = found - (await find_arrears(session, agreement_ids=found, now=now)).keys()

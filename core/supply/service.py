@@ -21,9 +21,10 @@ from core.billing.models import (
 from core.billing.settlement import lock_agreements
 from core.errors import DomainError
 from core.monitoring.models import Meter
+from core.supply.dangers import Danger
 from core.supply.facts import gather
 from core.supply.guards import DAY, Facts, Refusal, Stage, refusals
-from core.supply.models import OrderState, Reason, SupplyOrder
+from core.supply.models import PROTECTIVE, OrderState, Reason, SupplyOrder
 from core.supply.orders import (
     ACTIVE,
     VALID,
@@ -104,7 +105,11 @@ async def take_up_arrears(session: AsyncSession, *, now: datetime) -> int:
             continue
         if not refusals(facts, stage=Stage.PROPOSING):
             await propose_cut(
-                session, case=case, step_id=step_id, inputs=write_inputs(facts, arrears), now=now
+                session,
+                case=case,
+                step_id=step_id,
+                inputs=write_inputs(case, facts, arrears),
+                now=now,
             )
             proposed += 1
     return proposed
@@ -157,8 +162,11 @@ def _candidates(now: datetime) -> Select[int, int, int, int, int]:
     )
 
 
-def write_inputs(facts: Facts, arrears: Arrears) -> dict[str, Any]:
-    """Return what is stored with an order: the bill, what is owed, and every fact."""
+def write_inputs(case: Case, facts: Facts, arrears: Arrears | None) -> dict[str, Any]:
+    """Return what is stored with an order: the danger, or what is owed, and every fact."""
+    if case.danger is not None:
+        return {**case.danger.as_inputs(), "facts": facts.as_inputs()}
+    assert arrears is not None  # noqa: S101 (or a guard stands against it)
     return {
         "bill": arrears.bill_number,
         "bill_id": arrears.bill_id,
@@ -190,10 +198,10 @@ async def _judge(
     case = case_of(order, approver_id=person_id)
     facts, arrears = await gather(session, case=case, now=now)
     found = refusals(facts, stage=Stage.APPROVING)
-    if found or arrears is None:
+    if found:
         note_audit(session, order, "refused", now=now, actor_id=person_id, note=", ".join(found))
         return Decision(number=order.number, refusals=found), {}
-    return Decision(number=order.number, refusals=()), write_inputs(facts, arrears)
+    return Decision(number=order.number, refusals=()), write_inputs(case, facts, arrears)
 
 
 async def approve(
@@ -201,12 +209,15 @@ async def approve(
     *,
     number: str,
     version: int | None,
-    serial_end: str,
+    serial_end: str | None,
     person_id: int,
     now: datetime,
 ) -> Decision:
     """
     Approve a proposed cut, after every guard has been checked again; else say what stands.
+
+    A cut for arrears takes the end of the meter's serial number: it is not done by one slip of a
+    finger. Against a danger one press must do; it is undone by one, too.
 
     Locks the agreement. The facts are stored with the order, which is valid for a day; the
     people get the last warning, and nothing is sent before it has reached them and its time has
@@ -219,7 +230,8 @@ async def approve(
     """
     order = await _lock_proposed(session, number=number, version=version)
     meter = await session.get_one(Meter, order.meter_id)
-    if serial_end.strip().upper() != meter.serial[-SERIAL_END:].upper():
+    is_slip = (serial_end or "").strip().upper() != meter.serial[-SERIAL_END:].upper()
+    if is_slip and not (serial_end is None and order.reason in PROTECTIVE):
         raise SerialDiffers(serial=meter.serial)
     decision, inputs = await _judge(session, order, person_id=person_id, now=now)
     if decision.refusals:
@@ -240,7 +252,8 @@ def case_of(order: SupplyOrder, *, approver_id: int | None) -> Case:
         service_point_id=order.service_point_id,
         agreement_id=order.agreement_id,
         meter_id=order.meter_id,
-        bill_id=order.inputs["bill_id"],
+        bill_id=order.inputs.get("bill_id"),
+        danger=Danger.of(order),
         order=order,
         approver_id=approver_id,
     )

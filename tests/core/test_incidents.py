@@ -147,7 +147,7 @@ class TestFiling:
         new = await view(database, second.holder, "R1001")
         assert new.history[-1].details["merged"] == "R1002"
         async with database.transaction() as session:
-            homes = await evidence.list_followers(session, repair_id=master.id)
+            homes = await evidence.list_followers(session, repair_id=master.id, now=NOON)
         assert [home.merged_number for home in homes if home.merged_number] == ["R1002"]
 
     async def test_keeps_the_technician_who_is_under_way(self, database, street):

@@ -270,16 +270,16 @@ class TestTakeUpAlarms:
         assert (await kinds(database, repair.id))[-1] == "contradicted"
         assert await news(database, after=latest) == to_managers(world, "contradicted")
 
-    async def test_after_the_end_files_a_new_one_that_names_the_old(self, database, world):
+    async def test_long_after_the_end_files_a_new_one_that_names_the_old(self, database, world):
         repair_id = await filed(database, world)
         await act(database, Act.CANCEL, world.manager, repair_id)
         async with database.transaction() as session:
             await session.execute(update(Alarm).values(ended_at=NOON))
-        await raise_alarm(database, world, at=NOON + HOUR)
+        await raise_alarm(database, world, at=NOON + 9 * HOUR)
 
-        await take_up(database, now=NOON + HOUR)
+        await take_up(database, now=NOON + 9 * HOUR)
 
-        shown = await view(database, world.home.holder, "R1002", now=NOON + HOUR)
+        shown = await view(database, world.home.holder, "R1002", now=NOON + 9 * HOUR)
         assert shown.history[0].details["previous"] == "R1001"
 
 

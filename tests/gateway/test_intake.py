@@ -8,7 +8,7 @@ from sqlalchemy import select, text, update
 
 from bot.gateway.intake import Batch, Message, store_messages
 from core.accounts.models import Service, ServicePoint, Supply
-from core.monitoring.models import Meter, Quarantined, Reading, Sample
+from core.monitoring.models import Meter, Quarantined, Reading, Sample, Watch
 from tests.gateway.shelves import PROFILES, as_bytes
 from tests.world import NOON
 
@@ -156,6 +156,20 @@ class TestAMessage:
             electricity = await session.get(ServicePoint, points[Service.ELECTRICITY])
             water = await session.get(ServicePoint, points[Service.WATER])
             assert (electricity.supply, water.supply) == (Supply.CUT, Supply.CONNECTED)
+
+    @pytest.mark.parametrize(("state", "watched"), [("OFF", 0), ("ON", 1)])
+    async def test_of_a_voltage_of_nothing_accuses_the_supply_only_behind_a_closed_relay(
+        self, send, database, state, watched
+    ):
+        await send("zigbee2mqtt", ("zigbee2mqtt/plug", {"state": state, "voltage": 0}))
+        assert len(await all_of(database, Sample)) == 1
+        assert len(await all_of(database, Watch)) == watched
+
+    async def test_of_a_relay_that_opens_forgets_what_came_before_its_word(self, send, database):
+        await send("zigbee2mqtt", ("zigbee2mqtt/plug", {"voltage": 0}))
+        assert len(await all_of(database, Watch)) == 1
+        await send("zigbee2mqtt", ("zigbee2mqtt/plug", {"state": "OFF"}))
+        assert await all_of(database, Watch) == []
 
     async def test_of_a_relay_that_switches_nothing_of_ours_is_no_cut(self, send, database, world):
         async with database.transaction() as session:

@@ -382,6 +382,19 @@ class TestSamples:
         assert (await store(*voltages(0, 0, 0, 0))).alarm_ids == ()
         assert await rows(Watch) == []
 
+    @pytest.mark.parametrize("service", list(Service))
+    async def test_taken_behind_a_cut_that_is_over_accuse_nobody(
+        self, store, rows, database, world, service
+    ):
+        async with database.transaction() as session:
+            point = await session.get_one(ServicePoint, world.home.points[service])
+            point.supply_since = minutes(35)
+        quantity = Quantity.PRESSURE if service is Service.WATER else Quantity.VOLTAGE
+        serial = WATER if service is Service.WATER else POWER
+        samples = [NewSample(i, serial, quantity, minutes(10 * i), Decimal(0)) for i in range(4)]
+        assert (await store(*samples)).alarm_ids == ()
+        assert await rows(Watch) == []
+
     async def test_of_many_meters_are_judged_each_by_itself(self, store):
         receipt = await store(
             *voltages(190, 190, 190),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from core.accounts.models import Service, Supply
 from core.billing.dunning_rules import POLICIES
 from core.supply.guards import (
+    OF_DEBTS,
     PASSING,
     Facts,
     Refusal,
@@ -46,6 +47,20 @@ GOOD = Facts(
     cuts_in_day=19,
     warned_at=MONDAY - timedelta(minutes=30),
 )
+# A home that is in danger and owes nothing.
+IN_DANGER = replace(
+    GOOD,
+    in_danger=True,
+    local=MONDAY.replace(hour=3),
+    overdue_days=0,
+    overdue_minor=0,
+    reminder_delivered_at=None,
+    notice_delivered_at=None,
+    has_unknown_payment=True,
+    is_bill_open=False,
+    is_estimated=True,
+    warned_at=None,
+)
 # What breaks each condition, by as little as it can.
 BROKEN: dict[Refusal, tuple[Stage, dict[str, Any]]] = {
     Refusal.BILL_NOT_OPEN: (Stage.PROPOSING, {"is_bill_open": False}),
@@ -73,9 +88,10 @@ BROKEN: dict[Refusal, tuple[Stage, dict[str, Any]]] = {
         Stage.SENDING,
         {"warned_at": MONDAY - timedelta(minutes=30) + timedelta(seconds=1)},
     ),
+    Refusal.DANGER_OVER: (Stage.PROPOSING, {"in_danger": False}),
 }
 # These share no fact with another one.
-INDEPENDENT = sorted(set(Refusal) - {Refusal.NOTICE_RUNS, Refusal.NOT_WARNED})
+INDEPENDENT = sorted(set(Refusal) - {Refusal.NOTICE_RUNS, Refusal.NOT_WARNED, Refusal.DANGER_OVER})
 
 
 class TestRefusals:
@@ -96,6 +112,19 @@ class TestRefusals:
         found = refusals(replace(GOOD, **change), stage=stage)
 
         assert found == ([refusal] if stage >= since else [])
+
+    @given(
+        broken=st.sets(st.sampled_from(sorted(set(Refusal) - OF_DEBTS))),
+        owed=st.sets(st.sampled_from(sorted(OF_DEBTS))),
+    )
+    def test_protects_a_home_past_what_protects_debtors_and_past_nothing_else(
+        self, broken: set[Refusal], owed: set[Refusal]
+    ) -> None:
+        changes: dict[str, Any] = {}
+        for refusal in (*owed, *broken):
+            changes |= BROKEN[refusal][1]
+
+        assert set(refusals(replace(IN_DANGER, **changes), stage=Stage.SENDING)) == broken
 
     @given(broken=st.sets(st.sampled_from(INDEPENDENT), min_size=1))
     def test_names_everything_that_is_missing(self, broken: set[Refusal]) -> None:
