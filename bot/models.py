@@ -3,6 +3,7 @@
 import core.accounts.models
 import core.audit
 import core.billing.models
+import core.monitoring.gateway_models
 import core.monitoring.models
 import core.notices.models
 import core.numbers

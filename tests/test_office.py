@@ -22,12 +22,12 @@ from bot.texts import Texts
 from bot.works import JOBS
 from core.accounts.models import ApiKey, Role, Service, Staff
 from core.db import Database
+from core.monitoring.gateway_models import Quarantined
 from core.monitoring.ingest import NewReading, Reason, store_batch
 from core.monitoring.models import (
     Alarm,
     Meter,
     Quantity,
-    Quarantined,
     Reading,
     ReadingPhoto,
     ReadingStatus,

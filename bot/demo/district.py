@@ -43,7 +43,8 @@ from core.accounts.models import (
 )
 from core.accounts.service import TELEGRAM
 from core.db import Base
-from core.monitoring.models import Hearing, Limit, Meter, Quantity
+from core.monitoring.gateway_models import Hearing
+from core.monitoring.models import Limit, Meter, Quantity
 from core.periods import start_of_day
 
 SCOPES = ("admin", "gateway")

@@ -13,15 +13,8 @@ from core import audit
 from core.accounts import service as accounts
 from core.accounts.models import ApiKey, Person, Role, Staff
 from core.errors import DomainError
-from core.monitoring.models import (
-    Alarm,
-    GatewayDay,
-    GatewaySilence,
-    GatewayWatch,
-    Hearing,
-    Meter,
-    Quantity,
-)
+from core.monitoring.gateway_models import GatewayDay, GatewaySilence, GatewayWatch, Hearing
+from core.monitoring.models import Alarm, Meter, Quantity
 from core.monitoring.silence_rules import is_gateway_silent
 from core.notices import service as notices
 from core.notices.models import Lane

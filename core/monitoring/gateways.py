@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import ApiKey
 from core.db import SCHEMA
-from core.monitoring.models import GatewayDay, Meter, Quarantined
+from core.monitoring.gateway_models import GatewayDay, Quarantined
+from core.monitoring.models import Meter
 
 SHOWN_DAYS = 7
 REASONS_SHOWN = 5

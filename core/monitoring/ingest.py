@@ -22,8 +22,9 @@ from core.monitoring.feeds import (
     Feed,
     take_feed,
 )
+from core.monitoring.gateway_models import Quarantined
 from core.monitoring.gateways import count_batch
-from core.monitoring.models import SERVICE_OF, Quantity, Quarantined, Source
+from core.monitoring.models import SERVICE_OF, Quantity, Source
 from core.monitoring.ranges import MeterFacts, Ranges
 from core.monitoring.registers import capacity_of
 from core.monitoring.rows import Key, Rows, add_readings, add_samples, copy_lines

@@ -11,15 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import ApiKey
 from core.db import SCHEMA, lock_for_transaction
 from core.monitoring import gateway_silence
-from core.monitoring.models import (
-    Alarm,
-    GatewayWatch,
-    Hearing,
-    Limit,
-    Meter,
-    Quantity,
-    Side,
-)
+from core.monitoring.gateway_models import GatewayWatch, Hearing
+from core.monitoring.models import Alarm, Limit, Meter, Quantity, Side
 from core.monitoring.ranges import MeterFacts, Ranges, find_meters, load_ranges
 from core.monitoring.rows import arrays, is_among
 from core.monitoring.silence_rules import KNOWN_AFTER, LEAST, allow, learn

@@ -8,7 +8,8 @@ from sqlalchemy import select, text, update
 
 from bot.gateway.intake import Batch, Message, store_messages
 from core.accounts.models import Service, ServicePoint, Supply
-from core.monitoring.models import Meter, Quarantined, Reading, Sample, Watch
+from core.monitoring.gateway_models import Quarantined
+from core.monitoring.models import Meter, Reading, Sample, Watch
 from tests.gateway.shelves import PROFILES, as_bytes
 from tests.world import NOON
 

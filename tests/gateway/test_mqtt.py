@@ -14,7 +14,8 @@ from bot.clock import ScaledClock, SystemClock
 from bot.gateway import mqtt
 from bot.gateway.mqtt import Listener
 from core.accounts.models import ApiKey
-from core.monitoring.models import Quarantined, Reading
+from core.monitoring.gateway_models import Quarantined
+from core.monitoring.models import Reading
 from tests.gateway.shelves import PROFILES
 from tests.world import NOON
 

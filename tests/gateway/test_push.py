@@ -18,7 +18,8 @@ from bot.app import WebServer, bind
 from bot.clock import ScaledClock, SystemClock
 from bot.gateway import intake
 from bot.settings import Settings
-from core.monitoring.models import Meter, Quarantined, Reading, Sample
+from core.monitoring.gateway_models import Quarantined
+from core.monitoring.models import Meter, Reading, Sample
 from tests.world import NOON
 
 MILLISECONDS = int(NOON.timestamp()) * 1000

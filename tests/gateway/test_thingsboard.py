@@ -9,7 +9,8 @@ from sqlalchemy import select, update
 
 from benchmarks.mqtt import MOSQUITTO, PASSWORD, SHIPPED, Broker
 from core.accounts.models import ApiKey
-from core.monitoring.models import Quarantined, Reading
+from core.monitoring.gateway_models import Quarantined
+from core.monitoring.models import Reading
 from tests.gateway.test_switching import listening, own, reach, sold  # noqa: F401 (fixtures)
 from tests.supply.conftest import power  # noqa: F401 (a fixture)
 

@@ -15,10 +15,11 @@ from sqlalchemy import select, text, update
 from core.accounts.models import ApiKey, Service
 from core.db import Database
 from core.errors import DomainError
+from core.monitoring.gateway_models import GatewayDay, Quarantined
 from core.monitoring.ingest import AHEAD_MAX, NewReading, store_batch
 from core.monitoring.leak_rules import HOUR
 from core.monitoring.leaks import look_for_leaks
-from core.monitoring.models import GatewayDay, Leak, Meter, Quarantined, Reading, Source
+from core.monitoring.models import Leak, Meter, Reading, Source
 from core.monitoring.ranges import find_meters
 from core.monitoring.registers import advance
 from core.monitoring.service import record_reading

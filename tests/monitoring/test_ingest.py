@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, func, select, text, update
 
 from core.accounts.models import ApiKey, Service, ServicePoint, Supply
+from core.monitoring.gateway_models import Quarantined
 from core.monitoring.ingest import NewReading, NewSample, Reason, Receipt, store_batch
 from core.monitoring.models import (
     Alarm,
     Limit,
     Meter,
     Quantity,
-    Quarantined,
     Reading,
     ReadingStatus,
     Sample,

@@ -16,7 +16,8 @@ from bot.api.auth import issue_token
 from bot.app import WebServer, bind
 from bot.clock import ScaledClock, SystemClock
 from core.accounts.models import ApiKey
-from core.monitoring.models import Alarm, Meter, Quarantined, Reading
+from core.monitoring.gateway_models import Quarantined
+from core.monitoring.models import Alarm, Meter, Reading
 from tests.world import NOON
 
 AT = "2026-11-02T11:50:00+08:00"

@@ -12,9 +12,10 @@ from sqlalchemy import select, update
 from core.accounts.models import ApiKey, Contact, Service
 from core.db import Database
 from core.monitoring import gateway_silence
+from core.monitoring.gateway_models import Hearing
 from core.monitoring.gateway_silence import SilenceNotFound, list_silences, take_silence
 from core.monitoring.ingest import NewSample, store_batch
-from core.monitoring.models import SERVICE_OF, Alarm, Hearing, Limit, Meter, Quantity
+from core.monitoring.models import SERVICE_OF, Alarm, Limit, Meter, Quantity
 from core.monitoring.quality import QUANTITY_OF
 from core.monitoring.ranges import set_limit
 from core.monitoring.silence import look_for_silence
