@@ -11,6 +11,11 @@ from tests.databases import Reusable
 from tests.world import World
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Tests wait for sockets and timers more than they work; one server serves all of them."""
+    return min(2 * (os.cpu_count() or 1), 6)
+
+
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     given = os.environ.get("SHUIDIAN_TEST_DATABASE_URL")
