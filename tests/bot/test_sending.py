@@ -438,7 +438,7 @@ class TestSender:
         crowd = await office.crowd(40)
         await office.queue(*crowd, text="to all", lane=Lane.BROADCAST)
         # A stop can come at any moment of a round, also between taking a message and its start.
-        for seconds in (0.5, *(moment / 500 for moment in range(40))):
+        for seconds in (0.5, *(moment / 250 for moment in range(16))):
             async with office.sending(LIMITS):
                 await asyncio.sleep(seconds)
             assert {row.outcome for row in await office.rows()} <= {

@@ -22,7 +22,7 @@ from tests.street import build_street, raise_alarms
 from tests.world import NOON
 
 HOMES = 4  # three of one riser, which can be an incident, and one of another
-BEGUN = ("filed", "alarm", "contradicted", "grew", "spread", "reopened")
+BEGUN = ("filed", "recurred", "alarm", "contradicted", "grew", "spread", "reopened")
 
 
 class Killed(Exception):
@@ -182,7 +182,7 @@ steps = st.lists(
 
 class TestAnyCourse:
     @settings(
-        max_examples=25,
+        max_examples=12,
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )

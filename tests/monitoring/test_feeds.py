@@ -226,7 +226,7 @@ def built(item):
 
 class TestWithAndWithoutMemory:
     @settings(
-        max_examples=60,
+        max_examples=25,
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )
