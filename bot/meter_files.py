@@ -1,29 +1,50 @@
 """Files that meters and utilities write: DSMR P1 telegrams and Green Button, into the database."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.gateway.decode import Measured, Refusal
 from bot.gateway.green_button import read_green_button
 from bot.gateway.p1 import read_telegram
-from bot.gateway.units import What
+from bot.gateway.units import SERVICE_OF, What
 from bot.imports import Imported, all_or_nothing
+from core.accounts.models import Service
 from core.db import Database
 from core.errors import DomainError
-from core.importing import Fault, Outcome
+from core.importing import Fault, Outcome, among
 from core.monitoring.imports import import_readings
 from core.monitoring.ingest import NewReading
+from core.monitoring.models import Meter
+from core.monitoring.ranges import find_meters
 from core.monitoring.service import TOTAL
 
 _TELEGRAM: Final = re.compile(rb"^/.*?^![0-9A-F]{0,4}", re.DOTALL | re.MULTILINE)
 _REGISTERS: Final = frozenset({What.ENERGY, What.VOLUME})
+
+
+class _Row(NamedTuple):
+    """What stands at a place of a file."""
+
+    position: int
+    measured: Measured
+
+    @property
+    def service(self) -> Service:
+        """What was measured."""
+        return SERVICE_OF[self.measured.what]
+
+    def as_reading(self) -> NewReading:
+        """Return it as a reading."""
+        device, value = self.measured.device, Decimal(str(self.measured.value))
+        at, register = self.measured.taken_at, self.measured.register
+        return NewReading(self.position, device, register, at, value)
 
 
 class NoTelegram(DomainError):
@@ -56,7 +77,7 @@ async def import_telegrams(
     Raises:
         NoTelegram: it is no such file.
     """
-    rows: list[NewReading] = []
+    found_rows: list[_Row] = []
     faults: list[Fault] = []
     for position, telegram in enumerate(_TELEGRAM.findall(content.replace(b"\r\n", b"\n")), 1):
         found = read_telegram(telegram.replace(b"\n", b"\r\n"))
@@ -64,10 +85,11 @@ async def import_telegrams(
             faults.append(Fault(position, "", f"import.{found.code}", {}))
             continue
         wanted = (each for each in found if meter in ("", each.device))
-        rows += [_reading(position, each) for each in _counted(wanted, is_total=is_total)]
-    if not rows and not faults:
+        counted = _counted(wanted, is_total=is_total)
+        found_rows += [_Row(position, each) for each in counted]
+    if not found_rows and not faults:
         raise NoTelegram
-    return await _store(database, rows, faults, is_dry_run=is_dry_run, now=now)
+    return await _store(database, found_rows, faults, is_dry_run=is_dry_run, now=now)
 
 
 def _counted(measured: Iterable[Measured], *, is_total: bool) -> Iterator[Measured]:
@@ -105,25 +127,33 @@ async def import_green_button(
     found = read_green_button(content, device=meter, start=start)
     if isinstance(found, Refusal):
         raise NotGreenButton
-    rows = [_reading(position, each) for position, each in enumerate(found, 1)]
+    rows = [_Row(position, each) for position, each in enumerate(found, 1)]
     return await _store(database, rows, [], is_dry_run=is_dry_run, now=now)
-
-
-def _reading(position: int, each: Measured) -> NewReading:
-    value = Decimal(str(each.value))
-    return NewReading(position, each.device, each.register, each.taken_at, value)
 
 
 async def _store(
     database: Database,
-    rows: list[NewReading],
+    rows: list[_Row],
     faults: list[Fault],
     *,
     is_dry_run: bool,
     now: datetime,
 ) -> Imported:
     async def store(session: AsyncSession) -> Outcome:
-        outcome = await import_readings(session, rows, now=now)
+        services = await _find_services(session, {row.measured.device for row in rows})
+        wrong = [
+            Fault(row.position, "serial", "import.wrong_service", {"value": row.measured.device})
+            for row in rows
+            if services.get(row.measured.device, row.service) is not row.service
+        ]
+        if wrong:
+            return Outcome(faults=[*faults, *wrong])
+        outcome = await import_readings(session, [row.as_reading() for row in rows], now=now)
         return replace(outcome, faults=[*faults, *outcome.faults])
 
     return await all_or_nothing(database, store, columns={}, is_dry_run=is_dry_run)
+
+
+async def _find_services(session: AsyncSession, serials: Collection[str]) -> dict[str, Service]:
+    found = await find_meters(session, among(Meter.serial, serials))
+    return {meter.serial: meter.service for meter in found}

@@ -16,6 +16,7 @@ from bot.gateway.profile import Profile
 from bot.gateway.units import SERVICE_OF, UNITS, What
 from core.accounts.models import Service, ServicePoint, Supply
 from core.db import Database
+from core.monitoring.feeds import take_feed
 from core.monitoring.ingest import (
     NewReading,
     NewSample,
@@ -92,9 +93,11 @@ async def store_messages(
         async with database.transaction() as session:
             if also is not None:
                 await also(session)
+            for gateway_id in sorted({batch.gateway_id for batch in batches}):
+                await take_feed(session, gateway_id=gateway_id)  # before any switch is reported
             return [
                 await take_messages(session, batch, now=now, after_alarms=after_alarms)
-                for batch in sorted(batches, key=lambda batch: batch.gateway_id)
+                for batch in batches
             ]
     except NO_DATABASE:
         raise
@@ -113,6 +116,7 @@ async def _store_alone(
 ) -> Receipt:
     try:
         async with database.transaction() as session:
+            await take_feed(session, gateway_id=batch.gateway_id)
             return await take_messages(session, batch, now=now, after_alarms=then)
     except NO_DATABASE:
         raise

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit
@@ -153,8 +154,13 @@ async def _add_readings(
     now: datetime,
 ) -> None:
     await ensure_months(session, months_of([at]))
+    # What waits for a decision at this very moment is decided by who stands before the meter.
+    statement = insert(Reading)
+    decided = {name: statement.excluded[name] for name in ("value", "source", "status")}
     await session.execute(
-        insert(Reading),
+        statement.on_conflict_do_update(
+            index_elements=["meter_id", "register", "taken_at"], set_=decided
+        ),
         [
             {
                 "meter_id": meter_id,

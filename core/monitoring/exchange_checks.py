@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.errors import DomainError
-from core.monitoring.imports import DIGITS_MAX
+from core.monitoring.imports import BITS_MAX, BITS_MIN, DIGITS_MAX
 from core.monitoring.ingest import too_long
 from core.monitoring.models import (
     Meter,
@@ -163,7 +163,7 @@ def check_new_digits(digits: int) -> None:
     Raises:
         DigitsNotPossible: it has none, or far too many.
     """
-    if not 1 <= digits <= DIGITS_MAX:
+    if not (1 <= digits <= DIGITS_MAX or -BITS_MAX <= digits <= -BITS_MIN):
         raise DigitsNotPossible(most=DIGITS_MAX)
 
 

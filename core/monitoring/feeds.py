@@ -268,10 +268,16 @@ async def hold_meter(session: AsyncSession, meter: MeterFacts) -> None:
 
     To be called before anything that changes readings or watches, unless a gateway sent it.
     """
-    if meter.gateway_id is None:
-        await lock_for_transaction(session, f"meter:{meter.id}")
-    else:
-        await _renew(session, meter.gateway_id)
+    gateway_id = meter.gateway_id
+    while True:
+        if gateway_id is None:
+            await lock_for_transaction(session, f"meter:{meter.id}")
+        else:
+            await _renew(session, gateway_id)
+        now_at = await session.scalar(select(Meter.gateway_id).where(Meter.id == meter.id))
+        if now_at == gateway_id:
+            return
+        gateway_id = now_at  # it was moved while we waited
 
 
 async def hold_all_meters(session: AsyncSession) -> None:

@@ -33,7 +33,7 @@ def weigh(
     *,
     quantity: Quantity,
     limit: Decimal,
-    value: Decimal,
+    beyond: Decimal,
     lasted: timedelta,
     homes: int,
     was: Severity,
@@ -41,9 +41,12 @@ def weigh(
     """
     Return how urgent it is now: one level each for the second limit, long times and many homes.
 
-    Units: `limit` and `value` as the quantity; the value lies outside the limit.
+    What a silence lasts is its value, which counts once.
+
+    Units: `limit` and `beyond`, by how much the value is outside it, as the quantity.
     """
     second = SECOND[quantity] * (RETURN if was else 1)
-    is_far = abs(value - limit) >= second * limit
-    points = is_far + (lasted >= LONG) + (homes >= MANY_HOMES)
+    is_far = beyond >= second * limit
+    is_long = lasted >= LONG and quantity is not Quantity.SILENCE
+    points = is_far + is_long + (homes >= MANY_HOMES)
     return Severity(min(points, Severity.CRITICAL))

@@ -1,17 +1,21 @@
 """Open repairs are weighed again and again: what gets worse is told, what eases is noted."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from decimal import Decimal
 from itertools import groupby
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.monitoring.models import Alarm, Quantity
+from core.monitoring.models import Alarm, Quantity, Side
 from core.repairs.evidence import latest_sample
 from core.repairs.journal import News, record_event
 from core.repairs.models import Follower, Repair
 from core.repairs.severity import Severity, weigh
 from core.repairs.workflow import ENDED, UNCLAIMED, State
+
+# People get one message, not two, about what is urgent from the start.
+JUST_TOLD = timedelta(minutes=10)
 
 
 async def weigh_repairs(session: AsyncSession, *, now: datetime) -> int:
@@ -45,11 +49,11 @@ async def weigh_repairs(session: AsyncSession, *, now: datetime) -> int:
         was = Severity(repair.severity)
         now_is = Severity.ORDINARY
         if known:
-            alarm, value = max(known, key=lambda each: abs(each[1] - each[0].limit))
+            alarm, value = max(known, key=lambda each: _beyond(*each))
             now_is = weigh(
                 quantity=alarm.quantity,
                 limit=alarm.limit,
-                value=value,
+                beyond=_beyond(alarm, value),
                 lasted=now - min(each.began_at for each, _ in found),
                 homes=len(found),
                 was=was,
@@ -59,6 +63,11 @@ async def weigh_repairs(session: AsyncSession, *, now: datetime) -> int:
             await _note(session, repair, now_is, value_told, now=now)
             changed += 1
     return changed
+
+
+def _beyond(alarm: Alarm, value: Decimal) -> Decimal:
+    """Return by how much a value is outside the limit; inside, it is negative."""
+    return value - alarm.limit if alarm.side is Side.HIGH else alarm.limit - value
 
 
 async def _note(
@@ -80,6 +89,7 @@ async def _note(
         actor_id=None,
         now=now,
         details={**told, "severity": severity.name.lower()},
-        news=[News.WORSE] if is_new else [],
-        is_offer=is_worse and repair.state in UNCLAIMED,
+        # Who has just been told of the repair sees it on the card.
+        news=[News.WORSE] if is_new and now - repair.filed_at >= JUST_TOLD else [],
+        is_offer=repair.state in UNCLAIMED,
     )

@@ -15,6 +15,8 @@ from core.supply.models import PROTECTIVE, Reason, SupplyOrder
 # How far above the upper limit a voltage destroys what is plugged in: of 235.4 V it makes 264.8 V,
 # where EN 50160 never goes (253 V) and protectors of appliances begin to conduct (275 V).
 DESTROYING: Final = Decimal("1.125")
+# The danger is over when half of that has gone: 250.1 V. One swing shall not take a cut back.
+OVER: Final = Decimal("1.0625")
 
 
 class Danger(NamedTuple):
@@ -49,7 +51,7 @@ async def is_in_danger(session: AsyncSession, danger: Danger, *, now: datetime) 
     if danger.reason is Reason.BURST:
         leak = await session.get_one(Leak, danger.source_id, populate_existing=True)
         return leak.ended_at is None
-    found = await find_over_voltages(session, alarm_id=danger.source_id, now=now)
+    found = await find_over_voltages(session, alarm_id=danger.source_id, share=OVER, now=now)
     return bool(found)
 
 
@@ -64,7 +66,11 @@ async def find_bursts(session: AsyncSession) -> list[tuple[int, Danger]]:
 
 
 async def find_over_voltages(
-    session: AsyncSession, *, now: datetime, alarm_id: int | None = None
+    session: AsyncSession,
+    *,
+    now: datetime,
+    alarm_id: int | None = None,
+    share: Decimal = DESTROYING,
 ) -> list[tuple[int, Danger]]:
     """Return the meters at which the voltage destroys what is plugged in, by their newest value."""
     newest = (
@@ -84,7 +90,7 @@ async def find_over_voltages(
             Alarm.quantity == Quantity.VOLTAGE,
             Alarm.side == Side.HIGH,
             Alarm.ended_at.is_(None),
-            newest >= Alarm.limit * DESTROYING,
+            newest >= Alarm.limit * share,
             *([] if alarm_id is None else [Alarm.id == alarm_id]),
         )
         .order_by(Alarm.id)

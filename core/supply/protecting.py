@@ -14,7 +14,7 @@ from core.billing.settlement import lock_agreements
 from core.monitoring.models import Leak, LeakAnswer, Meter
 from core.supply.dangers import Danger, find_bursts, find_over_voltages
 from core.supply.facts import gather
-from core.supply.guards import Stage, refusals
+from core.supply.guards import Refusal, Stage, refusals
 from core.supply.models import PROTECTIVE, OrderState, Reason, SupplyOrder
 from core.supply.orders import (
     ACTIVE,
@@ -50,6 +50,7 @@ async def _propose(session: AsyncSession, meter_id: int, danger: Danger, *, now:
             SupplyOrder.meter_id == meter_id,
             SupplyOrder.reason == danger.reason,
             SupplyOrder.inputs["danger"]["source_id"].as_integer() == danger.source_id,
+            SupplyOrder.note.is_(None) | SupplyOrder.note.not_like(f"%{Refusal.DANGER_OVER}%"),
         )
         .limit(1)
     )
@@ -94,7 +95,7 @@ async def _take_back(session: AsyncSession, *, now: datetime) -> None:
         case = case_of(order, approver_id=order.approved_by_id)
         facts, _ = await gather(session, case=case, now=now)
         if not facts.in_danger:
-            await cancel(session, order, reason=Reason.UNDONE, note="danger_over", now=now)
+            await cancel(session, order, reason=Reason.UNDONE, note=Refusal.DANGER_OVER, now=now)
     said = select(Leak.id).where(Leak.answer == LeakAnswer.MINE)
     closed = select(ServicePoint.id).where(ServicePoint.supply == Supply.CUT)
     done = await lock_orders(

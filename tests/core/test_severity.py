@@ -1,6 +1,7 @@
 """How urgent a repair is: laws of the rule, and what is told when it changes."""
 
 from collections import Counter
+from datetime import timedelta
 from decimal import Decimal
 
 from hypothesis import given
@@ -39,7 +40,7 @@ def weighed(value, lasted=MINUTE, count=1, was=Severity.ORDINARY):
     return weigh(
         quantity=Quantity.VOLTAGE,
         limit=LIMIT,
-        value=Decimal(value),
+        beyond=LIMIT - Decimal(value),
         lasted=lasted,
         homes=count,
         was=was,
@@ -67,6 +68,23 @@ class TestWeigh:
         assert weighed("197.9", lasted=LONG) is Severity.SERIOUS
         assert weighed("183.1", lasted=LONG) is Severity.CRITICAL
         assert weighed("183.1", lasted=LONG, count=MANY_HOMES) is Severity.CRITICAL
+
+    def test_takes_no_return_for_a_trouble(self):
+        assert weighed("235") is Severity.ORDINARY
+        assert weighed("400", was=Severity.SERIOUS) is Severity.ORDINARY
+
+    def test_counts_what_a_silence_lasts_once(self):
+        least, hour = Decimal(6), timedelta(hours=1)
+        for hours, level in ((7, Severity.ORDINARY), (24, Severity.SERIOUS)):
+            now_is = weigh(
+                quantity=Quantity.SILENCE,
+                limit=least,
+                beyond=hours - least,
+                lasted=hours * hour,
+                homes=1,
+                was=Severity.ORDINARY,
+            )
+            assert now_is is level
 
 
 async def measure(database, world, value, *, at):
@@ -127,6 +145,22 @@ class TestWeighRepairs:
         async with database.transaction() as session:
             lines, _ = await list_open(session, now=NOON)
         assert [line.number for line in lines] == ["R1002", "R1001"]
+
+    async def test_tells_once_what_was_urgent_from_the_start(self, database, world):
+        await raise_alarm(database, world, Service.ELECTRICITY)
+        await take_up(database)
+        await measure(database, world, "170", at=NOON)
+        _, latest = await messages(database)
+        assert await weigh_at(database, NOON + MINUTE) == 1
+
+        assert await news(database, after=latest) == Counter()
+        assert await severity(database) == [("R1001", Severity.SERIOUS)]
+
+    async def test_takes_a_value_back_inside_for_no_trouble(self, database, world):
+        await raise_alarm(database, world, Service.ELECTRICITY)
+        await take_up(database)
+        await measure(database, world, "235", at=NOON)
+        assert await weigh_at(database, NOON + 20 * MINUTE) == 0
 
     async def test_leaves_what_is_unknown_as_it_was(self, database, world):
         await raise_alarm(database, world, Service.ELECTRICITY)

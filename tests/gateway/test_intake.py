@@ -1,5 +1,6 @@
 """Messages of a gateway on their way into the tables."""
 
+import asyncio
 from collections import Counter
 from decimal import Decimal
 
@@ -8,8 +9,10 @@ from sqlalchemy import select, text, update
 
 from bot.gateway.intake import Batch, Message, store_messages
 from core.accounts.models import Service, ServicePoint, Supply
+from core.monitoring.feeds import hold_meter
 from core.monitoring.gateway_models import Quarantined
 from core.monitoring.models import Meter, Reading, Sample, Watch
+from core.monitoring.ranges import find_meters
 from tests.gateway.shelves import PROFILES, as_bytes
 from tests.world import NOON
 
@@ -171,6 +174,20 @@ class TestAMessage:
         assert len(await all_of(database, Watch)) == 1
         await send("zigbee2mqtt", ("zigbee2mqtt/plug", {"state": "OFF"}))
         assert await all_of(database, Watch) == []
+
+    async def test_of_a_switch_and_a_person_at_the_meter_wait_for_each_other(
+        self, send, database, world
+    ):
+        meter_id = world.home.meters[Service.ELECTRICITY]
+        async with database.transaction() as session:
+            (meter,) = await find_meters(session, Meter.id == meter_id)
+            await hold_meter(session, meter)
+            said = {"state": "OFF", "energy": 12}
+            sending = asyncio.create_task(send("zigbee2mqtt", ("zigbee2mqtt/plug", said)))
+            await asyncio.sleep(0.3)
+            # What counts for all is renewed by this, which the switch's report does too.
+            await session.execute(update(Meter).where(Meter.id == meter_id).values(ceiling=50))
+        assert await sending == {"accepted": 1}
 
     async def test_of_a_relay_that_switches_nothing_of_ours_is_no_cut(self, send, database, world):
         async with database.transaction() as session:

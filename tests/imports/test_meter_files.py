@@ -90,11 +90,11 @@ class TestImportTelegrams:
             await telegrams(empty, content)
 
 
-async def green_button(database, content, *, start="100", dry=False):
+async def green_button(database, content, *, start="100", dry=False, meter=POWER):
     return await import_green_button(
         database,
         content=content,
-        meter=POWER,
+        meter=meter,
         start=Decimal(start),
         is_dry_run=dry,
         now=datetime(2012, 6, 1, tzinfo=UTC),
@@ -111,6 +111,13 @@ class TestImportGreenButton:
         assert counts(again) == (0, 0, len(wanted))
         found = await ask(fitted, "SELECT taken_at, value FROM shuidian.readings ORDER BY taken_at")
         assert [tuple(row) for row in found] == [(each.taken_at, each.value) for each in wanted]
+
+    async def test_of_another_service_is_refused(self, fitted):
+        kept = await state(fitted)
+        done = await green_button(fitted, SAMPLE, meter=WATER)
+
+        assert {code for *_, code in faults(done)} == {"import.wrong_service"}
+        assert await state(fitted) == kept
 
     async def test_that_begins_elsewhere_contradicts_what_is_stored(self, fitted):
         await green_button(fitted, SAMPLE)

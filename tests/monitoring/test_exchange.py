@@ -107,6 +107,30 @@ class TestExchangeMeter:
             ("W-77001", Decimal("2.5"), Decimal("7.5")),
         ]
 
+    async def test_decides_what_waits_at_its_very_moment(
+        self, database: Database, world: World, running: int
+    ) -> None:
+        async with database.transaction() as session:
+            session.add(
+                Reading(
+                    meter_id=running,
+                    register="total",
+                    taken_at=AT,
+                    value=Decimal(99000),
+                    source=Source.CUSTOMER,
+                    status=ReadingStatus.HELD,
+                    received_at=AT,
+                )
+            )
+        await do(database, swap(world))
+        async with database.transaction() as session:
+            reading = await session.get_one(Reading, (running, "total", AT))
+        assert (reading.value, reading.status, reading.source) == (
+            Decimal("9846.7"),
+            ReadingStatus.ACCEPTED,
+            Source.TECHNICIAN,
+        )
+
     async def test_takes_over_what_belongs_to_the_place(
         self, database: Database, world: World, running: int
     ) -> None:

@@ -11,7 +11,8 @@ from sqlalchemy import event, text, update
 
 from core.accounts.models import Service, ServicePoint, Supply
 from core.monitoring import feeds
-from core.monitoring.feeds import hold_meter
+from core.monitoring.feeds import hold_all_meters, hold_meter
+from core.monitoring.gateway_models import FeedVersion
 from core.monitoring.ingest import store_batch
 from core.monitoring.models import Alarm, Limit, Meter, Quantity, Reading, Sample, Source
 from core.monitoring.ranges import find_meters
@@ -179,6 +180,40 @@ class TestWhatIsRemembered:
         async with database.transaction() as session:
             remembered = session.info["feeds"].values()
         assert all(len(feed.readings) <= 5 for feed in remembered)
+
+    async def test_is_forgotten_when_the_meter_was_moved_while_a_person_waited(
+        self, store, database, gateways, world
+    ):
+        await store(reading(1))
+        meter_id = world.home.meters[Service.WATER]
+
+        async def type_it():
+            async with database.transaction() as session:
+                await record_reading(
+                    session,
+                    person_id=world.manager,
+                    meter_id=meter_id,
+                    value=Decimal(7),
+                    taken_at=minutes(60),
+                    source=Source.STAFF,
+                    now=LATER,
+                    confirmed=True,
+                )
+
+        async with database.transaction() as mover:
+            await hold_all_meters(mover)
+            await mover.execute(
+                update(Meter).where(Meter.id == meter_id).values(gateway_id=gateways.second)
+            )
+            waiting = asyncio.create_task(type_it())
+            await asyncio.sleep(0.3)
+        async with database.transaction() as session:
+            before = await session.get(FeedVersion, gateways.second)
+        await waiting
+        async with database.transaction() as session:
+            after = await session.get(FeedVersion, gateways.second)
+        assert after is not None
+        assert before is None or before.version != after.version
 
     async def test_lets_a_person_wait_for_a_batch(self, store, database, gateways):
         await store(reading(1))

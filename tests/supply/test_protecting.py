@@ -50,10 +50,21 @@ class Danger(Debt):
                     began_at=self.now - timedelta(minutes=20),
                     raised_at=self.now,
                 )
-                await ensure_months(session, months_of([self.now]))
-                sample = {"meter_id": meter, "quantity": Quantity.VOLTAGE, "taken_at": self.now}
-                await session.execute(insert(Sample).values(value=value, **sample))
             session.add(row)
+        if self.kind is Service.ELECTRICITY:
+            await self.measure(value)
+
+    async def measure(self, value: Decimal) -> None:
+        async with self.database.transaction() as session:
+            await ensure_months(session, months_of([self.now]))
+            await session.execute(
+                insert(Sample).values(
+                    meter_id=self.world.home.meters[Service.ELECTRICITY],
+                    quantity=Quantity.VOLTAGE,
+                    taken_at=self.now,
+                    value=value,
+                )
+            )
 
     async def end(self, *, answer: LeakAnswer | None = None) -> None:
         async with self.database.transaction() as session:
@@ -166,6 +177,22 @@ class TestTakeUpDangers:
 
         assert await danger.orders() == [("S1001", "cut", "cancelled")]
         assert await danger.dispatch() == []
+
+    async def test_holds_on_through_a_swing_and_comes_again_after_the_end(
+        self, danger: Danger
+    ) -> None:
+        if danger.kind is Service.ELECTRICITY:
+            await danger.begin()
+            assert await danger.protect() == 1
+            for value, proposed, state in (
+                (262, 0, "proposed"),
+                (249, 0, "cancelled"),
+                (280, 1, "proposed"),
+            ):
+                danger.wait(minutes=10)
+                await danger.measure(Decimal(value))
+                assert await danger.protect() == proposed
+                assert (await danger.orders())[-1][-1] == state
 
     async def test_takes_a_stopped_flow_for_no_reason_to_open_again(self, danger: Danger) -> None:
         await danger.begin()
