@@ -180,6 +180,8 @@ class TestTypingAReading:
         shown = await manager.changed(waiting, "116 m³")
         await manager.press(shown, "Another number")
         await manager.changed(waiting, "really show")
+        assert "digits before the point" in text_of(await manager.say("1000000"))
+        assert "cannot run backwards" in text_of(await manager.say("99"))
         await manager.say("117")
         assert "Noted" in text_of(await manager.say("<b>misread</b> & called back"))
         assert await latest(database) == []  # a manager vouches for it now
