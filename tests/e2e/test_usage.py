@@ -230,6 +230,33 @@ class TestTypingAReading:
         assert "No reading waits" in text_of(await manager.say("/held"))
         assert "117 立方米" in text_of(await customer.say("/meters"))
 
+    async def test_asks_a_manager_for_the_number_again_that_fits_no_more(
+        self, stage: Stage, database: Database
+    ) -> None:
+        customer, manager = stage.phone(1001), stage.phone(3001)
+        await customer.say("/reading W-10001 1170")
+        await customer.say("是")
+        waiting = await manager.say("/held")
+        await manager.press(waiting, "W-10001")
+        await manager.press(await manager.changed(waiting, "116 m³"), "Another number")
+        await manager.changed(waiting, "really show")
+        assert "Why" in text_of(await manager.say("117"))
+        async with database.transaction() as session:
+            session.add(
+                Reading(
+                    meter_id=stage.world.home.meters[Service.WATER],
+                    register="total",
+                    taken_at=NOON - timedelta(minutes=30),
+                    value=Decimal(118),
+                    source=Source.GATEWAY,
+                    status=ReadingStatus.ACCEPTED,
+                    received_at=NOON,
+                )
+            )
+        assert "cannot run backwards" in text_of(await manager.say("misread"))
+        assert "Why" in text_of(await manager.say("119"))
+        assert "Noted" in text_of(await manager.say("misread"))
+
     async def test_offers_the_number_that_was_meant(self, stage: Stage, database: Database) -> None:
         phone = stage.phone(1001)
         asked = await phone.say("/reading W-10001 1167")
