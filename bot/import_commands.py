@@ -182,7 +182,7 @@ def set_limit(
     from core.accounts.areas import find_area_at
     from core.monitoring import ranges
     from core.monitoring.models import Limit, Meter, Quantity
-    from core.monitoring.service import MeterNotFound
+    from core.monitoring.service import NoSuchMeter
 
     if quantity not in list(Quantity):
         raise refuse(f"--quantity: {', '.join(Quantity)}")
@@ -201,7 +201,7 @@ def set_limit(
         async with database.transaction() as session:
             meters = await ranges.find_meters(session, Meter.serial == meter)
             if meter and not meters:
-                raise MeterNotFound
+                raise NoSuchMeter
             limit = Limit(
                 quantity=Quantity(quantity),
                 low=bounds[0],

@@ -38,6 +38,7 @@ from core.money import Money, currency_digits
 CATALOGS = Path(__file__).parent.parent / "locales"
 LOCALES = ("zh_CN", "zh_TW", "en", "ru")
 QUANTITY_DIGITS_MAX = 12
+QUANTITY_PLACES_MAX = 3
 ECHO_MAX = 200  # of what somebody typed, in the refusal of it
 
 _BY_LANGUAGE_CODE = {
@@ -67,6 +68,12 @@ class NotANumber(DomainError):
     """What was typed cannot be read as a quantity."""
 
     code = "input.not_a_number"
+
+
+class TooManyPlaces(DomainError):
+    """What was typed is finer than any register shows."""
+
+    code = "input.too_many_places"
 
 
 class TooLong(DomainError):
@@ -282,6 +289,7 @@ class Texts:
 
         Raises:
             NotANumber: it is not a number, negative, or absurdly long.
+            TooManyPlaces: it has more decimals.
         """
         typed = unicodedata.normalize("NFKC", text).strip()
         group = get_group_symbol(self._babel)
@@ -294,7 +302,10 @@ class Texts:
             flags=re.IGNORECASE,
         )
         typed = re.sub(rf"(?<=\d)[{re.escape(group)}' ,](?=\d{{3}}(?:\D|$))", "", typed)
-        if not re.fullmatch(rf"[0-9]{{1,{QUANTITY_DIGITS_MAX}}}(\.[0-9]{{1,3}})?", typed):
+        if re.fullmatch(rf"[0-9]+\.[0-9]{{{QUANTITY_PLACES_MAX + 1},}}", typed):
+            raise TooManyPlaces(most=QUANTITY_PLACES_MAX)
+        places = rf"(\.[0-9]{{1,{QUANTITY_PLACES_MAX}}})?"
+        if not re.fullmatch(rf"[0-9]{{1,{QUANTITY_DIGITS_MAX}}}{places}", typed):
             raise NotANumber(typed=text[:40])
         try:
             return Decimal(typed)

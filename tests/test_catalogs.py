@@ -10,7 +10,7 @@ import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
-from bot.texts import CATALOGS, LOCALES
+from bot.texts import CATALOGS, LOCALES, Texts
 
 ROOT = Path(__file__).parent.parent
 KEY = re.compile(r"[a-z_]+(\.[a-z_0-9]+)+")
@@ -109,3 +109,10 @@ def test_every_key_in_the_code_has_a_sentence() -> None:
                 ) if KEY.fullmatch(key) and key.split(".")[0] in prefixes:
                     calls.add(key)
     assert sorted(calls - set(sentences("en"))) == []
+
+
+@pytest.mark.parametrize("key", ["reading.unusual", "exchange.unusual"])
+@pytest.mark.parametrize(("times", "words"), [(21, "21 раз "), (332, "332 раза "), (12, "12 раз ")])
+def test_times_the_usual_are_counted_in_russian(key: str, times: int, words: str) -> None:
+    texts = Texts("ru", timezone="UTC", currency="CNY")
+    assert words in texts.count(key, times, factor=times, value="", use="")

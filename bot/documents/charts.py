@@ -18,7 +18,8 @@ class Bar:
     """
     One period's use. `text` and `label` are shown; a `group` stands under its first bar.
 
-    `before` is what was used a year earlier: a line across the bar.
+    `before` is what was used a year earlier: a line across the bar. One that is estimated, or
+    was not read to its end, is drawn dashed.
     """
 
     label: str

@@ -148,7 +148,8 @@ async def _sum_up(turn: Turn, meter: MeterFacts, draft: Draft) -> None:
             used, since = texts.quantity(final.use, meter.service), final.before.taken_at
             lines.append(texts.get("exchange.used", used=used, since=texts.moment(since)))
         if final.factor is not None:
-            lines.append(texts.get("exchange.unusual", factor=texts.number(final.factor)))
+            shown = texts.number(final.factor)
+            lines.append(texts.count("exchange.unusual", int(final.factor), factor=shown))
     for register, typed in draft["initials"].items():
         named = _name(draft["serial"], register)
         lines.append(_shown(texts, "exchange.is", meter.service, named, Decimal(typed)))

@@ -15,6 +15,7 @@ from core.monitoring import held
 from core.monitoring.held import Decision, HeldReading
 from core.monitoring.photos import list_photos
 from core.monitoring.rows import Key
+from core.monitoring.service import ReadingGoesBackwards, TooManyDigits
 from core.monitoring.standstills import StillMeter, list_standstills
 
 SHOWN = 6
@@ -119,7 +120,10 @@ async def press_decision(turn: Turn) -> None:
     """Ask for the right number, or for the reason."""
     turn.require(Role.MANAGER)
     decision, *parts = read_press(turn.said.data, Decision, int, str, int)
-    await held.get_held(turn.session, key=_key(*parts))
+    key = _key(*parts)
+    reading, _ = await held.get_held(turn.session, key=key)
+    if decision is Decision.ACCEPT:
+        await held.check_value(turn.session, key=key, value=reading.value)
     if decision is Decision.CORRECT:
         await turn.ask("held.value", parts=parts)
         await turn.show("held.ask_value", keyboard=[[cancel_key(turn.texts)]])
@@ -128,9 +132,11 @@ async def press_decision(turn: Turn) -> None:
 
 
 async def receive_value(turn: Turn) -> None:
-    """Take the right number, and ask for the reason."""
-    value = turn.texts.parse_quantity(turn.said.text)
-    await _ask_reason(turn, Decision.CORRECT, turn.draft["parts"], value)
+    """Take the right number if the meter can have shown it, and ask for the reason."""
+    turn.require(Role.MANAGER)
+    value, parts = turn.texts.parse_quantity(turn.said.text), turn.draft["parts"]
+    await held.check_value(turn.session, key=_key(*parts), value=value)
+    await _ask_reason(turn, Decision.CORRECT, parts, value)
 
 
 async def _ask_reason(
@@ -142,16 +148,19 @@ async def _ask_reason(
 
 
 async def receive_reason(turn: Turn) -> None:
-    """Decide, for the reason that was typed."""
+    """Decide, for the reason that was typed; ask for the number again if it fits no more."""
     turn.require(Role.MANAGER)
     draft = turn.draft
-    await _decide(
-        turn,
-        _key(*draft["parts"]),
-        Decision(draft["decision"]),
-        None if draft["value"] is None else Decimal(draft["value"]),
-        clean_line(turn.said.text, length_max=REASON_LENGTH_MAX),
-    )
+    reason = clean_line(turn.said.text, length_max=REASON_LENGTH_MAX)
+    value = None if draft["value"] is None else Decimal(draft["value"])
+    try:
+        await _decide(turn, _key(*draft["parts"]), Decision(draft["decision"]), value, reason)
+    except (TooManyDigits, ReadingGoesBackwards) as refusal:
+        texts = turn.texts
+        values = {name: texts.value(each) for name, each in refusal.params.items()}
+        await turn.ask("held.value", parts=draft["parts"])
+        why = texts.get("refused", reason=texts.plain(refusal.code, **values))
+        await turn.write(why, keyboard=[[cancel_key(texts)]])
 
 
 async def _decide(

@@ -6,10 +6,11 @@ from decimal import Decimal
 from functools import partial
 
 from bot.context import Command, Handle, Render, Turn
-from bot.handlers.account import back_home, cancel_key
+from bot.handlers.account import back_home, cancel, cancel_key
 from bot.handlers.dials import keep_photos
 from bot.handlers.usage_pictures import (
     SPANS,
+    TODAY,
     describe_quality,
     heading,
     meter_key,
@@ -20,6 +21,7 @@ from bot.outgoing import Button, ButtonIsOld, press, read_press
 from bot.texts import Texts, clean_line
 from core.accounts.models import Service
 from core.accounts.service import Place
+from core.errors import DomainError
 from core.monitoring import quality, service, usage
 from core.monitoring.models import Source
 from core.monitoring.photos import PHOTOS_MAX
@@ -30,6 +32,12 @@ METERS_SHOWN = 8
 SERVICE_OF_COMMAND = {"pressure": Service.WATER, "voltage": Service.ELECTRICITY}
 
 Mine = tuple[Place, MeterFacts]
+
+
+class SpanNotKnown(DomainError):
+    """What follows the command is neither a span nor the number of a meter."""
+
+    code = "usage.span_not_known"
 
 
 class NoMeter(service.MeterNotFound):
@@ -76,17 +84,31 @@ async def show_meters(turn: Turn) -> None:
 
 async def show_usage(turn: Turn) -> None:
     """Send the picture of a meter's use; its serial and a span can follow the command."""
-    words = [word.casefold() for word in turn.said.arguments]
-    span = next((word for word in words if word in SPANS), "month")
-    serial = next((word for word in words if word not in SPANS), "")
+    mine = await find_mine(turn)
+    serials = {meter.serial.casefold() for _, meter in mine}
+    typed = [word.casefold() for word in turn.said.arguments]
+    serial = next((word for word in typed if word in serials), "")
+    span = _read_span(turn.texts, " ".join(word for word in typed if word != serial))
     (_, meter), *_ = await find_mine(turn, serial=serial)
     await turn.send("usage.chart", meter_id=meter.id, span=span)
+
+
+def _read_span(texts: Texts, typed: str) -> str:
+    """Return the span that was typed, the usual one for nothing."""
+    if not typed:
+        return "month"
+    for span in (TODAY, *SPANS):
+        if typed in texts.plain(f"usage.words_{span}").split("|"):
+            return span
+    if any(sign.isdecimal() for sign in typed):
+        raise service.MeterNotFound
+    raise SpanNotKnown(typed=typed)
 
 
 async def press_usage(turn: Turn) -> None:
     """Send the picture that was pressed."""
     meter_id, span = read_press(turn.said.data, int, str)
-    if span not in SPANS:
+    if span not in {TODAY, *SPANS}:
         raise ButtonIsOld
     await _meter(turn, meter_id)
     await turn.send("usage.chart", meter_id=meter_id, span=span)
@@ -169,10 +191,12 @@ async def receive_value(turn: Turn) -> None:
 
 
 async def receive_answer(turn: Turn) -> None:
-    """Take a typed yes, or a better number, to the question whether an unusual reading is right."""
+    """Take a typed yes, no or better number as the answer whether an unusual reading is right."""
     word = clean_line(turn.said.text, length_max=40).casefold()
     if word in turn.texts.plain("word.yes").split("|"):
         await confirm(turn)
+    elif word in turn.texts.plain("word.no").split("|"):
+        await cancel(turn)
     else:
         await receive_value(turn)
 
@@ -269,13 +293,14 @@ async def _ask_if_right(
         meant = turn.texts.quantity(unusual.meant, meter.service)
         label = turn.texts.plain("reading.key_meant", value=meant)
         keys.insert(0, [Button(label, press("readmeant"))])
-    await turn.show(
+    words = turn.texts.count(
         "reading.unusual",
-        keyboard=keys,
+        int(unusual.factor),
         value=turn.texts.quantity(value, meter.service),
         use=turn.texts.quantity(unusual.use, meter.service),
         factor=turn.texts.number(unusual.factor),
     )
+    await turn.draw(words, keyboard=keys)
 
 
 async def find_mine(turn: Turn, *, serial: str = "", kind: Service | None = None) -> list[Mine]:

@@ -19,11 +19,13 @@ from core.monitoring import quality, service, usage
 from core.monitoring.quality import Quality, Step
 from core.monitoring.ranges import SWITCHED_OFF, MeterFacts
 from core.monitoring.usage import Use
-from core.periods import a_year_before, local_day, start_of_day
+from core.periods import a_year_before, local_day, month_of, start_of_day
 
+TODAY = "today"
 SPANS = ("week", "month", "year")
-DAYS = {"week": 7, "month": 30}
+DAYS = {TODAY: 1, "week": 7, "month": 30}
 MONTHS = 12
+DAY = timedelta(days=1)
 STEP = timedelta(minutes=15)
 STEPS = 96
 OTHERS_SHOWN = 6
@@ -55,7 +57,12 @@ async def render_usage(
         await _load_uses(session, meter, day, span=span, zone=texts.zone)
         for day in (today, a_year_before(today))
     ]
-    compared = await _compare(session, meter, uses, now=reader.now, zone=texts.zone)
+    if span == TODAY:
+        said = texts.lines([heading(texts, place), _describe_today(texts, place, uses, span)])
+        return Outgoing(text=said, keyboard=_usage_keys(texts, mine, meter, span))
+    silent_since = await _silent_since(session, meter, now=reader.now, zone=texts.zone)
+    until = reader.now if silent_since is None or span != "year" else silent_since
+    compared = await _compare(session, meter, uses, now=until, zone=texts.zone)
     has_before = any(use.value is not None for use in before)
 
     def draw() -> bytes:
@@ -64,7 +71,7 @@ async def render_usage(
             service=_charted(place),
             title=texts.plain(f"usage.title_{span}"),
             unit=texts.unit(place.service),
-            bars=_bars(texts, uses, before, span=span),
+            bars=_bars(texts, uses, before, span=span, silent_since=silent_since),
             highlight=len(uses) - 1,
             legend=texts.plain("usage.a_year_ago") if has_before else "",
         )
@@ -72,7 +79,10 @@ async def render_usage(
     is_known = any(use.value is not None for use in uses)
     words: list[str | None] = [_describe_use(texts, place, uses, span=span)]
     if is_known:
-        words += [_describe_gaps(texts, uses, span=span), _describe_change(texts, place, *compared)]
+        words.append(_describe_gaps(texts, uses, span=span))
+        if span == "year" and silent_since is not None:
+            words.append(texts.get("usage.incomplete", when=texts.day(silent_since)))
+        words.append(_describe_change(texts, place, *compared, is_partly_known=has_before))
     return Outgoing(
         text=texts.lines(words),
         keyboard=_usage_keys(texts, mine, meter, span),
@@ -90,6 +100,17 @@ async def _load_uses(
     return await usage.usage_by_day(
         session, meter=meter, last_day=last_day, days=DAYS[span], zone=zone
     )
+
+
+async def _silent_since(
+    session: AsyncSession, meter: MeterFacts, *, now: datetime, zone: ZoneInfo
+) -> datetime | None:
+    """Return when the last reading came, if a whole day has passed without one since."""
+    shown = await usage.list_registers(session, meter_ids=[meter.id], at=now)
+    last = max((value.taken_at for value in shown), default=None)
+    if last is None or local_day(now, zone=zone) - local_day(last, zone=zone) <= DAY:
+        return None
+    return last
 
 
 async def _compare(
@@ -165,10 +186,16 @@ def _describe_gaps(texts: Texts, uses: Sequence[Use], *, span: str) -> str | Non
 
 
 def _describe_change(
-    texts: Texts, place: Place, current: Decimal | None, then: Decimal | None
+    texts: Texts,
+    place: Place,
+    current: Decimal | None,
+    then: Decimal | None,
+    *,
+    is_partly_known: bool,
 ) -> str:
     if then is None:
-        return texts.get("usage.before_unknown")
+        key = "usage.before_partly" if is_partly_known else "usage.before_unknown"
+        return texts.get(key)
     value = texts.quantity(then, place.service)
     if current is None or not then:
         return texts.get("usage.before", value=value)
@@ -179,17 +206,33 @@ def _describe_change(
     return texts.get(key, value=value, share=texts.percent(percents))
 
 
-def _bars(texts: Texts, uses: Sequence[Use], before: Sequence[Use], *, span: str) -> list[Bar]:
+def _bars(
+    texts: Texts,
+    uses: Sequence[Use],
+    before: Sequence[Use],
+    *,
+    span: str,
+    silent_since: datetime | None,
+) -> list[Bar]:
+    """Return a bar for each day or month; the month that was not read to its end is dashed."""
     bars = []
+    silent_month = (
+        None
+        if silent_since is None or span != "year"
+        else month_of(local_day(silent_since, zone=texts.zone)).starts
+    )
     group = ""
     for use, then in zip(uses, before, strict=True):
         day = use.starts_date
+        is_cut_short = day == silent_month
+        shown = "" if use.value is None else texts.number(use.value, places_max=2)
         outer = str(day.year) if span == "year" else texts.month(day)
         bars.append(
             Bar(
                 label=texts.month(day) if span == "year" else _day_label(day, span=span),
                 value=use.value,
-                text="?" if use.value is None else texts.number(use.value, places_max=2),
+                text=f"{shown}?" if is_cut_short or use.value is None else shown,
+                is_estimated=is_cut_short,
                 group=outer if outer != group else "",
                 before=then.value,
             )

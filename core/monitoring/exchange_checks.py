@@ -17,7 +17,7 @@ from core.monitoring.ranges import MeterFacts, find_meters
 from core.monitoring.registers import Shown, is_plausible
 from core.monitoring.service import (
     TOTAL,
-    MeterNotFound,
+    NoSuchMeter,
     RegisterValue,
     TooManyDigits,
     advance_or_refuse,
@@ -90,14 +90,14 @@ async def find_working_meter(session: AsyncSession, *, serial: str) -> MeterFact
     Return the meter of this number that works somewhere, whatever the case of its letters.
 
     Raises:
-        MeterNotFound: there is none of this number.
+        NoSuchMeter: there is none of this number.
         MeterWasReplaced: it was removed.
     """
     found = await find_meters(session, Meter.serial == serial)
     if not found:
         found = await find_meters(session, func.lower(Meter.serial) == serial.lower())
     if not found:
-        raise MeterNotFound
+        raise NoSuchMeter
     meter = found[0]
     if meter.removed_at is not None:
         raise MeterWasReplaced(serial=meter.serial, at=meter.removed_at)

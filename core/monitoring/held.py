@@ -19,9 +19,9 @@ from core.monitoring.ranges import find_meters
 from core.monitoring.registers import capacity_of
 from core.monitoring.rows import Key
 from core.monitoring.service import (
-    ReadingGoesBackwards,
     RegisterValue,
     TooManyDigits,
+    advance_or_refuse,
     find_latest_reading,
     find_meant_at,
     find_meter,
@@ -131,6 +131,25 @@ async def find_meant(
     )
 
 
+async def check_value(session: AsyncSession, *, key: Key, value: Decimal) -> None:
+    """
+    Refuse a number that a register cannot have shown at a moment.
+
+    Raises:
+        TooManyDigits: the register cannot show it.
+        ReadingGoesBackwards: more was accepted before it.
+    """
+    meter = await find_meter(session, meter_id=key.meter_id)
+    capacity = capacity_of(meter.digits)
+    if not 0 <= value < capacity:
+        raise TooManyDigits(digits=len(str(capacity - 1)))
+    before = await find_latest_reading(
+        session, meter_id=key.meter_id, register=key.name, at=key.taken_at, is_real=True
+    )
+    if before is not None:
+        advance_or_refuse(before, value, meter=meter)
+
+
 async def decide_held(
     session: AsyncSession,
     *,
@@ -154,19 +173,17 @@ async def decide_held(
     """
     (meter,) = await find_meters(session, Meter.id == key.meter_id)
     await hold_meter(session, meter)
-    held, before = await get_held(session, key=key)
+    held, _ = await get_held(session, key=key)
     reading = await session.get_one(Reading, key)
     if decision is Decision.REJECT:
         reading.status = ReadingStatus.REJECTED
     else:
-        reading.value = held.value if value is None else value
-        if not 0 <= reading.value < capacity_of(meter.digits):
-            raise TooManyDigits(digits=len(str(capacity_of(meter.digits) - 1)))
+        right = held.value if value is None else value
+        await check_value(session, key=key, value=right)
+        reading.value = right
         reading.status, reading.source = ReadingStatus.HELD, Source.STAFF
     await session.flush()
-    if key in await decide(session, [key], {meter.id: meter}):
-        assert before is not None  # noqa: S101 (without one before it nothing is held)
-        raise ReadingGoesBackwards(latest=before.value, taken_at=before.taken_at)
+    await decide(session, [key], {meter.id: meter})
     audit.record(
         session,
         at=now,

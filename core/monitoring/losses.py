@@ -20,7 +20,7 @@ from core.money import divide
 from core.monitoring.models import Meter
 from core.monitoring.registers import advance
 from core.monitoring.rows import array
-from core.monitoring.service import TOTAL, MeterNotFound
+from core.monitoring.service import TOTAL, NoSuchMeter
 from core.notices import service as notices
 from core.periods import local_day, start_of_day
 
@@ -129,7 +129,7 @@ async def set_master(
     Say that a meter counts all that goes into an area, or (without one) that it does not.
 
     Raises:
-        MeterNotFound: there is no such meter in use.
+        NoSuchMeter: there is no such meter in use.
         LossLimitNotSound: the limit is no share.
     """
     if not 0 < limit < 1:
@@ -141,7 +141,7 @@ async def set_master(
         .returning(Meter.id)
     )
     if changed.first() is None:
-        raise MeterNotFound
+        raise NoSuchMeter
     audit.record(
         session,
         at=now,

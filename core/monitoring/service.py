@@ -37,6 +37,12 @@ class MeterNotFound(DomainError):
     code = "meter.not_found"
 
 
+class NoSuchMeter(MeterNotFound):
+    """No meter of this number exists; for staff, who may see all."""
+
+    code = "exchange.meter_not_found"
+
+
 class ReadingGoesBackwards(DomainError):
     """The register showed more before."""
 

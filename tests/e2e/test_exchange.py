@@ -48,6 +48,7 @@ class TestReplacingAMeter:
         await customer.mark()
         asked = await technician.say("/replace")
         assert "拆下的是哪块表" in text_of(asked)
+        assert "没有这个编号的表" in text_of(await technician.say("W-99"))
         asked = await technician.say("w-10001")
         assert "拆下时的示数" in text_of(asked)
         assert "116 立方米" in text_of(asked)

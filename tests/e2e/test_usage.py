@@ -4,7 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from core.accounts.models import Service
 from core.db import Database
@@ -77,6 +77,28 @@ class TestLookingUp:
         await phone.press(year, "⚡")
         assert "还没有可以比较" in text_of(await phone.next())
 
+    @pytest.mark.parametrize(
+        ("typed", "answer"),
+        [
+            ("today", "今天到目前为止"),
+            ("W-10001 今天", "今天到目前为止"),
+            ("last year", "最近 12 个月"),
+            ("去年", "最近 12 个月"),
+            ("7 天 W-10001", "最近 7 天"),
+            ("whenever", "今天、周、月、年"),
+            ("W-99", "找不到这块表"),
+        ],
+    )
+    async def test_usage_takes_a_span_in_words(self, stage: Stage, typed: str, answer: str) -> None:
+        assert answer in text_of(await stage.phone(1001).say(f"/usage {typed}"))
+
+    async def test_today_is_words_alone(self, stage: Stage) -> None:
+        phone = stage.phone(1001)
+        today = await phone.say("/usage today")
+        assert not today.get("photo")
+        await phone.press(today, "⚡")
+        assert "今天还没有收到读数" in text_of(await phone.next())
+
     async def test_voltage_is_a_line_of_a_day(self, stage: Stage) -> None:
         phone = stage.phone(1001)
         picture = await phone.say("/voltage")
@@ -134,6 +156,26 @@ class TestAgainstLastYear:
         assert "今天" not in year
         assert "去年同期" in year
 
+    @pytest.mark.usefixtures("two_years")
+    async def test_says_since_when_a_year_is_not_complete(
+        self, stage: Stage, database: Database
+    ) -> None:
+        phone = stage.phone(1001)
+        assert "还没有算进来" not in text_of(await phone.say("/usage year"))
+        async with database.transaction() as session:
+            await session.execute(delete(Reading).where(Reading.taken_at > NOON - timedelta(8)))
+        year = text_of(await phone.say("/usage year"))
+        assert "之后的用量还没有算进来" in year
+        assert "多了 25%" in year
+
+    @pytest.mark.usefixtures("two_years")
+    async def test_is_said_to_be_known_in_part(self, stage: Stage, database: Database) -> None:
+        async with database.transaction() as session:
+            early = NOON - timedelta(days=600)
+            await session.execute(delete(Reading).where(Reading.taken_at < early))
+        year = text_of(await stage.phone(1001).say("/usage year"))
+        assert "去年同期只有一部分有读数" in year
+
     @pytest.mark.usefixtures("history")
     async def test_is_said_to_be_unknown_without_readings_from_then(self, stage: Stage) -> None:
         assert "去年同期用了多少不知道" in text_of(await stage.phone(1001).say("/usage"))
@@ -180,11 +222,40 @@ class TestTypingAReading:
         shown = await manager.changed(waiting, "116 m³")
         await manager.press(shown, "Another number")
         await manager.changed(waiting, "really show")
+        assert "digits before the point" in text_of(await manager.say("1000000"))
+        assert "cannot run backwards" in text_of(await manager.say("99"))
         await manager.say("117")
         assert "Noted" in text_of(await manager.say("<b>misread</b> & called back"))
         assert await latest(database) == []  # a manager vouches for it now
         assert "No reading waits" in text_of(await manager.say("/held"))
         assert "117 立方米" in text_of(await customer.say("/meters"))
+
+    async def test_asks_a_manager_for_the_number_again_that_fits_no_more(
+        self, stage: Stage, database: Database
+    ) -> None:
+        customer, manager = stage.phone(1001), stage.phone(3001)
+        await customer.say("/reading W-10001 1170")
+        await customer.say("是")
+        waiting = await manager.say("/held")
+        await manager.press(waiting, "W-10001")
+        await manager.press(await manager.changed(waiting, "116 m³"), "Another number")
+        await manager.changed(waiting, "really show")
+        assert "Why" in text_of(await manager.say("117"))
+        async with database.transaction() as session:
+            session.add(
+                Reading(
+                    meter_id=stage.world.home.meters[Service.WATER],
+                    register="total",
+                    taken_at=NOON - timedelta(minutes=30),
+                    value=Decimal(118),
+                    source=Source.GATEWAY,
+                    status=ReadingStatus.ACCEPTED,
+                    received_at=NOON,
+                )
+            )
+        assert "cannot run backwards" in text_of(await manager.say("misread"))
+        assert "Why" in text_of(await manager.say("119"))
+        assert "Noted" in text_of(await manager.say("misread"))
 
     async def test_offers_the_number_that_was_meant(self, stage: Stage, database: Database) -> None:
         phone = stage.phone(1001)
@@ -215,6 +286,16 @@ class TestTypingAReading:
         await phone.say("/reading W-10001 126")
         assert "已记录" in text_of(await phone.say("是"))
         assert await latest(database) == [126]
+
+    async def test_takes_a_typed_no(self, stage: Stage, database: Database) -> None:
+        phone = stage.phone(1001)
+        await phone.say("/reading W-10001 126")
+        assert "已取消" in text_of(await phone.say("不"))
+        assert await latest(database) == []
+
+    async def test_says_how_many_places_there_are(self, stage: Stage) -> None:
+        phone = stage.phone(1001)
+        assert "最多 3 位" in text_of(await phone.say("/reading W-10001 116.1234"))
 
     @pytest.mark.parametrize(
         "typed",
