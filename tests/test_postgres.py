@@ -421,6 +421,7 @@ class TestSurroundings:
         assert b"a secret" not in known
 
     def test_tells_why_a_file_could_not_be_written(self, enter: Enter, ground: Path) -> None:
+        enter(ground / "before").leave()  # which puts the programs where they can be run
         refused = enter(ground / "full", largest_file=200_000)
 
         assert "initdb failed" in refused.answer["refusal"]

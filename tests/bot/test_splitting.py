@@ -40,7 +40,7 @@ class TestSplitText:
     @example(["", "", "x"])
     @example([" " * 9000])
     def test_loses_nothing_and_fits(self, lines: list[str]) -> None:
-        html = "\n".join(line if line.startswith("<b>") else escaped(line) for line in lines)
+        html = "\n".join(line if line.endswith("</b>") else escaped(line) for line in lines)
 
         parts = split_text(html)
 
