@@ -21,8 +21,9 @@ from bot.context import Reader
 from bot.texts import Texts
 from bot.works import JOBS
 from core.accounts.models import ApiKey, Role, Service, Staff
+from core.audit import AuditEntry
 from core.db import Database
-from core.monitoring.gateway_models import Quarantined
+from core.monitoring.gateway_models import GatewaySilence, Quarantined
 from core.monitoring.ingest import NewReading, Reason, store_batch
 from core.monitoring.models import (
     Alarm,
@@ -360,6 +361,30 @@ class TestGateways:
         texts = Texts(locale, timezone="Asia/Shanghai", currency="CNY")
         assert [reason for reason in Reason if not texts.knows(f"refused.{reason}")] == []
 
+    @pytest.mark.parametrize(
+        ("silent", "words"),
+        [(3, "silent since"), (1, "1 meter silent since"), (0, "spoke")],
+    )
+    async def test_says_what_the_alarm_says_though_empty_messages_come(self, office, silent, words):
+        async with office.database.transaction() as session:
+            key = ApiKey(
+                **dict.fromkeys(("name", "token_hash"), "x"), scope="gateway", created_at=NOON
+            )
+            session.add(key)
+            await session.flush()
+            await session.execute(update(Meter).values(gateway_id=key.id))
+            await store_batch(session, gateway_id=key.id, readings=[], samples=[], now=NOON)
+            if silent:
+                moments = dict.fromkeys(("began_at", "found_at", "told_at"), NOON)
+                counts = {"gateway_id": key.id, "meters": 3, "silent": silent}
+                session.add(GatewaySilence(**counts, **moments))
+        await office.enter(await office.link())
+
+        _, page = await office.get("/office/gateways")
+
+        shown = "gateway-silent" if silent else "gateway-speaks"
+        assert re.search(rf'{shown}">{words} 2 Nov', page), page
+
     async def test_is_for_managers_who_signed_in(self, office):
         assert (await office.get("/office/gateways"))[0] == 401
 
@@ -403,6 +428,86 @@ class TestReadings:
             assert answer.headers["Content-Type"] == "image/png"
             assert await answer.read() == picture()
         assert (await office.get("/office/readings/photos/999"))[0] == 404
+
+    async def decide(self, office, **fields):
+        _, page = await office.get("/office/readings")
+        (link,) = re.findall(r'href="/office/(readings/one[^"]+)"', page)
+        link = link.replace("&amp;", "&")
+        status, form = await office.get(f"/office/{link}")
+        assert (status, "900 m³" in form) == (200, True)
+        async with office.http.post(
+            f"{office.base}/office/{link}",
+            data=fields,
+            headers={"Origin": office.base},
+            allow_redirects=False,
+        ) as answer:
+            return answer.status, await answer.text()
+
+    @pytest.mark.usefixtures("dial")
+    @pytest.mark.parametrize(
+        ("fields", "kept"),
+        [
+            ({"decision": "accept"}, ("accepted", 900)),
+            ({"decision": "correct", "value": "109"}, ("accepted", 109)),
+            ({"decision": "reject"}, ("rejected", 900)),
+        ],
+    )
+    async def test_lets_a_manager_decide_with_a_reason(self, office, fields, kept):
+        await office.enter(await office.link())
+
+        status, _ = await self.decide(office, **fields, reason="looked at the photo")
+
+        assert status == 303
+        async with office.database.transaction() as session:
+            meter = office.world.home.meters[Service.WATER]
+            reading = await session.get_one(Reading, (meter, "total", NOON))
+            entry = (
+                await session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc()))
+            ).first()
+        assert (reading.status, reading.value) == kept
+        assert (entry.actor_id, entry.details["reason"]) == (
+            office.world.manager,
+            "looked at the photo",
+        )
+        assert "No reading waits" in (await office.get("/office/readings"))[1]
+
+    @pytest.mark.usefixtures("dial")
+    @pytest.mark.parametrize(
+        ("fields", "why"),
+        [
+            ({"decision": "accept"}, "Please type"),
+            ({"decision": "correct", "reason": "x"}, "number"),
+            ({"decision": "correct", "value": "99", "reason": "x"}, "100"),
+            ({"decision": "correct", "value": "123456789", "reason": "x"}, "digits"),
+        ],
+    )
+    async def test_shows_the_form_again_with_what_is_wrong(self, office, fields, why):
+        await office.enter(await office.link())
+
+        status, page = await self.decide(office, **fields)
+
+        assert status == 422
+        (alert,) = re.findall(r'role="alert">([^<]+)<', page)
+        assert why in alert
+        assert f'value="{fields["decision"]}" required checked' in page
+        assert "1 reading waits" in (await office.get("/office/readings"))[1]
+
+    @pytest.mark.usefixtures("dial")
+    async def test_decides_nothing_for_a_foreign_page_or_twice(self, office):
+        await office.enter(await office.link())
+        named = f"meter={office.world.home.meters[Service.WATER]}&register=total"
+        path = f"{office.base}/office/readings/one?{named}&at=2026-11-02T04:00:00Z"
+        fields = {"decision": "reject", "reason": "x"}
+
+        async def post(origin):
+            async with office.http.post(
+                path, data=fields, headers={"Origin": origin}, allow_redirects=False
+            ) as answer:
+                return answer.status
+
+        assert await post("https://evil.example") == 403
+        assert "1 reading waits" in (await office.get("/office/readings"))[1]
+        assert [await post(office.base), await post(office.base)] == [303, 409]
 
     async def test_shows_meters_that_stand_still_and_losses(self, office):
         water = office.world.home.meters[Service.WATER]
