@@ -50,7 +50,8 @@ async def show(turn: Turn, number: str) -> None:
     turn.require(Role.MANAGER)
     order = await queries.get_order(turn.session, number=number)
     keys = [*card_keys(turn.texts, order), [_to_list(turn)]]
-    await turn.draw(card_words(turn.texts, order), keyboard=keys)
+    restore = await queries.find_restore(turn.session, cut=order)
+    await turn.draw(card_words(turn.texts, order, restore), keyboard=keys)
 
 
 def _to_list(turn: Turn) -> Button:

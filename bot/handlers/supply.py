@@ -232,7 +232,9 @@ async def render_restored(
 async def render_card(session: AsyncSession, reader: Reader, params: dict[str, Any]) -> Outgoing:
     """Return an order to cut as it stands, for managers."""
     order = await orders.get_order(session, number=params["order"])
-    return Outgoing(text=card_words(reader.texts, order), keyboard=card_keys(reader.texts, order))
+    restore = await orders.find_restore(session, cut=order)
+    words = card_words(reader.texts, order, restore)
+    return Outgoing(text=words, keyboard=card_keys(reader.texts, order))
 
 
 async def render_alert(session: AsyncSession, reader: Reader, params: dict[str, Any]) -> Outgoing:

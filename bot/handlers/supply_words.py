@@ -115,8 +115,8 @@ def history_words(texts: Texts, order: OrderView) -> str:
     return texts.lines(lines)
 
 
-def card_words(texts: Texts, order: OrderView) -> str:
-    """Return an order to cut as a manager reads it, with the facts on which it rests."""
+def card_words(texts: Texts, order: OrderView, restore: OrderView | None) -> str:
+    """Return an order to cut as a manager reads it, its facts, and what takes it back."""
     if order.danger is not None:
         ground = [
             texts.get(f"supply.reason_{order.danger.reason}", **danger_values(texts, order)),
@@ -134,6 +134,7 @@ def card_words(texts: Texts, order: OrderView) -> str:
             state_words(texts, order),
             texts.get("supply.decided_by", name=order.approved_by) if order.approved_by else None,
             _note(texts, order, f"supply.note_{order.note}"),
+            history_words(texts, restore) if restore is not None else None,
         ]
     )
 

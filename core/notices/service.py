@@ -161,7 +161,7 @@ async def refresh_card(
     kind: str,
     params: Mapping[str, Any],
     card: str,
-    version: int,
+    version: int | str,
     now: datetime,
     lane: Lane = Lane.URGENT,
 ) -> None:

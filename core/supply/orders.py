@@ -140,8 +140,7 @@ async def move(
         order.finished_at = now
     note_audit(session, order, state.value, now=now, actor_id=actor_id, note=note)
     await session.flush()
-    if order.wanted is Supply.CUT:
-        await refresh(session, order, now=now)
+    await refresh(session, order, now=now)
 
 
 def note_audit(
@@ -241,6 +240,7 @@ async def order_restore(
     session.add(order)
     await session.flush()
     note_audit(session, order, "restore_ordered", now=now, actor_id=person_id)
+    await refresh(session, order, now=now)
     await tell_people(session, order, News.RESTORING, now=now)
     return order
 
@@ -267,14 +267,17 @@ def news_key(order: SupplyOrder, news: News) -> str:
 
 
 async def refresh(session: AsyncSession, order: SupplyOrder, *, now: datetime) -> None:
-    """Have the managers' card of an order drawn again, or shown for the first time."""
+    """Have the managers' card of a cut drawn, again where it is; its restore shows on it."""
+    cut, version = order.number, str(order.version)
+    if order.wanted is Supply.CONNECTED:
+        cut, version = order.inputs["cut"], f"{order.number}.{order.version}"
     await notices.refresh_card(
         session,
         person_ids=await list_staff(session, role=Role.MANAGER),
         kind="supply.proposed",
-        params={"order": order.number},
-        card=f"supply:{order.number}",
-        version=order.version,
+        params={"order": cut},
+        card=f"supply:{cut}",
+        version=version,
         now=now,
     )
 

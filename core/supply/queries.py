@@ -130,6 +130,22 @@ async def get_order(session: AsyncSession, *, number: str) -> OrderView:
     return _view(row)
 
 
+async def find_restore(session: AsyncSession, *, cut: OrderView) -> OrderView | None:
+    """Return the latest order that takes a cut back, if there is one."""
+    rows = await session.execute(
+        _orders()
+        .where(
+            SupplyOrder.service_point_id == cut.service_point_id,
+            SupplyOrder.wanted == Supply.CONNECTED,
+            SupplyOrder.inputs["cut"].as_string() == cut.number,
+        )
+        .order_by(SupplyOrder.id.desc())
+        .limit(1)
+    )
+    row = rows.one_or_none()
+    return None if row is None else _view(row)
+
+
 async def get_order_of(session: AsyncSession, *, number: str, person_id: int) -> OrderView:
     """
     Return an order that concerns an account on which this person has a right.

@@ -4,13 +4,14 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from core.accounts.models import AccountRight, Agreement, Right, Service, ServicePoint, Supply
 from core.db import Database
 from core.monitoring.leak_rules import LeakKind
 from core.monitoring.models import Alarm, Leak, LeakAnswer, Quantity, Sample, Side
 from core.monitoring.partitions import ensure_months, months_of
+from core.notices.models import Delivery
 from core.supply import queries, service
 from core.supply.answers import Why, why_is_my_supply_off
 from core.supply.guards import Refusal
@@ -217,6 +218,13 @@ class TestTakeUpDangers:
             await danger.protect()
 
             assert (await danger.orders())[1:] == [("S1002", "connected", "approved")]
+            async with danger.database.transaction() as session:
+                drawn = await session.scalars(
+                    select(Delivery.dedupe_key)
+                    .where(Delivery.kind == "supply.proposed")
+                    .order_by(Delivery.id)
+                )
+            assert drawn.all()[-1] == "supply:S1001:S1002.1"  # the card of the cut tells of it
 
     async def test_is_not_proposed_again_once_somebody_decided(self, danger: Danger) -> None:
         await danger.begin()
