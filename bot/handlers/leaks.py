@@ -48,6 +48,8 @@ async def render_found(session: AsyncSession, reader: Reader, params: dict[str, 
     is_at_home = await leaks.is_at_home(session, leak=leak, person_id=reader.person_id)
     if leak.ended_at is not None or not is_at_home:
         return Outgoing(text=words)
+    if leak.kind is LeakKind.BURST:
+        words = f"{words}\n{texts.get('leak.close')}"
     return Outgoing(text=f"{words}\n\n{texts.get('leak.ask')}", keyboard=_keys(texts, leak))
 
 
