@@ -59,6 +59,8 @@ async def _go_on(turn: Turn, draft: Draft) -> None:
     elif "digits" not in draft:
         await turn.ask("exchange.digits", **draft)
         same = turn.texts.count("exchange.same_digits", meter.digits)
+        if meter.digits < 0:
+            same = turn.texts.plain("exchange.same_bits", number=-meter.digits)
         keys = [[Button(same, press("swapdigits", meter.digits))], [cancel]]
         await turn.show("exchange.ask_digits", keyboard=keys, serial=draft["serial"])
     elif (register := _missing(draft, "initials")) is not None:
@@ -153,7 +155,10 @@ async def _sum_up(turn: Turn, meter: MeterFacts, draft: Draft) -> None:
     for register, typed in draft["initials"].items():
         named = _name(draft["serial"], register)
         lines.append(_shown(texts, "exchange.is", meter.service, named, Decimal(typed)))
-    lines.append(texts.count("exchange.digits", draft["digits"]))
+    if draft["digits"] < 0:
+        lines.append(texts.get("exchange.bits", number=-draft["digits"]))
+    else:
+        lines.append(texts.count("exchange.digits", draft["digits"]))
     if meter.multiplier != 1:
         lines.append(texts.get("exchange.times", times=texts.number(meter.multiplier)))
     lines.append(texts.get("exchange.ask_right"))

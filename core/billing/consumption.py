@@ -84,8 +84,10 @@ class BilledSpan:
         went = after - before
         if self.opening.is_estimate:
             # Estimates are near the truth, on one side of it or the other.
-            went %= capacity
-            went -= capacity if went * 2 > capacity else 0
+            if went * 2 > capacity:
+                went -= capacity
+            elif went * 2 <= -capacity:
+                went += capacity
         elif advance(previous, current, digits=self.digits) is None:
             raise ReadingGoesBackwards(previous=previous, current=current)
         elif current < previous:

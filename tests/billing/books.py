@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Service
 from core.billing import bills, runs
+from core.billing.consumption import BilledSpan, Shown
 from core.billing.tariff_store import load_tariffs, shipped_contents
 from core.db import Database
 from core.monitoring.models import Reading, ReadingStatus, Source
@@ -40,6 +41,19 @@ def read(
         source=source,
         status=ReadingStatus.ACCEPTED,
         received_at=at,
+    )
+
+
+def span_between(opening: Shown, closing: Shown, *, multiplier: int = 1) -> BilledSpan:
+    """Return what one register of five digits showed at the two ends of a bill."""
+    return BilledSpan(
+        meter_id=1,
+        serial="W1",
+        register="total",
+        digits=5,
+        multiplier=Decimal(multiplier),
+        opening=opening,
+        closing=closing,
     )
 
 

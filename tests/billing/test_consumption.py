@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.billing.consumption import (
-    BilledSpan,
     ReadingGoesBackwards,
     ReadingOutOfRange,
     Shown,
     share_by_days,
 )
 from core.periods import Period
+from tests.billing.books import span_between
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -24,15 +24,7 @@ def consumption(previous: str, current: str, multiplier: int = 1) -> Decimal:
     opening, closing = (
         Shown(at=AT, value=Decimal(value), source="gateway") for value in (previous, current)
     )
-    span = BilledSpan(
-        meter_id=1,
-        serial="W1",
-        register="total",
-        digits=5,
-        multiplier=Decimal(multiplier),
-        opening=opening,
-        closing=closing,
-    )
+    span = span_between(opening, closing, multiplier=multiplier)
     return span.consumption(kept_digits=0)
 
 

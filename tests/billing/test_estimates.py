@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
@@ -26,7 +26,7 @@ from core.db import Database
 from core.monitoring.ingest import NewReading, store_batch
 from core.monitoring.models import Meter, Reading, ReadingStatus, Source
 from core.periods import Period, month_of, start_of_day
-from tests.billing.books import ZONE, ask, keep, load_shipped, read, run_bills, show
+from tests.billing.books import ZONE, ask, keep, load_shipped, read, run_bills, show, span_between
 from tests.world import World
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -78,6 +78,8 @@ class TestEstimate:
 
 class TestConsumptionOf:
     @given(steps=STEPS, start=st.integers(0, 99_999), multiplier=st.integers(1, 40))
+    @example(steps=[(0, False, 0), (1, True, 0)], start=99_999, multiplier=1)
+    @example(steps=[(0, False, 2), (0, True, 0)], start=99_999, multiplier=1)
     def test_bills_every_unit_once_however_wrong_the_estimates_were(
         self, steps: list[tuple[int, bool, int]], start: int, multiplier: int
     ) -> None:
@@ -89,15 +91,7 @@ class TestConsumptionOf:
             # An estimate is wrong by less than half of what the register can show.
             value = true if is_read else max(true + error, start)
             closing = shown(day, value % capacity, "gateway" if is_read else ESTIMATE)
-            span = BilledSpan(
-                meter_id=1,
-                serial="W1",
-                register="total",
-                digits=5,
-                multiplier=Decimal(multiplier),
-                opening=opening,
-                closing=closing,
-            )
+            span = span_between(opening, closing, multiplier=multiplier)
             if not opening.is_estimate and closing.value < opening.value:
                 return  # only estimates can be near the end of the register without its last tenth
             counted = consumption_of([span], ahead=ahead, kept_digits=0)

@@ -1,34 +1,14 @@
 """A technician says in chat that a meter was replaced; nothing is stored before the summary."""
 
-from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from sqlalchemy import select
 
-from core.accounts.models import Service
 from core.db import Database
-from core.monitoring.models import Meter, Reading, ReadingStatus, Source
+from core.monitoring.models import Meter, Reading, Source
 from tests.chat import buttons_of, text_of
 from tests.e2e.conftest import Stage
-from tests.world import NOON
-
-
-@pytest.fixture
-async def history(stage: Stage, database: Database) -> None:
-    async with database.transaction() as session:
-        session.add_all(
-            Reading(
-                meter_id=stage.world.home.meters[Service.WATER],
-                register="total",
-                taken_at=NOON - timedelta(days=40 - i, hours=1),
-                value=Decimal(100) + i * Decimal("0.4"),
-                source=Source.GATEWAY,
-                status=ReadingStatus.ACCEPTED,
-                received_at=NOON,
-            )
-            for i in range(41)
-        )
 
 
 async def serials(database: Database) -> dict[str, bool]:
@@ -38,7 +18,7 @@ async def serials(database: Database) -> dict[str, bool]:
         return {serial: removed_at is None for serial, removed_at in rows}
 
 
-@pytest.mark.usefixtures("history")
+@pytest.mark.usefixtures("water_use")
 class TestReplacingAMeter:
     async def test_asks_step_by_step_and_tells_the_customer(
         self, stage: Stage, database: Database
@@ -76,7 +56,7 @@ class TestReplacingAMeter:
             "E-10002": True,
             "NB-2026/4711": True,
         }
-        told = text_of(await customer.expect("您的水表已更换"))
+        told = text_of(await customer.expect("水表已更换"))
         assert "止数 116.5 立方米" in told
         assert "起数 0 立方米" in told
         assert "NB-2026/4711" in text_of(await customer.say("/meters"))

@@ -16,21 +16,9 @@ from tests.world import NOON
 
 
 @pytest.fixture
-async def history(stage: Stage, database: Database) -> None:
+async def history(stage: Stage, database: Database, water_use: None) -> None:  # noqa: ARG001 (a fixture)
     """A month of water readings, and a day of voltage that sags at its end."""
     async with database.transaction() as session:
-        session.add_all(
-            Reading(
-                meter_id=stage.world.home.meters[Service.WATER],
-                register="total",
-                taken_at=NOON - timedelta(days=40 - i, hours=1),
-                value=Decimal(100) + i * Decimal("0.4"),
-                source=Source.GATEWAY,
-                status=ReadingStatus.ACCEPTED,
-                received_at=NOON,
-            )
-            for i in range(41)
-        )
         session.add_all(
             Sample(
                 meter_id=stage.world.home.meters[Service.ELECTRICITY],

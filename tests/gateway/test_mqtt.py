@@ -10,13 +10,12 @@ from paho.mqtt.client import Client
 from sqlalchemy import select, text, update
 
 from benchmarks.mqtt import MOSQUITTO, PASSWORD, flood, running_broker
-from bot.clock import ScaledClock, SystemClock
 from bot.gateway import mqtt
 from bot.gateway.mqtt import Listener
 from core.accounts.models import ApiKey
 from core.monitoring.gateway_models import Quarantined
 from core.monitoring.models import Reading
-from tests.gateway.shelves import PROFILES
+from tests.gateway.conftest import run_listener
 from tests.world import NOON
 
 pytestmark = pytest.mark.skipif(
@@ -44,26 +43,8 @@ def listening(database, broker, gateway, monkeypatch):
     assert gateway.token
     monkeypatch.setattr(mqtt, "LOOK_SECONDS", 0.1)
 
-    async def no_alarms(_session, _alarm_ids):
-        pytest.fail("nothing here raises an alarm")
-
-    @contextlib.asynccontextmanager
-    async def listening(url=broker.url):
-        listener = Listener(
-            database,
-            ScaledClock(set_at=SystemClock().now(), shown_at=NOON),
-            url=url,
-            client_id="shuidian",
-            profiles=PROFILES,
-            after_alarms=no_alarms,
-        )
-        task = asyncio.create_task(listener.run())
-        try:
-            yield listener
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+    def listening(url=broker.url):
+        return run_listener(database, url, now=NOON)
 
     return listening
 
@@ -181,9 +162,9 @@ class TestAListener:
     async def test_waits_while_another_one_listens_and_takes_its_place(
         self, database, listening, speak
     ):
-        async with listening() as first:
+        async with listening() as (first, _):
             await first_heard(database, speak)
-            async with listening() as second:
+            async with listening() as (second, _):
                 await asyncio.sleep(0.3)
                 assert (bool(first._speakers), bool(second._speakers)) == (True, False)
         async with listening():
@@ -191,7 +172,7 @@ class TestAListener:
             await wait_for(database, 2)
 
     async def test_hears_a_gateway_no_more_once_it_is_revoked(self, database, listening, speak):
-        async with listening() as listener:
+        async with listening() as (listener, _):
             await first_heard(database, speak)
             async with database.transaction() as session:
                 await session.execute(update(ApiKey).values(revoked_at=NOON))

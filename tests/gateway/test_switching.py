@@ -13,14 +13,13 @@ from paho.mqtt.properties import Properties
 from sqlalchemy import update
 
 from benchmarks.mqtt import MOSQUITTO, PASSWORD
-from bot.clock import ScaledClock, SystemClock
 from bot.gateway import mqtt, switching
-from bot.gateway.mqtt import Listener
 from bot.gateway.speakers import Speaker
 from bot.gateway.switching import find_lasting, write_command
 from core.accounts.models import ApiKey, Service, Supply
 from core.monitoring.models import Meter
 from core.supply.commands import Command
+from tests.gateway.conftest import run_listener
 from tests.gateway.shelves import PROFILES
 from tests.supply.conftest import power  # noqa: F401 (a fixture)
 from tests.world import NOON
@@ -181,26 +180,8 @@ def lasting():
     return {"identifier": "plug", "clean_start": False, "properties": properties}
 
 
-@contextlib.asynccontextmanager
-async def listening(debt, broker):
-    async def after_alarms(_session, _alarm_ids):
-        pytest.fail("nothing here raises an alarm")
-
-    listener = Listener(
-        debt.database,
-        ScaledClock(set_at=SystemClock().now(), shown_at=debt.now),
-        url=broker.url,
-        client_id="shuidian",
-        profiles=PROFILES,
-        after_alarms=after_alarms,
-    )
-    task = asyncio.create_task(listener.run())
-    try:
-        yield task
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, ExceptionGroup):
-            await task
+def listening(debt, broker):
+    return run_listener(debt.database, broker.url, now=debt.now)
 
 
 async def reach(debt, *states):
@@ -246,9 +227,10 @@ class TestACommandOverMQTT:
         async with plugged(broker) as plug:
             with monkeypatch.context() as patched:
                 patched.setattr(switching, "accept_command", die)
-                async with listening(sold, broker) as task:
-                    assert await plug.hear() == "OFF"
-                    await asyncio.wait([task], timeout=20)
+                with pytest.raises(ExceptionGroup):
+                    async with listening(sold, broker) as (_, task):
+                        assert await plug.hear() == "OFF"
+                        await asyncio.wait([task], timeout=20)
             assert (await sold.orders())[0][2] == "sent"
             async with listening(sold, broker):
                 await asyncio.sleep(0.5)  # too soon for another

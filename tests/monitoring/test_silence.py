@@ -190,6 +190,16 @@ async def gateway_of(places: Places, name: str, meters: Iterable[int]) -> tuple[
     return await make_gateway(places.database, name, ids), ids
 
 
+async def two_gateways(
+    places: Places, street: Street, world: World
+) -> tuple[int, list[int], int, list[int]]:
+    """Return the gateway of a street with its meters, and that of one home with its own."""
+    return (
+        *await gateway_of(places, "a", homes(street)),
+        *await gateway_of(places, "b", world.home.meters.values()),
+    )
+
+
 def homes(street: Street) -> list[int]:
     return [home.meter for home in street.homes]
 
@@ -294,8 +304,7 @@ class TestAGateway:
     async def test_that_is_silent_is_one_notice_and_no_repair(
         self, places: Places, street: Street, world: World
     ) -> None:
-        first, mine = await gateway_of(places, "a", homes(street))
-        second, others = await gateway_of(places, "b", world.home.meters.values())
+        first, mine, second, others = await two_gateways(places, street, world)
         await places.known(speaking={first: mine, second: others})
         await places.live(15, speaking={second: others})
 
@@ -313,8 +322,7 @@ class TestAGateway:
     async def test_is_not_repeated_once_somebody_takes_it(
         self, places: Places, street: Street, world: World
     ) -> None:
-        first, mine = await gateway_of(places, "a", homes(street))
-        second, others = await gateway_of(places, "b", world.home.meters.values())
+        first, mine, second, others = await two_gateways(places, street, world)
         await places.known(speaking={first: mine, second: others})
         await places.live(8, speaking={second: others})
         async with places.database.transaction() as session:
@@ -352,8 +360,7 @@ class TestAGateway:
     async def test_of_all_is_told_once_and_as_probably_ours(
         self, places: Places, street: Street, world: World
     ) -> None:
-        first, mine = await gateway_of(places, "a", homes(street))
-        second, others = await gateway_of(places, "b", world.home.meters.values())
+        first, mine, second, others = await two_gateways(places, street, world)
         await places.known(speaking={first: mine, second: others})
         await places.live(9, speaking={})
 
@@ -365,8 +372,7 @@ class TestAGateway:
     async def test_is_not_blamed_for_the_time_when_nobody_looked(
         self, places: Places, street: Street, world: World
     ) -> None:
-        first, mine = await gateway_of(places, "a", homes(street))
-        second, others = await gateway_of(places, "b", world.home.meters.values())
+        first, mine, second, others = await two_gateways(places, street, world)
         await places.known(speaking={first: mine, second: others})
         await places.live(72, speaking={}, looks=False)
         await places.live(3, speaking={})
@@ -379,8 +385,7 @@ class TestAGateway:
     async def test_stays_silent_over_a_break_of_ours(
         self, places: Places, street: Street, world: World
     ) -> None:
-        first, mine = await gateway_of(places, "a", homes(street))
-        second, others = await gateway_of(places, "b", world.home.meters.values())
+        first, mine, second, others = await two_gateways(places, street, world)
         await places.known(speaking={first: mine, second: others})
         await places.live(8, speaking={second: others})
         await places.live(5, speaking={}, looks=False)
