@@ -224,13 +224,16 @@ class TestACommandOverMQTT:
         async def die(*_args, **_options):
             raise ConnectionResetError
 
+        async def until_the_listener_died():
+            async with listening(sold, broker) as (_, task):
+                assert await plug.hear() == "OFF"
+                await asyncio.wait([task], timeout=20)
+
         async with plugged(broker) as plug:
             with monkeypatch.context() as patched:
                 patched.setattr(switching, "accept_command", die)
                 with pytest.raises(ExceptionGroup):
-                    async with listening(sold, broker) as (_, task):
-                        assert await plug.hear() == "OFF"
-                        await asyncio.wait([task], timeout=20)
+                    await until_the_listener_died()
             assert (await sold.orders())[0][2] == "sent"
             async with listening(sold, broker):
                 await asyncio.sleep(0.5)  # too soon for another
