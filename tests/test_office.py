@@ -331,8 +331,14 @@ class TestGateways:
             session.add_all(keys)
             await session.flush()
             await session.execute(update(Meter).values(gateway_id=keys[0].id))
-            for serial in ("W-10001", "W-10001", "nobody"):
-                reading = NewReading(0, serial, "total", NOON, Decimal(5))
+            later = NOON + timedelta(minutes=7, seconds=1)
+            for serial, moment in (
+                ("W-10001", NOON),
+                ("W-10001", NOON),
+                ("nobody", NOON),
+                ("W-10001", later),
+            ):
+                reading = NewReading(0, serial, "total", moment, Decimal(5))
                 await store_batch(
                     session, gateway_id=keys[0].id, readings=[reading], samples=[], now=NOON
                 )
@@ -344,13 +350,15 @@ class TestGateways:
         assert "cellar &lt;b&gt;" in page
         assert "has never spoken" in page
         numbers = re.findall(r"<td data-label=[^>]*>(\d+)</td>", page)
-        assert numbers == ["3", "1", "1", "0", "1"]
+        assert numbers == ["4", "1", "1", "0", "2"]
         assert "unknown meter: 1" in page
+        assert "ahead of ours by up to 8 minutes" in page
         assert "What was refused is kept for 90 days" in page
 
         async with office.database.transaction() as session:
             await JOBS["forget-refused"].run(session, now=NOON + timedelta(days=90))
-            assert await session.scalar(select(Quarantined.reason)) == "unknown_meter"
+            kept = await session.scalars(select(Quarantined.reason).order_by(Quarantined.id))
+            assert kept.all() == ["unknown_meter", "in_the_future"]
             await JOBS["forget-refused"].run(session, now=NOON + timedelta(days=91))
             assert await session.scalar(select(Quarantined)) is None
         _, page = await office.get("/office/gateways", cookie=cookie)

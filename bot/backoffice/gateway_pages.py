@@ -11,6 +11,7 @@ from core.monitoring.gateway_silence import SilenceView
 from core.monitoring.gateways import GatewayView
 
 COUNTS = ("received", "accepted", "duplicate", "held", "rejected")
+MINUTE_SECONDS = 60
 router = APIRouter(route_class=OfficeRoute)
 
 
@@ -33,6 +34,13 @@ async def show_gateways(visit: Signed) -> Response:
 
 def _gateway(view: GatewayView, silence: SilenceView | None, texts: Texts) -> dict[str, Any]:
     state, said = _state(view, silence, texts)
+    reasons = [
+        texts.plain("office.refused", reason=texts.plain(f"refused.{reason}"), count=count)
+        for reason, count in view.reasons
+    ]
+    ahead = max((day.ahead_seconds for day in view.days), default=0)
+    if ahead:
+        reasons.append(texts.count("office.clock_ahead", -(-ahead // MINUTE_SECONDS)))
     return {
         "name": view.name,
         "meters": texts.count("office.meters", view.meters),
@@ -43,10 +51,7 @@ def _gateway(view: GatewayView, silence: SilenceView | None, texts: Texts) -> di
             {"day": texts.day(day.day), **{name: getattr(day, name) for name in COUNTS}}
             for day in view.days
         ],
-        "reasons": [
-            texts.plain("office.refused", reason=texts.plain(f"refused.{reason}"), count=count)
-            for reason, count in view.reasons
-        ],
+        "reasons": reasons,
     }
 
 

@@ -103,6 +103,9 @@ class GatewayDay(Base):
     What a gateway sent in a local day: `received` is always the sum of the four others.
 
     A reading that a later one turned, or that somebody decided on, stays counted as it came.
+
+    Units:
+        `ahead_seconds`: how far its clock was before ours at the most, where that was too much.
     """
 
     __tablename__ = "gateway_days"
@@ -117,4 +120,5 @@ class GatewayDay(Base):
     duplicate: Mapped[int]
     held: Mapped[int]
     rejected: Mapped[int]
+    ahead_seconds: Mapped[int] = mapped_column(server_default="0")
     last_at: Mapped[datetime]

@@ -19,14 +19,15 @@ REFUSED_KEPT = timedelta(days=90)
 _COUNT = text(
     f"""
     INSERT INTO {SCHEMA}.gateway_days AS d
-        (gateway_id, day, received, accepted, duplicate, held, rejected, last_at)
+        (gateway_id, day, received, accepted, duplicate, held, rejected, ahead_seconds, last_at)
     SELECT :gateway, CAST(CAST(:now AS timestamptz) AT TIME ZONE timezone AS date),
-        :received, :accepted, :duplicate, :held, :rejected, :now
+        :received, :accepted, :duplicate, :held, :rejected, :ahead, :now
     FROM {SCHEMA}.operator
     ON CONFLICT (gateway_id, day) DO UPDATE SET
         received = d.received + excluded.received, accepted = d.accepted + excluded.accepted,
         duplicate = d.duplicate + excluded.duplicate, held = d.held + excluded.held,
-        rejected = d.rejected + excluded.rejected, last_at = excluded.last_at
+        rejected = d.rejected + excluded.rejected, last_at = excluded.last_at,
+        ahead_seconds = greatest(d.ahead_seconds, excluded.ahead_seconds)
     """  # noqa: S608 (a constant)
 )
 
@@ -45,10 +46,16 @@ class GatewayView:
 
 
 async def count_batch(
-    session: AsyncSession, counts: Mapping[str, int], *, gateway_id: int, now: datetime
+    session: AsyncSession,
+    counts: Mapping[str, int],
+    *,
+    gateway_id: int,
+    ahead: timedelta,
+    now: datetime,
 ) -> None:
-    """Add a batch to what a gateway sent today."""
-    await session.execute(_COUNT, {**counts, "gateway": gateway_id, "now": now})
+    """Add a batch to what a gateway sent today; `ahead` is how far before ours its clock runs."""
+    values = {**counts, "gateway": gateway_id, "ahead": int(ahead.total_seconds()), "now": now}
+    await session.execute(_COUNT, values)
 
 
 async def forget_refused(session: AsyncSession, *, now: datetime) -> None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from reprlib import Repr
@@ -32,6 +32,7 @@ from core.monitoring.settling import dispute, settle
 from core.monitoring.watching import judge_samples, load_courses
 
 PAYLOAD_LENGTH_MAX = 500
+NO_TIME = timedelta(0)
 COPY_READINGS = (
     f"COPY {SCHEMA}.readings (meter_id, register, taken_at, value, source, status, received_at)"
     " FROM STDIN"
@@ -216,7 +217,10 @@ async def store_batch(
     receipt = replace(
         receipt, accepted=receipt.accepted + plain - turned, held=receipt.held + turned
     )
-    await count_batch(session, receipt.counts, gateway_id=gateway_id, now=now)
+    latest = max([now, *(each.taken_at for left in (readings_left, samples_left) for each in left)])
+    await count_batch(
+        session, receipt.counts, gateway_id=gateway_id, ahead=max(latest - now, NO_TIME), now=now
+    )
     return receipt
 
 
