@@ -24,6 +24,10 @@ KEPT = timedelta(days=30)
 IDLE_SECONDS = 1.0
 
 
+BOUNCE = timedelta(seconds=10)
+BOUNCE_UPDATES = 1000  # how many updates of others may lie between the two presses
+
+
 class StoredUpdate(Base):
     """An update as Telegram sent it; `chat` is the lane in which order is kept."""
 
@@ -94,6 +98,27 @@ async def store(
         .returning(StoredUpdate.update_id)
     )
     return len(added.all())
+
+
+async def is_second_press(session: AsyncSession, payload: dict[str, Any], *, now: datetime) -> bool:
+    """Tell whether the same button was pressed a moment before: a finger that bounced."""
+    press = payload.get("callback_query", {})
+    message_id = press.get("message", {}).get("message_id")
+    before = await session.scalar(
+        select(StoredUpdate.update_id)
+        .where(
+            StoredUpdate.update_id.between(
+                payload["update_id"] - BOUNCE_UPDATES, payload["update_id"] - 1
+            ),
+            StoredUpdate.chat == chat_of(payload),
+            StoredUpdate.handled_at > now - BOUNCE,
+            StoredUpdate.payload["callback_query"]["data"].as_string() == press.get("data"),
+            StoredUpdate.payload["callback_query"]["message"]["message_id"].as_integer()
+            == message_id,
+        )
+        .limit(1)
+    )
+    return before is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ from bot.handlers import (
     technician,
     usage,
 )
-from bot.inbox import Handled
+from bot.inbox import Handled, is_second_press
 from bot.outgoing import ButtonIsOld, press, read_press
 from bot.texts import Texts, locale_for
 from core.accounts import service as accounts
@@ -173,6 +173,8 @@ class Conversation:
         turn = await self._open(session, update, now)
         if turn is None:
             return Handled()
+        if isinstance(error, ButtonIsOld) and await is_second_press(session, payload, now=now):
+            return self._after(update, turn)
         if isinstance(error, DomainError):
             text = explain(turn.texts, error)
             if turn.said.data:

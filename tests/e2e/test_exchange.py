@@ -48,6 +48,8 @@ class TestReplacingAMeter:
 
         await technician.press(summary, "保存")
         await technician.changed(summary, "NB-2026/4711 已替换 W-10001")
+        # A finger that bounced is not told that the button is old.
+        await technician.post("press_data", message_id=summary["message_id"], data="swapyes")
 
         assert await serials(database) == {
             "W-10001": False,
@@ -63,6 +65,7 @@ class TestReplacingAMeter:
         assert "已更换" not in text_of(await stage.phone(1002).say("/meters"))
         again = await technician.say("/replace W-10001")
         assert "已停用" in text_of(again)
+        assert not any("按钮" in text_of(message) for message in await technician.messages())
 
     async def test_warns_of_an_unusual_last_reading_in_the_summary(
         self, stage: Stage, database: Database
