@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 import aiohttp
 import structlog
 from sqlalchemy import or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from bot.clock import Clock
 from bot.demo.calls import call
@@ -17,7 +19,7 @@ from bot.demo.signals import Event, traits_from
 from core.accounts.models import Area, Service, ServicePoint, Supply
 from core.db import Database
 from core.monitoring.ingest import Reason
-from core.monitoring.models import Meter
+from core.monitoring.models import Meter, Reading
 
 log = structlog.get_logger()
 
@@ -87,6 +89,7 @@ class Simulator:
     async def _load(self) -> tuple[list[Played], datetime]:
         """Return the meters as they stand, with what goes wrong at each, and since when."""
         async with self._database.transaction() as session:
+            await _follow_replaced(session)
             rows = await session.execute(
                 select(DemoMeter, Meter.serial, ServicePoint.service, Area.path)
                 .join(Meter, Meter.id == DemoMeter.meter_id)
@@ -168,6 +171,24 @@ class Simulator:
                     .where(DemoMeter.meter_id == meter, DemoMeter.is_open != is_open)
                     .values(is_open=is_open, moved_at=now)
                 )
+
+
+async def _follow_replaced(session: AsyncSession) -> None:
+    """Play the new meter where somebody replaced one, from the value at which it began."""
+    old, new = aliased(Meter), aliased(Meter)
+    replaced = await session.execute(
+        select(old.id, new.id, Reading.value)
+        .join(DemoMeter, DemoMeter.meter_id == old.id)
+        .join(new, (new.service_point_id == old.service_point_id) & new.removed_at.is_(None))
+        .join(Reading, (Reading.meter_id == new.id) & (Reading.taken_at == new.installed_at))
+        .where(old.removed_at.is_not(None))
+    )
+    for was, meter_id, register in replaced.all():
+        moved = {"meter_id": meter_id, "register": register}
+        await session.execute(update(DemoMeter).where(DemoMeter.meter_id == was).values(**moved))
+        await session.execute(
+            update(DemoEvent).where(DemoEvent.meter_id == was).values(meter_id=meter_id)
+        )
 
 
 def _event(row: DemoEvent) -> Event:

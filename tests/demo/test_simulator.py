@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import aiohttp
@@ -19,7 +20,8 @@ from bot.demo.simulator import Simulator
 from bot.settings import Settings
 from core.accounts.models import Agreement, Area, AreaKind, ServicePoint, Supply
 from core.db import Database
-from core.monitoring.models import Meter
+from core.monitoring.exchange import Exchange, exchange_meter
+from core.monitoring.models import Meter, Reading, Source
 from core.repairs.intake import take_up_alarms
 from core.supply.models import OrderState, Reason, SupplyOrder
 
@@ -167,6 +169,36 @@ class TestSimulator:
         assert 120 * (29 + 24) <= readings <= 120 * (30 + 48)
         assert await bench.alarmed() == set()
 
+    async def test_goes_on_with_the_new_meter_where_one_was_replaced(self, bench: Bench) -> None:
+        await bench.pass_time(hours=1)
+        meter_id = await bench.meter("W-10012")
+        bench.clock.shown_at += timedelta(minutes=1)
+        async with bench.database.transaction() as session:
+            last = await session.scalar(select(Reading.value).where(Reading.meter_id == meter_id))
+            await exchange_meter(
+                session,
+                wanted=Exchange(
+                    meter_id=meter_id,
+                    finals={"total": last},
+                    serial="NEW-1",
+                    digits=5,
+                    initials={"total": Decimal(7)},
+                ),
+                at=bench.clock.now(),
+                person_id=None,
+                source=Source.TECHNICIAN,
+                now=bench.clock.now(),
+            )
+        await bench.pass_time(hours=3)
+
+        shown = (
+            "SELECT count(*), min(value) FROM shuidian.readings r JOIN shuidian.meters m"
+            " ON m.id = r.meter_id WHERE m.serial = "
+        )
+        assert await bench.ask(f"{shown}'NEW-1'") == [(4, 7)]
+        assert await bench.ask(f"{shown}'W-10012'") == [(1, last)]
+        assert await bench.ask("SELECT count(*) FROM shuidian.quarantine") == [(0,)]
+
     async def test_opens_a_relay_again_when_ordered_and_says_so(self, bench: Bench) -> None:
         meter_id = await bench.meter("E-10012")
         async with bench.database.transaction() as session:
@@ -190,7 +222,7 @@ class TestSimulator:
                     wanted=Supply.CONNECTED,
                     reason=Reason.PAID,
                     state=OrderState.APPROVED,
-                    inputs={},
+                    inputs={"cut": "S1000"},
                     nonce="restore-1",
                     proposed_at=START,
                     approved_at=START,
