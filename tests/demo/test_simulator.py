@@ -196,7 +196,7 @@ class TestSimulator:
             " ON m.id = r.meter_id WHERE m.serial = "
         )
         assert await bench.ask(f"{shown}'NEW-1'") == [(4, 7)]
-        assert await bench.ask(f"{shown}'W-10012'") == [(1, last)]
+        assert await bench.ask(f"{shown}'W-10012'") == [(2, last)]  # with the final one
         assert await bench.ask("SELECT count(*) FROM shuidian.quarantine") == [(0,)]
 
     async def test_opens_a_relay_again_when_ordered_and_says_so(self, bench: Bench) -> None:
