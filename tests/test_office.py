@@ -352,7 +352,7 @@ class TestGateways:
         numbers = re.findall(r"<td data-label=[^>]*>(\d+)</td>", page)
         assert numbers == ["4", "1", "1", "0", "2"]
         assert "unknown meter: 1" in page
-        assert "ahead of ours by up to 8 minutes" in page
+        assert "Its clock was ahead of ours by up to 8 minutes" in page
         assert "What was refused is kept for 90 days" in page
 
         async with office.database.transaction() as session:
