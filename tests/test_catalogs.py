@@ -10,6 +10,7 @@ import pytest
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 
+from bot import routes
 from bot.texts import CATALOGS, LOCALES, Texts
 
 ROOT = Path(__file__).parent.parent
@@ -116,3 +117,10 @@ def test_every_key_in_the_code_has_a_sentence() -> None:
 def test_times_the_usual_are_counted_in_russian(key: str, times: int, words: str) -> None:
     texts = Texts("ru", timezone="UTC", currency="CNY")
     assert words in texts.count(key, times, factor=times, value="", use="")
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_every_command_has_its_line_in_the_menu(locale: str) -> None:
+    texts = Texts(locale, timezone="UTC", currency="CNY")
+    listed = [name for name, command in routes.COMMANDS.items() if command.in_menu]
+    assert [name for name in listed if not texts.knows(f"menu.{name}")] == []

@@ -117,12 +117,22 @@ async def load_courses(
         newest = await session.execute(_NEWEST, arrays("meters quantities", abnormal))
         for meter_id, quantity, taken_at in newest:
             courses[meter_id, Quantity(quantity)].state = State(last_at=taken_at)
-    # A meter behind a closed valve or an open relay shows nothing about the supply.
     return {
         watched: course
         for watched, course in courses.items()
-        if watched[0] in meters and meters[watched[0]].supply not in SWITCHED_OFF
+        if watched[0] in meters and _is_judged(meters[watched[0]], watched[1], course)
     }
+
+
+def _is_judged(meter: MeterFacts, quantity: Quantity, course: _Course) -> bool:
+    """
+    Tell whether a meter shows anything about the supply.
+
+    Behind a closed valve or an open relay it does not. But one that cut off a voltage which is
+    too high may still see it, and so can tell when it has become normal.
+    """
+    is_seen = quantity is Quantity.VOLTAGE and course.state.alarm is Side.HIGH
+    return meter.supply not in SWITCHED_OFF or is_seen
 
 
 def _find_abnormal(
@@ -178,7 +188,12 @@ async def judge_samples(
         quantity = Quantity(name)
         course = courses[meter_id, quantity]
         limits = ranges.of(meters[meter_id], quantity)
-        samples = [(key.taken_at, value) for key, value in group]
+        is_off = meters[meter_id].supply in SWITCHED_OFF
+        samples = [
+            (key.taken_at, value)
+            for key, value in group
+            if not (is_off and limits.side_of(value) is Side.LOW)  # behind the open relay
+        ]
         course.state, events = judge(limits, course.state, samples)
         course.take(events)
         touched[meter_id, quantity] = course

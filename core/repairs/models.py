@@ -20,6 +20,7 @@ class Cause(StrEnum):
     HIGH_VOLTAGE = "high_voltage"
     REPORTED = "reported"
     SUPPLY_SWITCH = "supply_switch"
+    SWITCHED_OFF = "switched_off"
     LEAK = "leak"
     SILENT_METER = "silent_meter"
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, Self
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.monitoring.leak_rules import LeakKind
@@ -46,13 +46,17 @@ class Danger(NamedTuple):
         return {"danger": {**stored, "began_at": self.began_at.isoformat()}}
 
 
-async def is_in_danger(session: AsyncSession, danger: Danger, *, now: datetime) -> bool:
+async def is_in_danger(session: AsyncSession, danger: Danger) -> bool:
     """Tell whether a danger goes on, as far as the meter says."""
     if danger.reason is Reason.BURST:
         leak = await session.get_one(Leak, danger.source_id, populate_existing=True)
         return leak.ended_at is None
-    found = await find_over_voltages(session, alarm_id=danger.source_id, share=OVER, now=now)
-    return bool(found)
+    alarm = await session.get_one(Alarm, danger.source_id, populate_existing=True)
+    if alarm.ended_at is not None:
+        return False
+    newest = await session.scalar(_newest(Sample.meter_id == alarm.meter_id))
+    # A meter that has fallen silent does not say that the danger is over.
+    return newest is None or newest >= alarm.limit * OVER
 
 
 async def find_bursts(session: AsyncSession) -> list[tuple[int, Danger]]:
@@ -65,33 +69,28 @@ async def find_bursts(session: AsyncSession) -> list[tuple[int, Danger]]:
     ]
 
 
-async def find_over_voltages(
-    session: AsyncSession,
-    *,
-    now: datetime,
-    alarm_id: int | None = None,
-    share: Decimal = DESTROYING,
-) -> list[tuple[int, Danger]]:
-    """Return the meters at which the voltage destroys what is plugged in, by their newest value."""
-    newest = (
+def _newest(*conditions: ColumnElement[bool]) -> Select[Decimal]:
+    """Return the query for the newest voltage."""
+    return (
         select(Sample.value)
-        .where(
-            Sample.meter_id == Alarm.meter_id,
-            Sample.quantity == Alarm.quantity,
-            Sample.taken_at > now - SILENCE_MAX,
-        )
+        .where(Sample.quantity == Quantity.VOLTAGE, *conditions)
         .order_by(Sample.taken_at.desc())
         .limit(1)
-        .scalar_subquery()
     )
+
+
+async def find_over_voltages(session: AsyncSession, *, now: datetime) -> list[tuple[int, Danger]]:
+    """Return the meters at which the voltage destroys what is plugged in, by their newest value."""
+    newest = _newest(
+        Sample.meter_id == Alarm.meter_id, Sample.taken_at > now - SILENCE_MAX
+    ).scalar_subquery()
     rows = await session.execute(
         select(Alarm.meter_id, Alarm.id, Alarm.began_at, newest)
         .where(
             Alarm.quantity == Quantity.VOLTAGE,
             Alarm.side == Side.HIGH,
             Alarm.ended_at.is_(None),
-            newest >= Alarm.limit * share,
-            *([] if alarm_id is None else [Alarm.id == alarm_id]),
+            newest >= Alarm.limit * DESTROYING,
         )
         .order_by(Alarm.id)
     )

@@ -63,17 +63,17 @@ async def gather(
         cuts_in_hour=in_hour,
         cuts_in_day=in_day,
         warned_at=await _find_warning(session, case),
-        in_danger=await _is_in_danger(session, case, now=now),
+        in_danger=await _is_in_danger(session, case),
     )
     return facts, arrears
 
 
-async def _is_in_danger(session: AsyncSession, case: Case, *, now: datetime) -> bool | None:
+async def _is_in_danger(session: AsyncSession, case: Case) -> bool | None:
     """Tell whether a danger goes on; once the command was sent, that it seems over may be why."""
     if case.danger is None:
         return None
     is_sent = case.order is not None and case.order.sent_at is not None
-    return is_sent or await is_in_danger(session, case.danger, now=now)
+    return is_sent or await is_in_danger(session, case.danger)
 
 
 async def _is_switchable(session: AsyncSession, *, case: Case) -> bool:

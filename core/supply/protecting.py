@@ -6,12 +6,12 @@ They go the way of every cut, past every guard that does not protect debtors.
 
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Agreement, ServicePoint, Supply
 from core.billing.settlement import lock_agreements
-from core.monitoring.models import Leak, LeakAnswer, Meter
+from core.monitoring.models import Alarm, Leak, LeakAnswer, Meter
 from core.supply.dangers import Danger, find_bursts, find_over_voltages
 from core.supply.facts import gather
 from core.supply.guards import Refusal, Stage, refusals
@@ -31,9 +31,10 @@ async def take_up_dangers(session: AsyncSession, *, now: datetime) -> int:
     """
     Propose a cut for each danger that has none yet, and take back what is over.
 
-    What was proposed or approved is cancelled once the danger is over; what was carried out stays
-    until a person takes it back, because a closed valve ends every flow. That person can be the
-    customer, who says that the water was theirs. Returns how many were proposed.
+    What was proposed or approved is cancelled once the danger is over. A relay that was opened is
+    closed again when its meter sees a normal voltage. A closed valve stays closed until a person
+    takes it back, because it ends every flow; that can be the customer, who says that the water
+    was theirs. Returns how many were proposed.
     """
     await _take_back(session, now=now)
     proposed = 0
@@ -96,14 +97,18 @@ async def _take_back(session: AsyncSession, *, now: datetime) -> None:
         facts, _ = await gather(session, case=case, now=now)
         if not facts.in_danger:
             await cancel(session, order, reason=Reason.UNDONE, note=Refusal.DANGER_OVER, now=now)
+    source = SupplyOrder.inputs["danger"]["source_id"].as_integer()
     said = select(Leak.id).where(Leak.answer == LeakAnswer.MINE)
+    normal = select(Alarm.id).where(Alarm.ended_at.is_not(None))
     closed = select(ServicePoint.id).where(ServicePoint.supply == Supply.CUT)
     done = await lock_orders(
         session,
-        SupplyOrder.reason == Reason.BURST,
         SupplyOrder.state == OrderState.CONFIRMED,
         SupplyOrder.service_point_id.in_(closed),
-        SupplyOrder.inputs["danger"]["source_id"].as_integer().in_(said),
+        or_(
+            (SupplyOrder.reason == Reason.BURST) & source.in_(said),
+            (SupplyOrder.reason == Reason.OVER_VOLTAGE) & source.in_(normal),
+        ),
     )
     for order in done:
         standing = await find_standing_cut(session, service_point_id=order.service_point_id)

@@ -159,7 +159,7 @@ async def _explain(
         await undo_late(session, ended[-1], now=now)
     else:
         await file_repair(
-            session, service_point_id=service_point_id, cause=Cause.SUPPLY_SWITCH, now=now
+            session, service_point_id=service_point_id, cause=Cause.SWITCHED_OFF, now=now
         )
 
 

@@ -8,8 +8,9 @@ from sqlalchemy import insert, select, update
 
 from core.accounts.models import AccountRight, Agreement, Right, Service, ServicePoint, Supply
 from core.db import Database
+from core.monitoring.ingest import NewSample, store_batch
 from core.monitoring.leak_rules import LeakKind
-from core.monitoring.models import Alarm, Leak, LeakAnswer, Quantity, Sample, Side
+from core.monitoring.models import Alarm, Leak, LeakAnswer, Quantity, Sample, Side, Watch
 from core.monitoring.partitions import ensure_months, months_of
 from core.notices.models import Delivery
 from core.supply import queries, service
@@ -65,6 +66,31 @@ class Danger(Debt):
                     taken_at=self.now,
                     value=value,
                 )
+            )
+
+    async def watch(self) -> None:
+        """Have the alarm remembered as its meter's, as it is when samples raise it."""
+        async with self.database.transaction() as session:
+            alarm = await session.scalar(select(Alarm))
+            assert alarm is not None
+            session.add(
+                Watch(
+                    meter_id=alarm.meter_id,
+                    quantity=alarm.quantity,
+                    side=alarm.side,
+                    since=alarm.began_at,
+                    last_at=self.now,
+                    worst=alarm.worst,
+                    alarm_id=alarm.id,
+                )
+            )
+
+    async def hear(self, value: str) -> None:
+        """Have the home's gateway send a voltage."""
+        sample = NewSample(0, "E-10001", Quantity.VOLTAGE, self.now, Decimal(value))
+        async with self.database.transaction() as session:
+            await store_batch(
+                session, gateway_id=self.gateway, readings=[], samples=[sample], now=self.now
             )
 
     async def end(self, *, answer: LeakAnswer | None = None) -> None:
@@ -208,7 +234,38 @@ class TestTakeUpDangers:
 
         await danger.report(Supply.CUT)
         await danger.protect()
-        assert await danger.orders() == [("S1001", "cut", "confirmed")]
+        undone = [("S1002", "connected", "approved")] if danger.kind is Service.ELECTRICITY else []
+        assert await danger.orders() == [("S1001", "cut", "confirmed"), *undone]
+
+    async def test_does_not_take_silence_for_safety(self, danger: Danger) -> None:
+        if danger.kind is Service.ELECTRICITY:
+            await danger.begin()
+            await danger.protect()
+            danger.wait(hours=30)
+            await danger.protect()
+
+            assert await danger.orders() == [("S1001", "cut", "proposed")]
+
+    async def test_gives_electricity_back_once_the_meter_sees_a_normal_voltage(
+        self, danger: Danger
+    ) -> None:
+        if danger.kind is Service.ELECTRICITY:
+            await danger.until_closed()
+            await danger.watch()
+            danger.wait(minutes=10)
+            await danger.hear("0")  # behind the open relay
+            danger.wait(minutes=10)
+            await danger.hear("262")
+            await danger.protect()
+            assert await danger.orders() == [("S1001", "cut", "confirmed")]
+
+            for _ in range(4):
+                danger.wait(minutes=10)
+                await danger.hear("221.5")
+            await danger.protect()
+            await danger.protect()
+
+            assert (await danger.orders())[1:] == [("S1002", "connected", "approved")]
 
     async def test_gives_water_back_to_who_says_that_it_was_theirs(self, danger: Danger) -> None:
         if danger.kind is Service.WATER:
