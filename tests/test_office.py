@@ -542,7 +542,13 @@ class TestReadings:
 
         _, page = await office.get("/office/readings")
 
-        for words in ("1 meter stands still", "0.5 m³", "No. 1, Water", "10 m³ (100%)", "0 / 1"):
+        for words in (
+            "1 meter stands still",
+            "0.5 m³",
+            "Linden Street · No. 1, Water",
+            "≤ 10 m³",
+            "0 / 1",
+        ):
             assert words in page
         assert "not known" in page  # the last thirty days
 

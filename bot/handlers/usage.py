@@ -261,10 +261,14 @@ async def _record(
     ]
     values = {"value": turn.texts.quantity(value, meter.service), "serial": meter.serial}
     key = "reading.held" if recorded.is_held else "reading.first"
-    if not recorded.is_held and recorded.use is not None and recorded.previous is not None:
+    before = recorded.previous
+    if not recorded.is_held and recorded.use is None and before is not None:
+        key = "reading.below_estimate"
+        values["estimate"] = turn.texts.quantity(before.value, meter.service)
+    if not recorded.is_held and recorded.use is not None and before is not None:
         key = "reading.recorded"
         values["use"] = turn.texts.quantity(recorded.use, meter.service)
-        values["since"] = turn.texts.moment(recorded.previous.taken_at)
+        values["since"] = turn.texts.moment(before.taken_at)
     words = [turn.texts.get(key, **values)]
     if not photo_refs:
         words.append(turn.texts.get("reading.photo_wanted"))

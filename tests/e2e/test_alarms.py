@@ -8,9 +8,8 @@ from core.accounts.models import Service
 from core.monitoring.models import LeakLook, Quantity
 from core.monitoring.silence import look_for_silence
 from tests.chat import Message, Phone, buttons_of, text_of
-from tests.e2e.conftest import Stage
+from tests.e2e.conftest import Stage, move_clock
 from tests.e2e.gateway import Gateway, open_gateway
-from tests.e2e.test_supply import move_clock
 from tests.world import Home
 
 HOUR = timedelta(hours=1)
