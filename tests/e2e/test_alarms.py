@@ -146,7 +146,7 @@ async def test_a_burst_asks_a_manager_whether_to_close_the_valve(stage: Stage) -
 
     await manager.press(undo, "↩ Take back and restore")
     await report(stage, gateway, "connected")
-    await customer.expect("恢复供水", seconds=20)
+    await customer.expect("如果您家仍然没有", seconds=20)
     assert "供应正常" in text_of(await customer.say("/supply"))
     assert buttons_of(found)
 
