@@ -23,8 +23,7 @@ from bot.texts import Markup, Texts, clean_line
 from core.accounts import service as accounts
 from core.accounts.models import Role
 from core.accounts.service import Speaker
-from core.billing import bills as billing
-from core.billing import ledger, queries
+from core.billing import corrections, ledger, queries
 from core.billing.explain import explain_bill
 from core.billing.models import Bill, BillState
 from core.billing.queries import BillView
@@ -150,7 +149,9 @@ async def release(turn: Turn) -> None:
     """Issue the held bill that a manager pressed, or whose number follows the command."""
     turn.require(Role.MANAGER)
     number = _number(turn)
-    await billing.release_held(turn.session, number=number, actor_id=turn.person_id, now=turn.now)
+    await corrections.release_held(
+        turn.session, number=number, actor_id=turn.person_id, now=turn.now
+    )
     await _show(turn, number)
 
 

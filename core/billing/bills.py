@@ -3,15 +3,14 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import audit
 from core.accounts.models import AccountRight, Agreement, Service
 from core.accounts.service import get_operator
 from core.billing import ledger
@@ -21,7 +20,6 @@ from core.billing.drafts import Draft, Skipped, draft_bills
 from core.billing.inputs import read_basis, read_ends
 from core.billing.ledger import Posting
 from core.billing.models import (
-    Allocation,
     Bill,
     BillingSkip,
     BillLine,

@@ -33,7 +33,7 @@ _BILL = (
     Bill.total_minor,
     Bill.credited_minor,
 )
-type BillRow = Row[int, str, int, int | None, BillState, date, date, str, int, int]
+BillRow = Row[int, str, int, int | None, BillState, date, date, str, int, int]
 
 
 class BillNotHeld(DomainError):
@@ -387,4 +387,3 @@ def _said(reason: str) -> str:
     if not said:
         raise ReasonMissing
     return said
-

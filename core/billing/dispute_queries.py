@@ -166,9 +166,7 @@ async def list_open(session: AsyncSession) -> list[DisputeView]:
     return [_view(row) for row in rows]
 
 
-async def get_dispute(
-    session: AsyncSession, *, number: str, person_id: int | None
-) -> DisputeView:
+async def get_dispute(session: AsyncSession, *, number: str, person_id: int | None) -> DisputeView:
     """
     Return an objection on a person's account, or any for the staff (`person_id` empty).
 
@@ -196,9 +194,7 @@ async def find_of_bill(session: AsyncSession, *, bill_id: int) -> DisputeView | 
     return None if row is None else _view(row)
 
 
-async def find_pauses(
-    session: AsyncSession, *, bill_ids: Iterable[int]
-) -> dict[int, list[Pause]]:
+async def find_pauses(session: AsyncSession, *, bill_ids: Iterable[int]) -> dict[int, list[Pause]]:
     """Return for how long objections stopped the clocks of these bills."""
     pauses: dict[int, list[Pause]] = {}
     for bill_id, opened_at, answered_at in await session.execute(

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit
@@ -26,7 +26,6 @@ from core.numbers import take_numbers
 from core.periods import local_day
 
 SERIES = "D"
-LONGER_DAYS_MAX = 30
 
 
 class DisputeNotFound(DomainError):
@@ -51,12 +50,6 @@ class OwnDispute(DomainError):
     """Nobody answers an objection about their own account."""
 
     code = "dispute.own"
-
-
-class NotSoLong(DomainError):
-    """An answer is put off by a few days, not for ever."""
-
-    code = "dispute.not_so_long"
 
 
 async def open_dispute(
@@ -169,7 +162,7 @@ async def _open(
         ground=said["ground"],
         words=said["words"],
     )
-    await _tell(session, number, agreement_id, kind="dispute.opened", now=now)
+    await tell_people(session, number, agreement_id, kind="dispute.opened", now=now)
     await notices.enqueue(
         session,
         person_ids=await list_staff(session, role=Role.MANAGER),
@@ -211,7 +204,7 @@ async def decline(
     Raises:
         DisputeNotFound, DisputeClosed, OwnDispute: see each.
     """
-    dispute = await _lock(session, number, actor_id=actor_id)
+    dispute = await lock_open(session, number, actor_id=actor_id)
     if dispute.taken_at is not None:
         await answer_reading(
             session,
@@ -224,7 +217,7 @@ async def decline(
         )
         return
     await _close(session, dispute, DisputeState.DECLINED, answer=answer, actor_id=actor_id, now=now)
-    await _tell(session, number, dispute.agreement_id, kind="dispute.answered", now=now)
+    await tell_people(session, number, dispute.agreement_id, kind="dispute.answered", now=now)
 
 
 async def answer_reading(
@@ -244,7 +237,7 @@ async def answer_reading(
         DisputeNotFound, DisputeClosed, OwnDispute: see each.
         DomainError: as `held.decide_held`.
     """
-    dispute = await _lock(session, number, actor_id=actor_id)
+    dispute = await lock_open(session, number, actor_id=actor_id)
     if dispute.meter_id is None or dispute.register is None or dispute.taken_at is None:
         raise DisputeNotFound(number=number)
     await decide_held(
@@ -258,7 +251,7 @@ async def answer_reading(
     )
     state = DisputeState.DECLINED if decision is Decision.ACCEPT else DisputeState.UPHELD
     await _close(session, dispute, state, answer=answer, actor_id=actor_id, now=now)
-    await _tell(session, number, dispute.agreement_id, kind="dispute.answered", now=now)
+    await tell_people(session, number, dispute.agreement_id, kind="dispute.answered", now=now)
 
 
 async def withdraw_dispute(
@@ -271,7 +264,7 @@ async def withdraw_dispute(
         DisputeNotFound: it is somebody else's.
         DisputeClosed: it was answered.
     """
-    dispute = await _lock(session, number)
+    dispute = await lock_open(session, number)
     if dispute.person_id != person_id:
         raise DisputeNotFound(number=number)
     if dispute.meter_id is not None and dispute.register and dispute.taken_at is not None:
@@ -284,9 +277,7 @@ async def withdraw_dispute(
             person_id=person_id,
             now=now,
         )
-    await _close(
-        session, dispute, DisputeState.WITHDRAWN, answer=None, actor_id=person_id, now=now
-    )
+    await _close(session, dispute, DisputeState.WITHDRAWN, answer=None, actor_id=person_id, now=now)
 
 
 async def uphold(
@@ -304,69 +295,15 @@ async def uphold(
         )
 
 
-async def postpone(
-    session: AsyncSession, *, number: str, days: int, reason: str, actor_id: int, now: datetime
-) -> None:
+async def lock_open(session: AsyncSession, number: str, *, actor_id: int | None = None) -> Dispute:
     """
-    Put the promised day off and tell the people why; who does it answers from now on.
+    Return an open objection with its agreement locked, to be answered by an `actor_id`.
 
     Raises:
-        DisputeNotFound, DisputeClosed, OwnDispute: see each.
-        NotSoLong: it is put off by no day, or by too many.
+        DisputeNotFound: there is none.
+        DisputeClosed: it was answered or taken back.
+        OwnDispute: it concerns an account of the actor's own.
     """
-    dispute = await _lock(session, number, actor_id=actor_id)
-    if not 0 < days <= LONGER_DAYS_MAX:
-        raise NotSoLong(most=LONGER_DAYS_MAX)
-    today = local_day(now, zone=ZoneInfo((await get_operator(session)).timezone))
-    dispute.promised_date = max(dispute.promised_date, today) + timedelta(days=days)
-    dispute.promise_moves += 1
-    dispute.delay, dispute.responsible_id, dispute.told_late_at = reason, actor_id, None
-    await session.flush()
-    audit.record(
-        session,
-        at=now,
-        actor_id=actor_id,
-        action="dispute.postponed",
-        subject=f"dispute:{number}",
-        promised=dispute.promised_date.isoformat(),
-        reason=reason,
-    )
-    suffix = f":{dispute.promise_moves}"
-    await _tell(
-        session, number, dispute.agreement_id, kind="dispute.delayed", now=now, suffix=suffix
-    )
-
-
-async def tell_late(session: AsyncSession, *, now: datetime) -> None:
-    """Tell people once that the promised day passed without an answer, and remind managers."""
-    today = local_day(now, zone=ZoneInfo((await get_operator(session)).timezone))
-    late = await session.execute(
-        update(Dispute)
-        .where(
-            Dispute.state == DisputeState.OPEN,
-            Dispute.promised_date < today,
-            Dispute.told_late_at.is_(None),
-        )
-        .values(told_late_at=now)
-        .returning(Dispute.number, Dispute.agreement_id, Dispute.promised_date)
-        .execution_options(synchronize_session=False)
-    )
-    managers = await list_staff(session, role=Role.MANAGER)
-    for number, agreement_id, promised in late.all():
-        suffix = f":{promised.isoformat()}"
-        await _tell(session, number, agreement_id, kind="dispute.late", now=now, suffix=suffix)
-        await notices.enqueue(
-            session,
-            person_ids=managers,
-            kind="dispute.new",
-            params={"number": number},
-            dedupe_key=f"dispute.new:{number}{suffix}",
-            now=now,
-        )
-
-
-async def _lock(session: AsyncSession, number: str, *, actor_id: int | None = None) -> Dispute:
-    """Return an open objection with its agreement locked, for a member of staff or its maker."""
     agreement_id = await session.scalar(
         select(Dispute.agreement_id).where(Dispute.number == number)
     )
@@ -423,7 +360,7 @@ async def _close(
         await session.flush()
 
 
-async def _tell(
+async def tell_people(
     session: AsyncSession,
     number: str,
     agreement_id: int,
@@ -432,6 +369,7 @@ async def _tell(
     now: datetime,
     suffix: str = "",
 ) -> None:
+    """Send a message of a kind about an objection to everybody of its account, once."""
     people = await people_of(session, agreement_ids=[agreement_id])
     await notices.enqueue(
         session,

@@ -91,7 +91,9 @@ class Rebilled:
     currency: str
 
 
-async def list_billed_readings(session: AsyncSession, *, number: str) -> list[tuple[Key, BilledSpan]]:
+async def list_billed_readings(
+    session: AsyncSession, *, number: str
+) -> list[tuple[Key, BilledSpan]]:
     """
     Return the readings that a bill closes on and that somebody made; of a first bill all of them.
 
@@ -119,10 +121,9 @@ async def preview_rebill(
 ) -> Rebilled:
     """Return what `rebill` would do, by doing and undoing it."""
     async with undone(session):
-        found = await rebill(
+        return await rebill(
             session, number=number, change=change, reason="-", actor_id=actor_id, now=now
         )
-    return found
 
 
 async def rebill(
@@ -234,16 +235,12 @@ async def _bill_again(
         raise BillIsNegative(number=old.number)
     (number,) = await take_numbers(session, prefix=old.number[0])
     await keep_estimates(session, draft.estimates, now=now)
-    ids = await insert_bills(
-        session, run_id=old.run_id, drafts={number: draft}, replaces_id=old.id
-    )
+    ids = await insert_bills(session, run_id=old.run_id, drafts={number: draft}, replaces_id=old.id)
     await session.execute(
         update(Allocation).where(Allocation.bill_id == old.id).values(bill_id=ids[number])
     )
     await free_excess(session, bill_id=ids[number], amount_max=total)
-    await make_due(
-        session, bill_ids=[ids[number]], now=now, is_decided=True, is_told=not was_seen
-    )
+    await make_due(session, bill_ids=[ids[number]], now=now, is_decided=True, is_told=not was_seen)
     old_use = await credit_old_use(
         session, number=number, already_minor=charged, reason=reason, actor_id=actor_id, now=now
     )

@@ -29,9 +29,10 @@ async def doubt_reading(session: AsyncSession, *, key: Key) -> Decimal:
     Raises:
         ReadingNotFound: it is not there, not accepted, or an estimate.
     """
-    (meter,) = await find_meters(session, Meter.id == key.meter_id) or [None]
-    if meter is None:
+    meters = await find_meters(session, Meter.id == key.meter_id)
+    if not meters:
         raise ReadingNotFound
+    meter = meters[0]
     await hold_meter(session, meter)
     reading = await session.get(Reading, key, populate_existing=True)
     is_real = reading is not None and reading.source is not Source.ESTIMATE
