@@ -8,6 +8,7 @@ from bot.billing_runs import ISSUE_BILLS, start_due
 from bot.tasks import Work
 from bot.timetable import Job
 from core.billing.bills import issue_bills
+from core.billing.dispute_promises import tell_late
 from core.billing.dunning import run_dunning
 from core.billing.reading_window import remind_to_read
 from core.monitoring.gateways import forget_refused
@@ -48,6 +49,7 @@ JOBS: Mapping[str, Job] = {
         Job(name="outage-overruns", run=take_up_overruns),
         Job(name="push-schedules", run=schedules.take_up_due),
         Job(name="dunning", run=run_dunning),
+        Job(name="late-disputes", run=tell_late, at=time(9, 30)),
         Job(name="give-up-commands", run=give_up),
         Job(name="watch-cuts", run=watch_cuts),
         Job(name="restore-settled", run=take_up_settled, at=time(7)),

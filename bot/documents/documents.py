@@ -104,6 +104,22 @@ class ReceiptDocument(Letterhead):
     sums: tuple[Field, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditDocument(Letterhead):
+    """A credit note: what it takes off which bill, why, and what that bill now asks for."""
+
+    amount: Field
+    about: tuple[Field, ...]
+    reason_title: str
+    reason: str
+    sums: tuple[Field, ...]
+
+
+def credit_pdf(document: CreditDocument) -> bytes:
+    """Return the credit note as a PDF; the same document gives the same bytes."""
+    return typeset_pdf("credit.typ", _content(document))
+
+
 def bill_pdf(document: BillDocument) -> bytes:
     """Return the bill as a PDF; the same document gives the same bytes."""
     return typeset_pdf("bill.typ", _content(document))
@@ -114,13 +130,21 @@ def receipt_pdf(document: ReceiptDocument) -> bytes:
     return typeset_pdf("receipt.typ", _content(document))
 
 
-def page_pngs(document: BillDocument | ReceiptDocument, *, ppi: int = 144) -> list[bytes]:
+def page_pngs(
+    document: BillDocument | ReceiptDocument | CreditDocument, *, ppi: int = 144
+) -> list[bytes]:
     """Return the pages of the PDF as pictures, for reading inside the chat."""
-    template = "bill.typ" if isinstance(document, BillDocument) else "receipt.typ"
-    return typeset_png(template, _content(document), ppi=ppi)
+    return typeset_png(_TEMPLATES[type(document)], _content(document), ppi=ppi)
 
 
-def _content(document: BillDocument | ReceiptDocument) -> Mapping[str, object]:
+_TEMPLATES = {
+    BillDocument: "bill.typ",
+    ReceiptDocument: "receipt.typ",
+    CreditDocument: "credit.typ",
+}
+
+
+def _content(document: BillDocument | ReceiptDocument | CreditDocument) -> Mapping[str, object]:
     day = document.issued_on
     content = asdict(document) | {"issued_on": [day.year, day.month, day.day]}
     if isinstance(document, BillDocument):

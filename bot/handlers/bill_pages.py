@@ -36,7 +36,7 @@ def bill_page(texts: Texts, operator: Operator, view: BillView) -> BillDocument:
         return texts.money(minor, bill.currency)
 
     return BillDocument(
-        **_letterhead(texts, operator, view.party),
+        **letterhead(texts, operator, view.party),
         title=plain(f"page.title_{service}"),
         number=Field(label=plain("page.number"), value=bill.number),
         issued=Field(label=plain("page.issued"), value=texts.day(bill.issued_at)),
@@ -69,7 +69,15 @@ def bill_page(texts: Texts, operator: Operator, view: BillView) -> BillDocument:
         charges=tuple(_charge(texts, line, view) for line in view.lines),
         sums=(
             Field(label=plain("page.sum"), value=money(bill.total_minor)),
-            Field(label=plain("page.paid"), value=money(view.left_minor - bill.total_minor)),
+            *(
+                [Field(label=plain("page.credited"), value=money(-bill.credited_minor))]
+                if bill.credited_minor
+                else []
+            ),
+            Field(
+                label=plain("page.paid"),
+                value=money(view.left_minor - bill.total_minor + bill.credited_minor),
+            ),
             Field(label=plain("page.amount_due"), value=money(view.left_minor)),
         ),
         payment_title=plain("page.how_to_pay"),
@@ -85,7 +93,8 @@ def bill_page(texts: Texts, operator: Operator, view: BillView) -> BillDocument:
     )
 
 
-def _letterhead(texts: Texts, operator: Operator, party: Party) -> dict[str, Any]:
+def letterhead(texts: Texts, operator: Operator, party: Party) -> dict[str, Any]:
+    """Return what every document says of the operator and of whose it is."""
     plain = texts.plain
     return {
         "language": texts.locale,
@@ -175,7 +184,7 @@ def receipt_page(texts: Texts, operator: Operator, receipt: ReceiptView) -> Rece
         method = plain(f"page.method_{method}")
     status = "page.status_settled" if is_settled else "page.status_part"
     return ReceiptDocument(
-        **_letterhead(texts, operator, receipt.party),
+        **letterhead(texts, operator, receipt.party),
         title=plain("page.receipt"),
         number=Field(label=plain("page.receipt_number"), value=payment.number),
         issued=Field(label=plain("page.received"), value=texts.day(payment.received_at)),

@@ -121,7 +121,8 @@ def _state_words(texts: Texts, summary: BillSummary) -> str:
     left = texts.money(summary.left_minor, bill.currency)
     match bill.state:
         case BillState.ISSUED:
-            key = "bill.part_paid" if summary.left_minor < bill.total_minor else "bill.to_pay"
+            asked = bill.total_minor - bill.credited_minor
+            key = "bill.part_paid" if summary.left_minor < asked else "bill.to_pay"
             due = texts.day(bill.due_date) if bill.due_date else ""
             return texts.get(key, left=left, due=due)
         case BillState.SETTLED:

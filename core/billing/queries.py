@@ -97,7 +97,9 @@ def _with_party(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
 
 def _summary(row: Row[*tuple[Any, ...]]) -> BillSummary:
     bill, paid, *party = row
-    left = bill.total_minor - int(paid) if bill.state is BillState.ISSUED else 0
+    left = (
+        bill.total_minor - bill.credited_minor - int(paid) if bill.state is BillState.ISSUED else 0
+    )
     return BillSummary(bill=bill, party=Party(*party), left_minor=left)
 
 

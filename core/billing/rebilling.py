@@ -39,7 +39,7 @@ PEOPLE_MAX = 50
 
 
 class CannotBillAgain(DomainError):
-    """What the bill would be made of is not there; `why` is the code of what is missing."""
+    """What the bill would be made of is not there; `why` is its code, for the log."""
 
     code = "billing.cannot_bill_again"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, text
 
 from core.accounts.models import Service
-from core.billing import ledger, payments
+from core.billing import corrections, ledger, payments
 from core.billing.audit_checks import list_violations
 from core.billing.bills import BillNotFound
 from core.billing.models import Bill, BillState, PaymentState
