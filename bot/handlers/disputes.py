@@ -43,7 +43,10 @@ def _number(turn: Turn) -> str:
 async def begin(turn: Turn) -> None:
     """Ask what is wrong with the bill that was pressed or follows the command."""
     number = _number(turn)
-    await queries.get_summary(turn.session, number=number, person_id=turn.person_id)
+    found = await queries.get_summary(turn.session, number=number, person_id=turn.person_id)
+    before = await dispute_queries.find_of_bill(turn.session, bill_id=found.bill.id)
+    if before is not None and before.state is not DisputeState.UPHELD:
+        raise disputes.AlreadyDisputed(bill=number, number=before.number)
     await turn.ask("dispute.words", bill=number)
     keys = [*ground_keys(turn.texts), [cancel_key(turn.texts)]]
     await turn.say("dispute.ask", number=number, keyboard=keys)

@@ -24,7 +24,6 @@ from core.accounts import service as accounts
 from core.accounts.models import Role
 from core.billing import correction_queries as stories
 from core.billing import queries, rebilling
-from core.billing.consumption import BilledSpan
 from core.billing.rebilling import Change
 from core.billing.tariff_store import list_codes
 from core.monitoring.rows import Key
@@ -45,14 +44,14 @@ async def begin_rebill(turn: Turn) -> None:
             Button(
                 texts.plain(
                     "rebill.reading",
-                    serial=span.serial,
+                    serial=serial,
                     value=texts.quantity(value, found.party.service),
                     day=texts.day(key.taken_at),
                 ),
-                press("rebillread", number, *_packed(key)),
+                press("rebillread", number, *packed),
             )
         ]
-        for key, span, value in await _readings(turn, number)
+        for key, packed, serial, value in await list_readings(turn.session, number)
     ]
     keys += [
         [Button(texts.plain(f"rebill.{what}"), press("rebillby", what, number))]
@@ -61,16 +60,20 @@ async def begin_rebill(turn: Turn) -> None:
     await turn.show("rebill.what", number=number, keyboard=[*keys, [to_bill(turn, number)]])
 
 
-async def _readings(turn: Turn, number: str) -> list[tuple[Key, BilledSpan, Decimal]]:
-    found = await rebilling.list_billed_readings(turn.session, number=number)
+async def list_readings(
+    session: AsyncSession, number: str
+) -> list[tuple[Key, tuple[object, ...], str, Decimal]]:
+    """Return the readings that can be put right: key, its form in a button, serial and value."""
+    found = await rebilling.list_billed_readings(session, number=number)
     return [
-        (key, span, span.opening.value if span.opening.at == key.taken_at else span.closing.value)
+        (
+            key,
+            (key.meter_id, key.name, (key.taken_at - EPOCH) // MICROSECOND),
+            span.serial,
+            span.opening.value if span.opening.at == key.taken_at else span.closing.value,
+        )
         for key, span in found
     ]
-
-
-def _packed(key: Key) -> tuple[object, ...]:
-    return key.meter_id, key.name, (key.taken_at - EPOCH) // MICROSECOND
 
 
 async def press_reading(turn: Turn) -> None:
@@ -132,7 +135,8 @@ async def _ask_reason(turn: Turn, number: str, changed: dict[str, Any]) -> None:
     await turn.show("correction.ask_reason", number=number, keyboard=[[cancel_key(turn.texts)]])
 
 
-def _change(draft: dict[str, Any]) -> Change:
+def change_of(draft: dict[str, Any]) -> Change:
+    """Return what a manager said was wrong, from what was kept of it."""
     match draft.get("what"):
         case "people":
             return Change(people=int(draft["value"]))
@@ -152,7 +156,7 @@ async def receive_reason(turn: Turn) -> None:
     found = await rebilling.preview_rebill(
         turn.session,
         number=draft["number"],
-        change=_change(draft),
+        change=change_of(draft),
         actor_id=turn.person_id,
         now=turn.now,
     )
@@ -179,7 +183,7 @@ async def confirm(turn: Turn) -> None:
     found = await settlement.rebill(
         turn.session,
         number=draft["number"],
-        change=_change(draft),
+        change=change_of(draft),
         reason=draft["reason"],
         actor_id=turn.person_id,
         now=turn.now,

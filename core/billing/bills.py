@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import AccountRight, Agreement, Service
 from core.accounts.service import get_operator
 from core.billing import ledger
-from core.billing.back_billing import hold_old
+from core.billing.back_billing import OLD, hold_old, oldest_billable
 from core.billing.calculation import Basis, ComputedBill, compute_bill
 from core.billing.drafts import Draft, Skipped, draft_bills
 from core.billing.inputs import read_basis, read_ends
@@ -70,7 +70,8 @@ async def issue_bills(
     await lock_agreements(session, agreement_ids=agreement_ids)
     scope = await get_scope(session, run_id=run_id)
     found = await draft_bills(session, scope=scope, agreement_ids=agreement_ids)
-    drafts = [each for each in found if isinstance(each, Draft)]
+    oldest = await oldest_billable(session, now=now)
+    drafts = [_hold_old(each, oldest) for each in found if isinstance(each, Draft)]
     skips = [each for each in found if isinstance(each, Skipped)]
     await _keep_skips(session, run_id, skips, drafts, now)
     guessed = {key: value for draft in drafts for key, value in draft.estimates.items()}
@@ -90,6 +91,11 @@ async def issue_bills(
         skipped=Counter(skip.reason for skip in skips),
         total_minor=sum(draft.computed.total_minor for draft in issued),
     )
+
+
+def _hold_old(draft: Draft, oldest: date) -> Draft:
+    is_old = draft.held_reason is None and draft.since < oldest
+    return replace(draft, held_reason=OLD) if is_old else draft
 
 
 async def _keep_skips(

@@ -18,6 +18,17 @@ from core.errors import DomainError
 from core.notices.models import Delivery, Outcome, Unreached
 
 PROOFS_MAX = 100
+# What is said about a bill, and has to arrive.
+PROVEN_KINDS = (
+    "bill.issued",
+    "bill.document",
+    "bill.voided",
+    "bill.rebilled",
+    "bill.credited",
+    "dunning.reminder",
+    "dunning.notice",
+    "payment.invoice",
+)
 
 
 class CreditNotFound(DomainError):
@@ -141,7 +152,7 @@ async def list_proofs(session: AsyncSession, *, bill: Bill) -> list[Proof]:
 
     def is_about(table: type[Delivery | Unreached]) -> ColumnElement[bool]:
         params = table.params
-        return or_(
+        return table.kind.in_(PROVEN_KINDS) & or_(
             params["number"].astext == bill.number,
             params["bill"].astext == bill.number,
             params["bills"].contains([bill.number]),
@@ -160,7 +171,7 @@ async def list_proofs(session: AsyncSession, *, bill: Bill) -> list[Proof]:
         )
         .join(Contact, Contact.id == Delivery.contact_id)
         .join(Person, Person.id == Contact.person_id)
-        .where(Contact.person_id.in_(people), is_about(Delivery), Delivery.kind != "reply")
+        .where(Contact.person_id.in_(people), is_about(Delivery))
         .order_by(Delivery.id)
         .limit(PROOFS_MAX)
     )

@@ -84,6 +84,7 @@ class Draft:
     computed: ComputedBill
     consumption: Decimal
     usual_per_day: Decimal | None
+    since: date
     held_reason: str | None
     tariff_version_id: int
     inputs: Mapping[str, Any]
@@ -257,6 +258,7 @@ def _draft(
     )
     computed = compute_bill(basis)
     consumption = sum(counted.quantities.values(), Decimal(0))
+    since = _since(last, spans, period)
     used_rows = [stored for _, stored in in_force]
     return Draft(
         agreement_id=row.id,
@@ -266,6 +268,7 @@ def _draft(
         computed=computed,
         consumption=consumption,
         usual_per_day=row.usual_per_day,
+        since=since,
         held_reason=find_reason_to_hold(
             service=scope.service,
             customer_class=row.customer_class,
@@ -284,7 +287,7 @@ def _draft(
             tariff=used_rows,
             counted=counted,
             estimates=in_a_row,
-            since=_since(last, spans, period),
+            since=since,
         ),
         estimates=guessed,
     )
