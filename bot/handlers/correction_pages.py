@@ -20,7 +20,7 @@ def credit_page(texts: Texts, operator: Operator, view: CreditView) -> CreditDoc
 
     return CreditDocument(
         **letterhead(texts, operator, view.summary.party),
-        title=plain("page.credit"),
+        title=plain("page.credit_note"),
         number=Field(label=plain("page.credit_number"), value=note.number),
         issued=Field(label=plain("page.issued"), value=texts.day(note.at)),
         issued_on=local_day(note.at, zone=ZoneInfo(operator.timezone)),
@@ -33,7 +33,7 @@ def credit_page(texts: Texts, operator: Operator, view: CreditView) -> CreditDoc
         reason_title=plain("page.reason"),
         reason=reason_words(texts, note),
         sums=(
-            Field(label=plain("page.sum"), value=money(bill.total_minor)),
+            Field(label=plain("page.billed"), value=money(bill.total_minor)),
             Field(label=plain("page.credited_in_all"), value=money(-bill.credited_minor)),
             Field(
                 label=plain("page.after_credit"),

@@ -138,8 +138,7 @@ class TestHeldBills:
                 "SELECT id FROM shuidian.deliveries WHERE params::text LIKE :like",
                 "SELECT id FROM shuidian.unreached WHERE params::text LIKE :like",
                 "SELECT id FROM shuidian.ledger_transactions WHERE reference LIKE :like",
-                "SELECT s.id FROM shuidian.dunning_steps s JOIN shuidian.bills b"
-                " ON b.id = s.bill_id WHERE b.number LIKE :like",
+                "SELECT id FROM shuidian.dunning_steps WHERE dedupe_key LIKE :like",
             ):
                 assert await ask(database, query, like=f"%{number}%") == []
         async with database.transaction() as session:
