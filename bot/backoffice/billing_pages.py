@@ -16,6 +16,7 @@ from bot.handlers.correction_words import describe_preview, story_lines
 from bot.handlers.corrections import REASON_LENGTH_MAX
 from bot.handlers.rebilling import change_of, list_readings
 from bot.handlers.supply_words import debtor_words
+from bot.outgoing import read_press
 from bot.texts import clean_line
 from core.billing import correction_queries as stories
 from core.billing import corrections, dunning, queries, rebilling
@@ -166,7 +167,7 @@ async def release(visit: Signed, number: str, waiver: Typed = "") -> Response:
         number=number,
         actor_id=visit.visitor.person_id,
         now=visit.now,
-        waiver=_said(waiver) or None,
+        waiver=_said(waiver) if waiver.strip() else None,
     )
     return _to_bill(number)
 
@@ -195,27 +196,25 @@ async def rebill(
     is_sure: Annotated[bool, Form()] = False,
 ) -> Response:
     """Show what billing again would do; do it when the manager has seen that."""
-    kind, _, packed = what.partition(":")
+    kind = what.partition(":")[0]
     draft: dict[str, Any] = {"what": kind, "value": value.strip()}
     if kind in {"people", "reading"}:
         draft["value"] = str(visit.texts.parse_quantity(value))
     if kind == "people":
         draft["value"] = str(int(Decimal(draft["value"])))
-    if packed:
-        meter, register, micros = packed.split(":")
-        draft["parts"] = [int(meter), register, int(micros)]
+    if kind == "reading":
+        draft["parts"] = read_press(what, int, str, int)
     asked: dict[str, Any] = {
         "number": number,
         "change": change_of(draft),
         "actor_id": visit.visitor.person_id,
         "now": visit.now,
     }
-    if not _said(reason):
-        raise corrections.ReasonMissing
+    why = _said(reason)
     if not is_sure:
         found = await rebilling.preview_rebill(visit.session, **asked)
         preview = _lines(describe_preview(visit.texts, found))
         typed = {"what": what, "value": value, "reason": reason}
         return await _bill(visit, number, preview=preview, asked=typed)
-    done = await settlement.rebill(visit.session, reason=_said(reason), **asked)
+    done = await settlement.rebill(visit.session, reason=why, **asked)
     return _to_bill(done.pairs[0].new or number)

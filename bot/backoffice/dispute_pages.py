@@ -13,7 +13,6 @@ from bot.handlers.disputes import WORDS_LENGTH_MAX
 from bot.texts import clean_line
 from core.billing import dispute_promises, dispute_queries, disputes
 from core.billing.correction_models import DisputeState
-from core.billing.corrections import ReasonMissing
 from core.monitoring.held import Decision
 
 TYPED_MAX = 1000
@@ -70,7 +69,7 @@ async def answer(
     value: Typed = "",
 ) -> Response:
     """Answer that a bill is right, or decide on a reading."""
-    said = _said(words)
+    said = clean_line(words, length_max=WORDS_LENGTH_MAX)
     is_corrected = decision is Decision.CORRECT
     if decision is None:
         await disputes.decline(
@@ -102,15 +101,8 @@ async def take_longer(
         visit.session,
         number=number,
         days=days,
-        reason=_said(words),
+        reason=clean_line(words, length_max=WORDS_LENGTH_MAX),
         actor_id=visit.visitor.person_id,
         now=visit.now,
     )
     return RedirectResponse(f"/office/disputes/{number}", 303, headers=desk.HEADERS)
-
-
-def _said(words: str) -> str:
-    said = clean_line(words, length_max=WORDS_LENGTH_MAX)
-    if not said:
-        raise ReasonMissing
-    return said
