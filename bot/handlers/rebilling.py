@@ -26,6 +26,7 @@ from core.billing import correction_queries as stories
 from core.billing import queries, rebilling
 from core.billing.rebilling import Change
 from core.billing.tariff_store import list_codes
+from core.monitoring.correcting import check_correction
 from core.monitoring.rows import Key
 from core.supply import settlement
 
@@ -126,6 +127,10 @@ async def _take_value(turn: Turn, typed: str) -> None:
             value = str(int(turn.texts.parse_quantity(typed)))
         case _:
             value = str(turn.texts.parse_quantity(typed))
+    change = change_of({**draft, "value": value})
+    if change.reading is not None:
+        key, right = change.reading
+        await check_correction(turn.session, key=key, value=right)
     changed = {"what": draft["what"], "parts": draft["parts"], "value": value}
     await _ask_reason(turn, draft["number"], changed)
 

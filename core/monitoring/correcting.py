@@ -5,9 +5,10 @@ from decimal import Decimal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.db import undone
 from core.errors import DomainError
 from core.monitoring.feeds import hold_meter
-from core.monitoring.held import Decision, decide_held
+from core.monitoring.held import Decision, check_value, decide_held
 from core.monitoring.models import Meter, Reading, ReadingStatus, Source
 from core.monitoring.ranges import find_meters
 from core.monitoring.rows import Key
@@ -42,6 +43,18 @@ async def doubt_reading(session: AsyncSession, *, key: Key) -> Decimal:
     session.expire(reading)
     await dispute(session, [key], meters={meter.id: meter})
     return value
+
+
+async def check_correction(session: AsyncSession, *, key: Key, value: Decimal) -> None:
+    """
+    Refuse a value that an accepted reading cannot be corrected to; nothing is changed.
+
+    Raises:
+        ReadingNotFound, TooManyDigits, ReadingGoesBackwards: as `correct_reading`.
+    """
+    async with undone(session):
+        await doubt_reading(session, key=key)
+        await check_value(session, key=key, value=value)
 
 
 async def correct_reading(
