@@ -21,9 +21,12 @@ from bot.documents.charts import Bar
 from bot.documents.documents import (
     BillDocument,
     ChargeRow,
+    CreditDocument,
     Field,
+    Letterhead,
     ReceiptDocument,
     bill_pdf,
+    credit_pdf,
     page_pngs,
     receipt_pdf,
 )
@@ -366,3 +369,24 @@ class TestPagePNGs:
         pages = page_pngs(replace(document, charges=document.charges * 8), ppi=48)
 
         assert len(pages) == 2
+
+
+class TestCreditPDF:
+    @pytest.mark.parametrize("service", SERVICES)
+    @pytest.mark.parametrize("language", LANGUAGES)
+    def test_shows_every_word_and_amount_on_one_page(self, language, service):
+        like = receipt(language, service, is_settled=True)
+        document = CreditDocument(
+            **{name: getattr(like, name) for name in Letterhead.__dataclass_fields__},
+            amount=like.amount_paid,
+            about=like.payment,
+            reason_title=like.covers_title,
+            reason=like.status,
+            sums=like.sums,
+        )
+
+        (page,) = pages_of(credit_pdf(document))
+
+        assert [word for word in words_of(asdict(document)) if word not in page] == []
+        assert credit_pdf(document) == credit_pdf(document)
+        assert len(page_pngs(document, ppi=36)) == 1
