@@ -22,7 +22,7 @@ def find_reason_to_hold(
     total_minor: int,
     per_day: Decimal,
     usual_per_day: Decimal | None,
-    class_p99: Decimal | None,
+    class_p99: Decimal | None = None,
     estimates: int,
     is_owed_use: bool,
 ) -> str | None:
