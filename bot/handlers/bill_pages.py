@@ -123,7 +123,7 @@ def _charge(texts: Texts, line: BillLine, view: BillView) -> ChargeRow:
     if len({each.starts_date for each in view.lines}) > 1:
         parts.append(texts.days(line.starts_date, line.ends_date))
     return ChargeRow(
-        component=line_name(texts, view, line),
+        component=line_name(texts, view.labels, line),
         tier=", ".join(filter(None, parts)),
         quantity=texts.quantity(line.quantity, service) if is_use else "",
         price=texts.price(line.price, currency) if is_use else "",

@@ -1,6 +1,6 @@
 """Bills, receipts and their differences in words, for the chat."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from bot.outgoing import Button, press
@@ -42,9 +42,12 @@ def exact(texts: Texts, amount: Decimal, currency: str) -> str:
     return texts.price(round_to(amount, digits=shown).normalize(), currency)
 
 
-def line_name(texts: Texts, view: BillView, line: BillLine) -> str:
+Labels = Mapping[str, Mapping[str, str]]
+
+
+def line_name(texts: Texts, labels: Labels, line: BillLine) -> str:
     """Return what the tariff calls a line."""
-    return view.labels.get(line.component, {}).get(texts.locale) or texts.plain("bill.minimum")
+    return labels.get(line.component, {}).get(texts.locale) or texts.plain("bill.minimum")
 
 
 def tier_words(texts: Texts, line: BillLine, service: Service) -> str:
@@ -96,10 +99,11 @@ def estimate_words(texts: Texts, summary: BillSummary, *, say: Callable[..., str
     return found
 
 
-def _line_words(texts: Texts, line: BillLine, view: BillView) -> str:
+def line_words(
+    texts: Texts, line: BillLine, *, labels: Labels, service: Service, currency: str
+) -> str:
     """Return one line of a bill as a sentence that can be checked by hand."""
-    currency, service = view.bill.currency, view.party.service
-    name, amount = line_name(texts, view, line), exact(texts, line.amount, currency)
+    name, amount = line_name(texts, labels, line), exact(texts, line.amount, currency)
     if line.kind == "tax":
         return texts.get("bill.line_tax", name=name, rate=texts.percent(line.price), amount=amount)
     if line.kind != "use":
@@ -113,6 +117,20 @@ def _line_words(texts: Texts, line: BillLine, view: BillView) -> str:
         price=texts.price(line.price, currency),
         amount=amount,
     )
+
+
+def all_line_words(
+    texts: Texts, lines: Sequence[BillLine], *, labels: Labels, service: Service, currency: str
+) -> Iterator[str]:
+    """Yield a bill's lines, with the days of each part where prices changed in between."""
+    several_periods = len({line.starts_date for line in lines}) > 1
+    day = None
+    for line in lines:
+        if several_periods and line.starts_date != day:
+            days = texts.days(line.starts_date, line.ends_date)
+            yield texts.get("bill.days", days=days)
+        day = line.starts_date
+        yield line_words(texts, line, labels=labels, service=service, currency=currency)
 
 
 def _state_words(texts: Texts, summary: BillSummary) -> str:
@@ -140,15 +158,13 @@ def _where(texts: Texts, party: Party) -> str:
 def describe_bill(texts: Texts, view: BillView) -> str:
     """Return a bill's screen: readings, each line, total, and what is to pay."""
     bill = view.bill
-    several_periods = len({line.starts_date for line in view.lines}) > 1
-    lines: list[str] = []
-    day = None
-    for line in view.lines:
-        if several_periods and line.starts_date != day:
-            days = texts.days(line.starts_date, line.ends_date)
-            lines.append(texts.get("bill.days", days=days))
-        day = line.starts_date
-        lines.append(_line_words(texts, line, view))
+    lines = all_line_words(
+        texts,
+        view.lines,
+        labels=view.labels,
+        service=view.party.service,
+        currency=bill.currency,
+    )
     return texts.lines(
         [
             texts.get("bill.head", title=Markup(title(texts, view))),

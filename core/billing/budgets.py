@@ -104,6 +104,12 @@ async def list_budgets(
     return (await session.scalars(query.order_by(Budget.id))).all()
 
 
+async def find_budget(session: AsyncSession, *, budget_id: int) -> Budget | None:
+    """Return a budget unless it was stopped."""
+    budget = await session.get(Budget, budget_id)
+    return budget if budget is not None and budget.ended_at is None else None
+
+
 async def stop_budget(
     session: AsyncSession, *, person_id: int, budget_id: int, now: datetime
 ) -> Budget:

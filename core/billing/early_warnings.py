@@ -1,6 +1,7 @@
 """Said before the bill: a tier that comes near, an amount that is reached or going to be."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -67,7 +68,7 @@ async def _warn_of_tier(
     params: dict[str, Any] = {"agreement_id": outlook.running.agreement_id}
     if coming is not None and coming.days <= TIER_DAYS and is_known:
         tier = coming.tier
-        params |= {"tier": tier, "above": str(coming.above), "days": coming.days}
+        params |= {**asdict(coming), "above": str(coming.above)}
     elif outlook.tier > outlook.began_tier and is_known:
         tier = outlook.tier
         params |= {"tier": tier}

@@ -69,7 +69,6 @@ class Outlook:
     """
 
     running: Running
-    currency: str
     used: Decimal | None
     cost_minor: int | None
     heard_at: datetime | None
@@ -107,7 +106,6 @@ async def get_outlook(session: AsyncSession, *, agreement_id: int, now: datetime
     first_unit = Decimal(1).scaleb(-running.digits)
     return Outlook(
         running=running,
-        currency=version_on(running.basis.versions, so_far.last_day).currency,
         used=running.exact if closings else None,
         cost_minor=cost,
         heard_at=heard_at,

@@ -68,6 +68,11 @@ class Running:
     is_bill_due: bool
 
     @property
+    def currency(self) -> str:
+        """What the bill is made in."""
+        return version_on(self.basis.versions, self.basis.period.starts).currency
+
+    @property
     def digits(self) -> int:
         """How finely the tariff bills."""
         return version_on(self.basis.versions, self.basis.period.starts).quantity_digits
