@@ -25,6 +25,7 @@ from core.accounts.models import Service
 from core.accounts.service import Place
 from core.billing import budgets, running
 from core.billing.budgets import Budget
+from core.billing.early_warnings import warn_of_budgets
 from core.billing.outlook import get_outlook
 from core.errors import DomainError
 from core.money import Money
@@ -167,9 +168,8 @@ async def _answer_what_if(turn: Turn, place: Place, typed: str) -> None:
     )
     await turn.finish()
     again = Button(turn.texts.plain("whatif.key_again"), press("whatif", place.agreement_id))
-    outlook = Button(turn.texts.plain("outlook.key"), press("go", "outlook"))
     words = describe_what_if(turn.texts, place, found)
-    await turn.draw(words, keyboard=[[again], [outlook], [back_home(turn.texts)]])
+    await turn.draw(words, keyboard=[[again], *_home(turn)])
 
 
 async def receive_quantity(turn: Turn) -> None:
@@ -224,14 +224,12 @@ async def _keep_budget(turn: Turn, place: Place, typed: str) -> None:
         await turn.ask("budget.amount", agreement_id=place.agreement_id)
         await turn.show("budget.ask", keyboard=[[cancel_key(texts)]])
         return
-    current = await running.find_running(
-        turn.session, agreement_id=place.agreement_id, now=turn.now
-    )
+    outlook = await get_outlook(turn.session, agreement_id=place.agreement_id, now=turn.now)
     budget = await budgets.set_budget(
         turn.session,
         person_id=turn.person_id,
         agreement_id=place.agreement_id,
-        limit=Money.exactly(texts.parse_quantity(typed), current.currency),
+        limit=Money.exactly(texts.parse_quantity(typed), outlook.running.currency),
         now=turn.now,
     )
     await turn.finish()
@@ -239,9 +237,9 @@ async def _keep_budget(turn: Turn, place: Place, typed: str) -> None:
         heading(texts, place),
         texts.get("budget.set", limit=texts.money(budget.limit_minor, budget.currency)),
     ]
-    outlook = Button(texts.plain("outlook.key"), press("go", "outlook"))
-    keys = [[_budget_key(texts, place, budget)], [outlook], [back_home(texts)]]
+    keys = [[_budget_key(texts, place, budget)], *_more(texts), [back_home(texts)]]
     await turn.draw(texts.lines(words), keyboard=keys)
+    await warn_of_budgets(turn.session, outlook=outlook, now=turn.now)
 
 
 async def receive_amount(turn: Turn) -> None:
@@ -276,8 +274,7 @@ async def press_stop(turn: Turn) -> None:
 
 
 def _home(turn: Turn) -> Keyboard:
-    outlook = Button(turn.texts.plain("outlook.key"), press("go", "outlook"))
-    return [[outlook], [back_home(turn.texts)]]
+    return [*_more(turn.texts), [back_home(turn.texts)]]
 
 
 async def take_question(turn: Turn) -> bool:

@@ -88,8 +88,9 @@ def _forecast_words(texts: Texts, outlook: Outlook) -> str:
         likely=texts.money(costs.likely, outlook.running.currency),
         low=texts.money(costs.low, outlook.running.currency),
         high=texts.money(costs.high, outlook.running.currency),
-        least=texts.quantity(forecast.low, service, places_max=0),
-        most=texts.quantity(forecast.high, service, places_max=0),
+        # As the prices count them: what is behind the point of whole units is cut.
+        least=texts.quantity(Decimal(int(forecast.low)), service),
+        most=texts.quantity(Decimal(int(forecast.high)), service),
     )
 
 

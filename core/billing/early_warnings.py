@@ -58,7 +58,7 @@ async def warn_early(session: AsyncSession, *, agreement_ids: Sequence[int], now
             continue
         today = local_day(now, zone=zone)
         await _warn_of_tier(session, outlook, people.get(agreement_id, ()), today, now)
-        await _warn_of_budgets(session, outlook, now)
+        await warn_of_budgets(session, outlook=outlook, now=now)
 
 
 async def _warn_of_tier(
@@ -96,7 +96,8 @@ def _window_of(outlook: Outlook, today: date) -> date:
             return basis.period.starts
 
 
-async def _warn_of_budgets(session: AsyncSession, outlook: Outlook, now: datetime) -> None:
+async def warn_of_budgets(session: AsyncSession, *, outlook: Outlook, now: datetime) -> None:
+    """Tell people, once a bill, that an amount they set is reached or going to be."""
     running = outlook.running
     for budget in await list_budgets(session, agreement_id=running.agreement_id):
         which, minor = "", outlook.cost_minor or 0
