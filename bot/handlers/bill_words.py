@@ -50,6 +50,14 @@ def line_name(texts: Texts, labels: Labels, line: BillLine) -> str:
     return labels.get(line.component, {}).get(texts.locale) or texts.plain("bill.minimum")
 
 
+def register_name(texts: Texts, line: BillLine) -> str:
+    """Return at which hours the use of a line was, empty where that made no difference."""
+    if line.register is None:
+        return ""
+    known = texts.knows(f"register.{line.register}")
+    return texts.plain(f"register.{line.register}") if known else line.register
+
+
 def tier_words(texts: Texts, line: BillLine, service: Service) -> str:
     """Return which tier a line is priced by, empty for none."""
     if line.tier is None or line.tier_from is None:
@@ -108,7 +116,8 @@ def line_words(
         return texts.get("bill.line_tax", name=name, rate=texts.percent(line.price), amount=amount)
     if line.kind != "use":
         return texts.get("bill.line_fixed", name=name, amount=amount)
-    tier = tier_words(texts, line, service)
+    parts = [register_name(texts, line), tier_words(texts, line, service)]
+    tier = ", ".join(filter(None, parts))
     return texts.get(
         "bill.line_tier" if tier else "bill.line",
         name=name,
