@@ -17,6 +17,7 @@ from core.money import round_to
 PACE_DAYS: Final = 14  # two of each weekday
 HISTORY_DAYS: Final = 56
 HISTORY_MIN: Final = 28
+READINGS_MIN: Final = 14
 BILLS_MIN: Final = 3
 PLACES: Final = 3
 YEAR_DAYS: Final = 364  # the same weekday a year ago
@@ -58,14 +59,22 @@ def foresee(
 
     Units: `ahead` days.
     """
-    days = _evened(uses)[-HISTORY_DAYS:]
-    if len(days) < HISTORY_MIN:
+    uses = uses[-HISTORY_DAYS:]
+    if uses and uses[0] is None:
+        # The first reading then counts for days before these, too, nobody knows how many.
+        first = next((i for i, use in enumerate(uses) if use is not None), len(uses))
+        uses = uses[first + 1 :]
+    days = _evened(uses)
+    readings = sum(use is not None for use in uses)
+    if len(days) < HISTORY_MIN or readings < READINGS_MIN:
         return None
     likely = sum(days[-PACE_DAYS:], Decimal(0)) / PACE_DAYS * ahead
     turn = Decimal(0)
     if change is not None:
         turn = (min(max(change, _CHANGE[0]), _CHANGE[1]) - 1) * _LAST_YEAR * likely
-    uneven = pvariance(days) * ahead * (1 + ahead / PACE_DAYS)
+    # Sharing what was read late makes days look alike; dividing by the readings undoes it.
+    scatter = pvariance(days) * len(days) / readings
+    uneven = scatter * ahead * (1 + ahead / PACE_DAYS)
     spread = _DEVIATIONS * (uneven + (_DRIFT * likely) ** 2 + turn**2).sqrt()
     likely += turn
     return Forecast(low=max(likely - spread, Decimal(0)), likely=likely, high=likely + spread)

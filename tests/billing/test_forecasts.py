@@ -68,6 +68,22 @@ class TestForesee:
         assert foresee([Decimal(1)] * 27, ahead=Decimal(3), change=None) is None
         assert foresee([None] * 60, ahead=Decimal(3), change=None) is None
 
+    def test_makes_no_days_of_two_readings_a_month_apart(self) -> None:
+        uses = [None] * 29 + [Decimal(300)]
+
+        assert foresee(uses * 2, ahead=Decimal(3), change=None) is None
+
+    def test_is_not_surer_for_being_read_less_often(self) -> None:
+        daily = [Decimal(use) for use in (1, 3, 2, 5, 1, 4, 2)] * 8
+        pairs = [use for i in range(0, 56, 2) for use in (None, daily[i] + daily[i + 1])]
+
+        often, seldom = (foresee(each, ahead=Decimal(9), change=None) for each in (daily, pairs))
+
+        assert often is not None
+        assert seldom is not None
+        assert seldom.likely == often.likely
+        assert seldom.high - seldom.low > (often.high - often.low) * Decimal("0.6")
+
     def test_counts_what_was_read_late_for_all_its_days(self) -> None:
         steady = foresee([Decimal(2)] * 56, ahead=Decimal(10), change=None)
         gaps = foresee([None, None, Decimal(6)] * 20, ahead=Decimal(10), change=None)
