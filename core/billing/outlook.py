@@ -95,7 +95,7 @@ async def get_outlook(session: AsyncSession, *, agreement_id: int, now: datetime
     closings = [span.closing for span in running.spans]
     until = min(max((shown.at for shown in closings), default=now), now)
     left = start_of_day(period.ends, zone=zone) - until
-    ahead = divide(Decimal(left // timedelta(seconds=1)), 86_400, digits=_PLACES)
+    ahead, unread = _days(left), _days(now - until)
     heard_at = await _heard_at(session, running, now=now)
     cost, forecast, by_bills = None, None, False
     so_far = Period(period.starts, min(today + DAY, period.ends))
@@ -116,8 +116,14 @@ async def get_outlook(session: AsyncSession, *, agreement_id: int, now: datetime
         by_bills=by_bills,
         tier=_top_tier(running.price(max(running.exact, first_unit))),
         began_tier=_top_tier(running.price(first_unit)),
-        next_tier=None if forecast is None else _next_tier(running, forecast, ahead=ahead),
+        next_tier=None
+        if forecast is None
+        else _next_tier(running, forecast, ahead=ahead, unread=unread),
     )
+
+
+def _days(span: timedelta) -> Decimal:
+    return divide(Decimal(span // timedelta(seconds=1)), 86_400, digits=_PLACES)
 
 
 def _costs(running: Running, forecast: Forecast) -> Costs:
@@ -189,8 +195,14 @@ def _top_tier(bill: ComputedBill) -> int:
     return max((line.tier or 0 for part in bill.parts for line in part.lines), default=0)
 
 
-def _next_tier(running: Running, forecast: Forecast, *, ahead: Decimal) -> NextTier | None:
-    """Return the next tier that the likely use reaches before the bill ends, if any."""
+def _next_tier(
+    running: Running, forecast: Forecast, *, ahead: Decimal, unread: Decimal
+) -> NextTier | None:
+    """
+    Return the next tier that the likely use reaches before the bill ends, if any.
+
+    Units: `ahead` days from the last reading to the end, `unread` those of them that have passed.
+    """
     step = Decimal(1).scaleb(-running.digits)
     low, high = max(int(running.exact / step), 1), int(forecast.likely / step)
     reached = _top_tier(running.price(low * step))
@@ -203,7 +215,7 @@ def _next_tier(running: Running, forecast: Forecast, *, ahead: Decimal) -> NextT
     lines = [line for part in running.price(high * step).parts for line in part.lines]
     tier, above = max((line.tier, line.tier_from or Decimal(0)) for line in lines if line.tier)
     pace = (forecast.likely - running.exact) / ahead
-    days = max(high * step - running.exact, Decimal(0)) / pace
+    days = max((high * step - running.exact) / pace - unread, Decimal(0))
     return NextTier(
         tier=tier,
         above=above,

@@ -105,7 +105,7 @@ class TestGetOutlook:
         assert (before.tier, before.began_tier) == (1, 1)
         assert before.next_tier is not None
         assert (before.next_tier.tier, before.next_tier.above) == (2, TIER)
-        assert before.next_tier.days == 5
+        assert before.next_tier.days == 4  # 4.7 after the reading at midnight
         assert (after.tier, after.began_tier, after.next_tier) == (2, 1, None)
 
     async def test_says_since_when_a_meter_is_silent(self, database, world) -> None:
@@ -214,7 +214,7 @@ class TestWarnEarly:
 
         assert night == []
         assert [(each.kind, each.params["tier"], each.params["days"]) for each in told] == [
-            ("outlook.tier", 2, 5)
+            ("outlook.tier", 2, 4)
         ]
         assert len(again) == len(beyond) == 1
 
