@@ -10,7 +10,7 @@ from core.billing.consumption import BilledSpan
 from core.billing.explain import Comparison, Explanation
 from core.billing.inputs import read_ahead, read_spans
 from core.billing.ledger import StatementLine
-from core.billing.models import BillLine, BillState
+from core.billing.models import Bill, BillLine, BillState
 from core.billing.queries import BillSummary, BillView, Party, ReceiptView
 from core.money import currency_digits, round_to
 
@@ -248,32 +248,45 @@ def describe_explanation(texts: Texts, found: Explanation) -> str:
     if found.before is None:
         parts.append(texts.get("why.first"))
     else:
-        keys = "why.before", "why.before_same"
-        parts += _compared(texts, keys, found.before, found.summary)
+        parts += _compared(texts, "why.before", found.before, found.summary)
     if found.year_ago is not None and found.year_ago != found.before:
-        parts += _compared(
-            texts, ("why.year_ago", "why.year_ago_same"), found.year_ago, found.summary
-        )
+        parts += _compared(texts, "why.year_ago", found.year_ago, found.summary)
     return texts.lines(parts)
 
 
 def _compared(
-    texts: Texts, keys: tuple[str, str], comparison: Comparison, summary: BillSummary
+    texts: Texts, which: str, comparison: Comparison, summary: BillSummary
 ) -> Iterator[str]:
     earlier, currency = comparison.earlier, summary.bill.currency
+    service = summary.party.service
     difference = summary.bill.total_minor - earlier.total_minor
+    key = which if difference else f"{which}_even"
     yield ""
     yield texts.get(
-        keys[0] if comparison.parts else keys[1],
+        key if comparison.parts else f"{which}_same",
         number=earlier.number,
         days=texts.days(earlier.starts_date, earlier.ends_date),
         total=texts.money(earlier.total_minor, currency),
-        quantity=texts.quantity(earlier.consumption, summary.party.service),
+        quantity=texts.quantity(earlier.consumption, service),
         difference=Markup(_signed(texts, difference, currency)),
     )
+    facts = [_facts(texts, bill, service) for bill in (earlier, summary.bill)]
     for part in comparison.parts:
         amount = Markup(_signed(texts, part.minor, currency))
-        yield texts.get(f"why.cause_{part.cause}", amount=amount)
+        before, after = (fact.get(part.cause, "") for fact in facts)
+        yield texts.get(f"why.cause_{part.cause}", amount=amount, before=before, after=after)
+
+
+def _facts(texts: Texts, bill: Bill, service: Service) -> Mapping[str, str]:
+    """Return what each cause of a difference was in a bill."""
+    days = (bill.ends_date - bill.starts_date).days
+    used = sum(map(Decimal, bill.inputs["used"].values()), Decimal(0))
+    return {
+        "days": texts.number(Decimal(days)),
+        "household": texts.number(Decimal(bill.inputs["people"])),
+        "tiers": texts.quantity(used, service, places_max=1),
+        "use": texts.quantity(bill.consumption / days, service, places_max=2),
+    }
 
 
 def _signed(texts: Texts, minor: int, currency: str) -> str:
