@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,7 +13,7 @@ from core.accounts.models import AccountRight, Agreement, Contact
 from core.accounts.service import get_operator
 from core.billing.bills import people_of
 from core.billing.budgets import list_budgets
-from core.billing.dunning_rules import is_daytime
+from core.billing.dunning_rules import DAY_BEGINS, is_daytime
 from core.billing.outlook import Outlook, get_outlook
 from core.billing.tariff_model import Window, version_on
 from core.errors import DomainError
@@ -42,27 +42,33 @@ async def list_watched(session: AsyncSession, *, now: datetime) -> Sequence[int]
 
 async def warn_early(session: AsyncSession, *, agreement_ids: Sequence[int], now: datetime) -> None:
     """
-    Tell people of a tier that comes near and of their budgets, in the daytime only.
+    Tell people of a tier that comes near and of their budgets; at night it waits for the morning.
 
     Each is told once: a tier in its window, a budget in a bill when it is going to be reached and
     when it is. What cannot be told (no reading, no price) is not guessed.
     """
     zone = ZoneInfo((await get_operator(session)).timezone)
-    if not is_daytime(now.astimezone(zone)):
-        return
+    local = now.astimezone(zone)
     people = await people_of(session, agreement_ids=agreement_ids)
     for agreement_id in agreement_ids:
         try:
             outlook = await get_outlook(session, agreement_id=agreement_id, now=now)
         except DomainError:
             continue
-        today = local_day(now, zone=zone)
-        await _warn_of_tier(session, outlook, people.get(agreement_id, ()), today, now)
-        await warn_of_budgets(session, outlook=outlook, now=now)
+        await _warn_of_tier(session, outlook, people.get(agreement_id, ()), local)
+        await warn_of_budgets(session, outlook=outlook, now=now, due_at=_in_daytime(local))
+
+
+def _in_daytime(local: datetime) -> datetime:
+    """Return a local time itself, or the next morning after it."""
+    if is_daytime(local):
+        return local
+    day = local.date() if local.time() < DAY_BEGINS else local.date() + timedelta(days=1)
+    return datetime.combine(day, DAY_BEGINS, tzinfo=local.tzinfo)
 
 
 async def _warn_of_tier(
-    session: AsyncSession, outlook: Outlook, people: Sequence[int], today: date, now: datetime
+    session: AsyncSession, outlook: Outlook, people: Sequence[int], local: datetime
 ) -> None:
     coming, is_known = outlook.next_tier, not (outlook.is_silent or outlook.is_estimated)
     params: dict[str, Any] = {"agreement_id": outlook.running.agreement_id}
@@ -79,8 +85,9 @@ async def _warn_of_tier(
         person_ids=people,
         kind="outlook.tier",
         params=params,
-        dedupe_key=f"tier:{params['agreement_id']}:{_window_of(outlook, today)}:{tier}",
-        now=now,
+        dedupe_key=f"tier:{params['agreement_id']}:{_window_of(outlook, local.date())}:{tier}",
+        now=local,
+        due_at=_in_daytime(local),
     )
 
 
@@ -96,7 +103,9 @@ def _window_of(outlook: Outlook, today: date) -> date:
             return basis.period.starts
 
 
-async def warn_of_budgets(session: AsyncSession, *, outlook: Outlook, now: datetime) -> None:
+async def warn_of_budgets(
+    session: AsyncSession, *, outlook: Outlook, now: datetime, due_at: datetime | None = None
+) -> None:
     """Tell people, once a bill, that an amount they set is reached or going to be."""
     running = outlook.running
     for budget in await list_budgets(session, agreement_id=running.agreement_id):
@@ -113,4 +122,5 @@ async def warn_of_budgets(session: AsyncSession, *, outlook: Outlook, now: datet
                 params={"budget_id": budget.id, "which": which, "minor": minor},
                 dedupe_key=f"budget:{budget.id}:{running.basis.period.starts}:{which}",
                 now=now,
+                due_at=due_at,
             )

@@ -198,12 +198,12 @@ async def warn(database, agreements: Iterable[int], now: datetime) -> list[Deliv
 
 
 class TestWarnEarly:
-    async def test_tells_of_a_tier_once_and_never_at_night(self, database, world) -> None:
+    async def test_tells_of_a_tier_once_and_in_the_morning(self, database, world) -> None:
         last = date(2026, 11, 5)
         agreement = await read_and_bill(database, world, steadily(last, "31"))
 
-        night = await warn(database, [agreement], noon(last) - timedelta(hours=5))
-        told = await warn(database, [agreement], noon(last))
+        told = await warn(database, [agreement], noon(last) - timedelta(hours=8))
+        day = await warn(database, [agreement], noon(last))
         await show(
             database,
             world.neighbour.meters[POWER],
@@ -212,11 +212,11 @@ class TestWarnEarly:
         again = await warn(database, [agreement], noon(date(2026, 11, 8)))
         beyond = await warn(database, [agreement], noon(date(2026, 11, 20)))
 
-        assert night == []
+        assert [each.due_at for each in told] == [noon(last) - timedelta(hours=3)]
         assert [(each.kind, each.params["tier"], each.params["days"]) for each in told] == [
-            ("outlook.tier", 2, 4)
+            ("outlook.tier", 2, 5)
         ]
-        assert len(again) == len(beyond) == 1
+        assert len(day) == len(again) == len(beyond) == 1
 
     async def test_tells_of_a_budget_when_it_is_coming_and_when_it_is_reached(
         self, database, world
