@@ -103,13 +103,14 @@ def _tier_words(texts: Texts, outlook: Outlook) -> str:
 
 def coming_tier_words(texts: Texts, service: Service, coming: Mapping[str, Any]) -> str:
     """Return that a tier is going to be reached; `coming` are the fields of a `NextTier`."""
-    return texts.count(
-        "outlook.tier_in" if coming["days"] else "outlook.tier_now",
-        coming["days"],
-        tier=coming["tier"],
-        above=texts.quantity(Decimal(coming["above"]), service),
-        window=texts.plain(f"outlook.window_{coming['window']}"),
-    )
+    values = {
+        "tier": coming["tier"],
+        "above": texts.quantity(Decimal(coming["above"]), service),
+        "window": texts.plain(f"outlook.window_{coming['window']}"),
+    }
+    if coming["days"]:
+        return texts.count("outlook.tier_in", coming["days"], **values)
+    return texts.get("outlook.tier_now", **values)
 
 
 def describe_what_if(texts: Texts, place: Place, found: WhatIf) -> str:
