@@ -1,11 +1,12 @@
 """Bills and receipts as pages. Words and numbers arrive formatted, in the person's language."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from io import BytesIO
 
 import segno
+from typst import TypstError
 
 from bot.documents.charts import Bar, Service, scale_bars
 from bot.documents.typesetting import typeset_pdf, typeset_png
@@ -109,8 +110,17 @@ class ReceiptDocument(Letterhead):
 
 
 def bill_pdf(document: BillDocument) -> bytes:
-    """Return the bill as a PDF; the same document gives the same bytes."""
-    return typeset_pdf("bill.typ", _content(document))
+    """
+    Return the bill as a PDF; the same document gives the same bytes.
+
+    A photo is what somebody sent: one that is no picture is left out, the bill comes all the same.
+    """
+    try:
+        return typeset_pdf("bill.typ", _content(document))
+    except TypstError:
+        if document.photo is None:
+            raise
+        return typeset_pdf("bill.typ", _content(replace(document, photo=None)))
 
 
 def receipt_pdf(document: ReceiptDocument) -> bytes:
