@@ -1,6 +1,7 @@
 """The running bill: exact so far, honest ahead, silent where nothing is known, told once."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -13,8 +14,13 @@ from core.billing.early_warnings import list_watched, warn_early
 from core.billing.forecasts import Forecast
 from core.billing.models import Bill
 from core.billing.outlook import get_outlook
-from core.billing.running import AgreementNotFound, QuantityNotPossible, what_if
-from core.money import Money
+from core.billing.running import (
+    AgreementNotFound,
+    QuantityNotPossible,
+    find_running,
+    what_if,
+)
+from core.money import Money, round_to
 from core.notices.models import Delivery
 from core.periods import month_of, start_of_day
 from tests.billing.books import NOVEMBER, OCTOBER, SEPTEMBER, ZONE, load_shipped, run_bills, show
@@ -156,6 +162,27 @@ class TestGetOutlook:
         # 20 days are ahead, at 5 kWh (September) to 10 kWh a day (August and October).
         assert found.forecast == Forecast(
             low=Decimal("200.000"), likely=Decimal("300.000"), high=Decimal("300.000")
+        )
+
+
+class TestRunning:
+    @pytest.mark.parametrize("quantity", ["0", "1", "99", "100.9", "777"])
+    async def test_shares_a_quantity_as_the_registers_were_used(
+        self, database, world, quantity
+    ) -> None:
+        await load_shipped(database)
+        async with database.transaction() as session:
+            found = await find_running(
+                session, agreement_id=world.home.agreements[WATER], now=noon(date(2026, 11, 5))
+            )
+        shares = {"peak": Decimal(10), "flat": Decimal(25), "valley": Decimal(5)}
+
+        (part,) = replace(found, shares=shares).price(Decimal(quantity)).parts
+
+        assert sum(part.quantities.values()) == int(Decimal(quantity))
+        assert all(each >= 0 for each in part.quantities.values())
+        assert part.quantities["flat"] == round_to(
+            Decimal(int(Decimal(quantity))) * 5 / 8, digits=0
         )
 
 

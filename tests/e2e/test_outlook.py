@@ -56,6 +56,32 @@ class TestOutlook:
         # 2013 kWh are billed and 33 more used: 2160 are passed 3.5 days after that midnight.
         assert "大约 3 天后进入第 2 阶梯" in text_of(outlook)
 
+    @pytest.mark.parametrize(
+        ("locale", "said"),
+        [("en", "not known"), ("zh_CN", "未知"), ("zh_TW", "未知"), ("ru", "неизвестно")],
+    )
+    async def test_says_that_nothing_is_known_without_a_reading(
+        self, stage: Stage, locale: str, said: str
+    ) -> None:
+        await load_shipped(stage.service.database)
+        phone = stage.phone(1001)
+        await phone.speak(OWN_NAMES[locale])
+
+        answer = text_of(await phone.say("/outlook"))
+
+        assert answer.count(said) == 2, answer
+        assert "0.00" not in answer
+
+    async def test_says_since_when_a_meter_is_silent(self, settled: Stage) -> None:
+        settled.clock.shown_at += timedelta(days=4)
+        phone = settled.phone(1001)
+        await phone.speak("English")
+
+        answer = text_of(await phone.say("/outlook"))
+
+        assert answer.count("The last reading is from 2 Nov") == 2, answer
+        assert answer.count("So far") == 2
+
 
 class TestWhatIf:
     @pytest.mark.parametrize(
