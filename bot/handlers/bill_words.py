@@ -248,9 +248,9 @@ def describe_explanation(texts: Texts, found: Explanation) -> str:
     if found.before is None:
         parts.append(texts.get("why.first"))
     else:
-        parts += _compared(texts, "why.before", found.before, found.summary)
+        parts += _compared(texts, "before", found.before, found.summary)
     if found.year_ago is not None and found.year_ago != found.before:
-        parts += _compared(texts, "why.year_ago", found.year_ago, found.summary)
+        parts += _compared(texts, "year_ago", found.year_ago, found.summary)
     return texts.lines(parts)
 
 
@@ -260,10 +260,10 @@ def _compared(
     earlier, currency = comparison.earlier, summary.bill.currency
     service = summary.party.service
     difference = summary.bill.total_minor - earlier.total_minor
-    key = which if difference else f"{which}_even"
+    key = f"why.{which}" if difference else f"why.{which}_even"
     yield ""
     yield texts.get(
-        key if comparison.parts else f"{which}_same",
+        key if comparison.parts else f"why.{which}_same",
         number=earlier.number,
         days=texts.days(earlier.starts_date, earlier.ends_date),
         total=texts.money(earlier.total_minor, currency),
