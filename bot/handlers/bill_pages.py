@@ -1,6 +1,5 @@
 """Bills and receipts as documents: every field filled in the person's language."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,14 +13,21 @@ from bot.documents.documents import (
     ReadingRow,
     ReceiptDocument,
 )
-from bot.handlers.bill_words import estimate_words, exact, line_name, rest_words, tier_words
+from bot.handlers.bill_words import (
+    estimate_words,
+    exact,
+    line_name,
+    register_name,
+    rest_words,
+    tier_words,
+)
 from bot.texts import Texts
 from core.accounts.models import Operator
 from core.billing.consumption import BilledSpan
 from core.billing.models import Bill, BillLine
 from core.billing.queries import BillView, Party, ReceiptView
 from core.money import Money
-from core.periods import local_day
+from core.periods import a_year_before, local_day
 
 _PROVIDERS = ("telegram", "cashier")
 
@@ -88,8 +94,10 @@ def bill_page(texts: Texts, operator: Operator, view: BillView) -> BillDocument:
         qr_content=_scanned(view),
         qr_caption=plain("page.scan"),
         usage_title=plain("page.usage"),
-        usage=_bars(texts, view.usage),
+        usage=_bars(texts, view),
         usage_sentence=_usage_sentence(texts, view),
+        photo=view.photo,
+        photo_caption=plain("page.photo"),
     )
 
 
@@ -126,13 +134,13 @@ def _readings(texts: Texts, span: BilledSpan) -> tuple[ReadingRow, ...]:
 def _charge(texts: Texts, line: BillLine, view: BillView) -> ChargeRow:
     currency, service = view.bill.currency, view.party.service
     is_use = line.kind == "use"
-    parts = [tier_words(texts, line, service)]
+    parts = [register_name(texts, line), tier_words(texts, line, service)]
     if line.kind == "tax":
         parts.append(texts.percent(line.price))
     if len({each.starts_date for each in view.lines}) > 1:
         parts.append(texts.days(line.starts_date, line.ends_date))
     return ChargeRow(
-        component=line_name(texts, view, line),
+        component=line_name(texts, view.labels, line),
         tier=", ".join(filter(None, parts)),
         quantity=texts.quantity(line.quantity, service) if is_use else "",
         price=texts.price(line.price, currency) if is_use else "",
@@ -146,10 +154,11 @@ def _scanned(view: BillView) -> str:
     return f"{view.bill.number};{view.party.account_number};{amount};{view.bill.currency}"
 
 
-def _bars(texts: Texts, usage: Sequence[Bill]) -> tuple[Bar, ...]:
+def _bars(texts: Texts, view: BillView) -> tuple[Bar, ...]:
     bars = []
     year = None
-    for used in usage:
+    then = _year_ago(view)
+    for used in view.usage:
         last_day = used.ends_date - timedelta(days=1)
         bars.append(
             Bar(
@@ -158,6 +167,7 @@ def _bars(texts: Texts, usage: Sequence[Bill]) -> tuple[Bar, ...]:
                 text=texts.number(used.consumption, places_max=1),
                 is_estimated=bool(used.inputs.get("estimates")),
                 group=str(last_day.year) if last_day.year != year else "",
+                is_year_ago=used is then,
             )
         )
         year = last_day.year
@@ -168,7 +178,18 @@ def _usage_sentence(texts: Texts, view: BillView) -> str:
     service = view.party.service
     most = max((used.consumption for used in view.usage), default=view.bill.consumption)
     used = texts.quantity(view.bill.consumption, service)
-    return texts.plain("page.usage_sentence", used=used, most=texts.quantity(most, service))
+    values = {"used": used, "most": texts.quantity(most, service)}
+    then = _year_ago(view)
+    if then is None:
+        return texts.plain("page.usage_sentence", **values)
+    values["then"] = texts.quantity(then.consumption, service)
+    return texts.plain("page.usage_sentence_year", **values)
+
+
+def _year_ago(view: BillView) -> Bill | None:
+    """Return the bill of the same months a year ago, if there is one."""
+    ends = a_year_before(view.bill.ends_date)
+    return next((used for used in view.usage if used.ends_date == ends), None)
 
 
 def receipt_page(texts: Texts, operator: Operator, receipt: ReceiptView) -> ReceiptDocument:

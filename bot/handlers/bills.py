@@ -64,6 +64,8 @@ async def list_bills(turn: Turn) -> None:
     is_manager = Role.MANAGER in turn.speaker.roles
     held = await queries.list_held_bills(turn.session) if is_manager else []
     keys = [[bill_button(turn.texts, each, "bill")] for each in (*found, *held)]
+    if turn.speaker.is_customer:
+        keys.append([Button(turn.texts.plain("outlook.key"), press("go", "outlook"))])
     if found:
         keys.append([Button(turn.texts.plain("bills.statement"), press("statement"))])
     keys.append([back_home(turn.texts)])
