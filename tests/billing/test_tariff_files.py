@@ -120,7 +120,7 @@ class TestParseTariff:
         assert version.valid_to == date(2026, 1, 1)
 
     @pytest.mark.parametrize(
-        "number", ["0.7", "7", "true", '"0,7"', '"\uff17"', '"1e3"', '"-1"', '"NaN"', '".7"']
+        "number", ["0.7", "7", "true", '"0,7"', '"\uff17"', '"1e3"', '"+1"', '"NaN"', '".7"']
     )
     def test_refuses_a_price_that_is_not_a_plain_number_in_quotes(self, number):
         sentence = refusal_of('peak = "0.7"', f"peak = {number}")
