@@ -131,6 +131,12 @@ def import_readings(file: File, *, dry_run: DryRun = False, report: Report = Non
     _import_table("readings", file, is_dry_run=dry_run, report=report)
 
 
+@import_app.command("prices")
+def import_prices(file: File, *, dry_run: DryRun = False, report: Report = None) -> None:
+    """Store a market's prices by half hours or hours, for tariffs that follow them."""
+    _import_table("prices", file, is_dry_run=dry_run, report=report)
+
+
 @import_app.command("p1")
 def import_p1(
     file: Annotated[Path, typer.Argument(help="DSMR P1 telegrams, one after the other.")],

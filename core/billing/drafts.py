@@ -17,8 +17,9 @@ from core.billing.calculation import Basis, ComputedBill, compute_bill
 from core.billing.consumption import BilledSpan, consumption_of
 from core.billing.holds import find_reason_to_hold
 from core.billing.inputs import read_ahead, read_spans, write_inputs
+from core.billing.intervals import needs_intervals, read_intervals
 from core.billing.registers import NoReading, Window
-from core.billing.tariff_model import TariffNotInForce, version_on
+from core.billing.tariff_model import Interval, TariffNotInForce, TariffVersion, version_on
 from core.billing.tariff_store import StoredTariff, get_tariffs
 from core.db import SCHEMA
 from core.errors import DomainError
@@ -30,7 +31,7 @@ DAILY_DIGITS = 6
 
 _SUBJECTS = f"""
 SELECT a.id, a.service_point_id, a.tariff_code, a.starts_date, a.ends_date,
-       p.customer_class, h.household_size, h.address, c.number,
+       p.customer_class, p.attributes, h.household_size, h.address, c.number,
        b.ends_date AS billed_until, b.state AS last_state, b.inputs AS last_inputs,
        u.usual_per_day
   FROM {SCHEMA}.agreements a
@@ -159,9 +160,14 @@ async def draft_bills(
             subjects.append(subject)
     spans = await registers.read_spans(session, windows=[_window(each, zone) for each in subjects])
     used = await _used_by(session, subjects)
+    timed = {code for code, each in tariffs.items() if needs_intervals(each.tariff.versions)}
     for subject, shown in zip(subjects, spans, strict=True):
         try:
-            found.append(_draft(subject, shown, used.get(subject.row.id, {}), scope))
+            intervals: tuple[Interval, ...] = ()
+            if subject.row.tariff_code in timed and not isinstance(shown, NoReading):
+                intervals = await _intervals(session, subject, shown, zone)
+            used_before = used.get(subject.row.id, {})
+            found.append(_draft(subject, shown, used_before, scope, intervals))
         except DomainError as refusal:
             found.append(_skipped(subject.row, refusal))
     return found
@@ -223,11 +229,31 @@ async def _used_by(
     return used
 
 
+async def _intervals(
+    session: AsyncSession, subject: _Subject, spans: Sequence[BilledSpan], zone: ZoneInfo
+) -> tuple[Interval, ...]:
+    period = subject.period
+    version = version_on(subject.tariff.tariff.versions, period.last_day)
+    ahead, digits = read_ahead(subject.row.last_inputs or {}), version.quantity_digits
+    counted = consumption_of(spans, ahead=ahead, kept_digits=digits)
+    return await read_intervals(
+        session,
+        series=version.series,
+        spans=spans,
+        quantity=sum(counted.quantities.values(), Decimal(0)),
+        digits=digits,
+        starts_at=start_of_day(period.starts, zone=zone),
+        ends_at=start_of_day(period.ends, zone=zone),
+        zone=zone,
+    )
+
+
 def _draft(
     subject: _Subject,
     spans: tuple[BilledSpan, ...] | NoReading,
     used: Mapping[str, Decimal],
     scope: Scope,
+    intervals: tuple[Interval, ...],
 ) -> Draft:
     if isinstance(spans, NoReading):
         raise spans
@@ -255,6 +281,9 @@ def _draft(
         used=used,
         people=row.household_size,
         customer_since=row.starts_date,
+        customer_until=row.ends_date,
+        attributes=_attributes(row, [version for version, _ in in_force]),
+        intervals=intervals,
     )
     computed = compute_bill(basis)
     consumption = sum(counted.quantities.values(), Decimal(0))
@@ -298,3 +327,10 @@ def _since(last: Mapping[str, Any], spans: Sequence[BilledSpan], period: Period)
     if not last or not any(span.opening.is_estimate for span in spans):
         return period.starts
     return date.fromisoformat(last.get("since") or last["starts"])
+
+
+def _attributes(row: Row[Any], versions: Sequence[TariffVersion]) -> dict[str, str]:
+    """Return what is known about the customer that these versions ask for."""
+    asked = {name for version in versions for name in version.attributes}
+    known = {"customer_class": row.customer_class, **row.attributes}
+    return {name: str(known[name]) for name in sorted(asked & known.keys())}

@@ -63,6 +63,16 @@ class TariffVersion(Base):
     content: Mapped[str]
 
 
+class MarketPrice(Base):
+    """The price of a market from a moment until the next one, as formulas of tariffs take it."""
+
+    __tablename__ = "market_prices"
+
+    series: Mapped[str] = mapped_column(primary_key=True)
+    starts_at: Mapped[datetime] = mapped_column(primary_key=True)
+    price: Mapped[Decimal]
+
+
 class BillingRun(Base):
     """
     One run over a service and a period; running it again issues only what is missing.

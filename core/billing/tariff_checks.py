@@ -114,7 +114,7 @@ def _problems_of_codes(tariff: Tariff, version: TariffVersion) -> Iterator[tuple
         if not set(tax.on) <= known:
             yield (
                 f"taxes.{name}.on",
-                "must name components, fixed charges, the minimum or taxes above",
+                "must name components, fixed charges, the minimum or earlier taxes",
             )
         known.add(name)
 
@@ -249,17 +249,23 @@ def _require_examples(version: TariffVersion, at: str) -> None:
         for line in priced.lines:
             for chosen in (priced.cases[:1], priced.cases):
                 reached.add((line.code, chosen, line.tier or 1, line.register))
+    for code, cases, tier, register in _prices(version):
+        if (code, cases, tier, register) not in reached:
+            what = " ".join(filter(None, (*cases, f"tier {tier}", register)))
+            bill = _bill(version, 1, version.examples[0])
+            field = f"{at}.components.{code}.prices"
+            raise Wrong(field, f"{what} is used by no example bill", bill)
+
+
+def _prices(version: TariffVersion) -> Iterator[tuple[str, tuple[str, ...], int, str | None]]:
+    """Yield the component, the cases, the tier and the register of every price."""
     for code, component in version.components.items():
         tables = version.tiers[component.tiers].limits if component.tiers else ()
         for cases in _cases(version, tables, component.prices):
+            chosen = cases if cases[-1] else cases[:1]
             for tier, each in enumerate(in_case(component.prices, cases), 1):
                 for register in each if isinstance(each, Mapping) else (None,):
-                    chosen = cases if cases[-1] else cases[:1]
-                    if (code, chosen, tier, register) not in reached:
-                        what = " ".join(filter(None, (*cases, f"tier {tier}", register)))
-                        reason = f"{what} is used by no example bill"
-                        bill = _bill(version, 1, version.examples[0])
-                        raise Wrong(f"{at}.components.{code}.prices", reason, bill)
+                    yield code, chosen, tier, register
 
 
 def _price(version: TariffVersion, example: Example) -> Priced:

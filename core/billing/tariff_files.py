@@ -24,7 +24,7 @@ from core.billing.tariff_model import Tariff
 from core.errors import DomainError
 
 _FORMAT: Final = 1
-_CODE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,39}|[a-z]{2}_[A-Z]{2}")
+_CODE: Final = re.compile(r"[a-z0-9][a-z0-9_./-]{0,39}|[a-z]{2}_[A-Z]{2}")
 _NAMES: Final = {
     dict: "table",
     list: "list",

@@ -104,7 +104,8 @@ class Line:
     """
     One line of a bill: `amount` is `quantity` times `unit_price`, exact but for part months.
 
-    Where each interval had its price, the unit price is their average, to 12 digits. `tier`, `tier_from` and `tier_to` are set where tiers decided, `register` where the time of
+    Where each interval had its price, the unit price is their average, to 12 digits.
+    `tier`, `tier_from` and `tier_to` are set where tiers decided, `register` where the time of
     use did. For a tax the quantity is the taxed amount and the price its rate.
     """
 
@@ -307,9 +308,11 @@ class _Pricing:
             )
 
     def _minimum_lines(self, minimum: Charge, lines: Sequence[Line]) -> Iterator[Line]:
+        """Yield what is missing; credits that are fixed are given on top of the minimum."""
         before = self._context.before if minimum.per is ChargePer.BILL else Decimal(0)
         for least in self._charge_lines(LineKind.MINIMUM, MINIMUM, minimum):
-            missing = least.amount - before - _sum(lines)
+            charged = _sum(line for line in lines if line.kind is LineKind.USE or line.amount > 0)
+            missing = least.amount - before - charged
             if missing > 0:
                 yield replace(least, quantity=Decimal(1), unit_price=missing, amount=missing)
 

@@ -40,9 +40,13 @@ class Names(dict[str, Fraction]):
     ) -> None:
         super().__init__()
         self._version = version
-        self._period = period
-        self._use = use
-        self._people = people
+        self._bill: Mapping[str, Decimal | int] = {
+            "use": use,
+            "days": period.days,
+            "months": period.months_touched,
+            "month": period.last_day.month,
+            "people": people,
+        }
         self._attributes = attributes
 
     def at(self, interval: Interval) -> "Names":
@@ -56,18 +60,9 @@ class Names(dict[str, Fraction]):
         self[name] = found = Fraction(self._find(name))
         return found
 
-    def _find(self, name: str) -> Decimal | int:  # noqa: PLR0911 (one line per name)
-        match name:
-            case "use":
-                return self._use
-            case "days":
-                return self._period.days
-            case "months":
-                return self._period.months_touched
-            case "month":
-                return self._period.last_day.month
-            case "people":
-                return self._people
+    def _find(self, name: str) -> Decimal | int:
+        if name in self._bill:
+            return self._bill[name]
         value = self._version.values.get(name)
         if isinstance(value, Formula):
             return value.value(self)

@@ -65,7 +65,7 @@ class TierUse:
 
 
 def in_case(values: T | Mapping[str, T], cases: Collection[str]) -> T:
-    """Return what holds in these cases (a season, a tier of a cliff), for values with or without."""
+    """Return what holds in these cases (a season, a tier of a cliff), if it depends on them."""
     if not isinstance(values, Mapping):
         return values
     for case in cases:
