@@ -180,6 +180,13 @@ class Draw:
             taxes=taxes,
         )
 
+    def window_use(self, version: TariffVersion, least: Decimal) -> Decimal | None:
+        """Return a whole use: that of the part, more, or just a limit of the cliff."""
+        if version.cliff and self.chance(0.3):
+            limit = version.tiers[version.cliff].limits[0]
+            return limit if isinstance(limit, Decimal) else None
+        return least + self.decimal(0, 300, 1) if self.chance(0.3) else None
+
     def case(self) -> Case:
         rng = self.rng
         starts = date(2026, 1, 1) + timedelta(days=rng.randint(0, 365))
@@ -205,7 +212,7 @@ class Draw:
             quantities=quantities,
             intervals=tuple(intervals),
             used=used,
-            window_use=whole + self.decimal(0, 300, 1) if self.chance(0.3) else None,
+            window_use=self.window_use(version, whole),
             people=rng.randint(1, 9),
             months=rng.choice((None, rng.randint(1, 12), Fraction(rng.randint(1, 400), 31))),
             attributes={"kw": str(self.decimal(0, 900, 1)), "size": rng.choice(SIZES)},
