@@ -94,14 +94,16 @@ def parse_number(text: str) -> Number:
     """
     if NUMBER.fullmatch(text):
         return Decimal(text)
-    try:
-        tree = ast.parse(text, mode="eval").body if len(text) <= _LENGTH_MAX else None
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(text) from error
-    if tree is None or not text.isascii() or isinstance(tree, ast.Constant):
-        raise ValueError(text)
     names: set[str] = set()
-    step = _compile(tree, text, names)
+    if len(text) > _LENGTH_MAX or not text.isascii():
+        raise ValueError(text)
+    try:
+        tree = ast.parse(text, mode="eval").body
+        step = _compile(tree, text, names)
+    except (SyntaxError, RecursionError) as error:
+        raise ValueError(text) from error
+    if isinstance(tree, ast.Constant):  # a number, but not written as one
+        raise ValueError(text)
     return Formula(text, frozenset(names), step)
 
 

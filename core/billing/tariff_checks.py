@@ -54,8 +54,12 @@ def require_sound(tariff: Tariff) -> None:
         at = f"versions[{number}]"
         if not version.examples:
             raise Wrong(f"{at}.examples", "must be at least one")
-        for field, reason in _problems(tariff, version):
-            raise Wrong(f"{at}.{field}", reason, _bill(version, 1, version.examples[0]))
+        bill = _bill(version, 1, version.examples[0])
+        try:
+            for field, reason in _problems(tariff, version):
+                raise Wrong(f"{at}.{field}", reason, bill)
+        except DomainError as error:
+            raise Wrong(at, f"cannot be worked out: {error}", bill) from error
         _require_examples(version, at)
     for number, (earlier, later) in enumerate(pairwise(tariff.versions), 2):
         if earlier.valid_to is None or later.valid_from < earlier.valid_to:
