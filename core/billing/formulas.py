@@ -102,8 +102,8 @@ def parse_number(text: str) -> Number:
         step = _compile(tree, text, names)
     except (SyntaxError, RecursionError) as error:
         raise ValueError(text) from error
-    if isinstance(tree, ast.Constant):  # a number, but not written as one
-        raise ValueError(text)
+    if isinstance(tree, ast.Constant):
+        raise ValueError(text)  # noqa: TRY004 (a number, but not written as one)
     return Formula(text, frozenset(names), step)
 
 
