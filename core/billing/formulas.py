@@ -74,7 +74,9 @@ class Formula:
             raise FormulaFails(formula=self.text) from error
         if abs(exact) >= _RESULT_MAX:
             raise FormulaFails(formula=self.text)
-        return divide(Decimal(exact.numerator), exact.denominator, digits=RESULT_DIGITS)
+        result = divide(Decimal(exact.numerator), exact.denominator, digits=RESULT_DIGITS)
+        # As a price is written: without zeros at its end.
+        return result.quantize(Decimal(1)) if result == int(result) else result.normalize()
 
 
 Number = Decimal | Formula

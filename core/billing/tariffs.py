@@ -32,6 +32,7 @@ from core.periods import Period
 
 # Only a division can have no exact result: it keeps this many digits after the point.
 DIVISION_DIGITS: Final = 12
+_AVERAGE_DIGITS: Final = 6
 # A bill longer than a month that touches two seasons has to be split before it is priced.
 _LONGEST_MONTH_DAYS: Final = 31
 # Arithmetic that would lose a digit raises instead.
@@ -104,7 +105,7 @@ class Line:
     """
     One line of a bill: `amount` is `quantity` times `unit_price`, exact but for part months.
 
-    Where each interval had its price, the unit price is their average, to 12 digits.
+    Where each interval had its price, the unit price is their average, to six digits.
     `tier`, `tier_from` and `tier_to` are set where tiers decided, `register` where the time of
     use did. For a tax the quantity is the taxed amount and the price its rate.
     """
@@ -284,7 +285,7 @@ class _Pricing:
             kind=LineKind.USE,
             code=code,
             quantity=used * component.factor,
-            unit_price=divide(cost, used, digits=DIVISION_DIGITS),
+            unit_price=divide(cost, used, digits=_AVERAGE_DIGITS),
             amount=cost * component.factor,
         )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.billing.formulas import Formula, parse_number
 from core.billing.tariff_checks import LANGUAGES
 from core.billing.tariff_files import TariffRefused, parse_tariff, read_tariff, shipped_tariffs
 from core.billing.tariff_model import Charge, ChargePer, Mark, Tax, Window
@@ -404,3 +405,18 @@ class TestShippedTariffs:
         example = page.split("```toml\n")[1].split("```")[0]
 
         assert tomllib.loads(example)["code"] == parse_tariff(example.encode(), file="docs").code
+
+    def test_and_its_formulas_can_all_be_read(self):
+        page = (Path(__file__).parents[2] / "docs" / "tariffs.md").read_text(encoding="utf-8")
+        formulas = page.split("```toml\n")[2].split("```")[0]
+
+        def texts(part: object) -> list[str]:
+            if isinstance(part, str):
+                return [part]
+            each = part.values() if isinstance(part, dict) else part
+            return [text for inner in each for text in texts(inner)]
+
+        versions = tomllib.loads(formulas)["versions"]
+        del versions["taxes"]["vat"]["on"]
+        read = [parse_number(text) for text in texts(versions)]
+        assert sum(isinstance(number, Formula) and len(number.names) > 1 for number in read) >= 4
