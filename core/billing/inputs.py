@@ -35,9 +35,9 @@ def write_inputs(
         "ends": basis.period.ends,
         "people": basis.people,
         "customer_since": basis.customer_since,
-        "customer_until": basis.customer_until,
-        "attributes": basis.attributes,
-        "intervals": [[each.at, each.use, each.market] for each in basis.intervals],
+        "customer_until": basis.customer_until and str(basis.customer_until),
+        "attributes": dict(basis.attributes),
+        "intervals": [[str(each.at), str(each.use), str(each.market)] for each in basis.intervals],
         "used": basis.used,
         "quantities": basis.quantities,
         "tariff": [
