@@ -80,6 +80,15 @@ def compute_bill(basis: Basis) -> ComputedBill:
         return _compute(basis, _parts(basis))
 
 
+def attributes_asked(
+    versions: Sequence[TariffVersion], *, customer_class: str, known: Mapping[str, str]
+) -> dict[str, str]:
+    """Return what is known about a customer that these versions ask for."""
+    asked = {name for version in versions for name in version.attributes}
+    all_known = {"customer_class": customer_class, **known}
+    return {name: str(all_known[name]) for name in sorted(asked & all_known.keys())}
+
+
 def _compute(basis: Basis, periods: Sequence[Period]) -> ComputedBill:
     uses = _uses(basis, periods)
     parts: list[BilledPart] = []

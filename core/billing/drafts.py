@@ -13,13 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import Service
 from core.accounts.service import get_operator
 from core.billing import registers
-from core.billing.calculation import Basis, ComputedBill, compute_bill
+from core.billing.calculation import Basis, ComputedBill, attributes_asked, compute_bill
 from core.billing.consumption import BilledSpan, consumption_of
 from core.billing.holds import find_reason_to_hold
 from core.billing.inputs import read_ahead, read_spans, write_inputs
 from core.billing.intervals import needs_intervals, read_intervals
 from core.billing.registers import NoReading, Window
-from core.billing.tariff_model import Interval, TariffNotInForce, TariffVersion, version_on
+from core.billing.tariff_model import Interval, TariffNotInForce, version_on
 from core.billing.tariff_store import StoredTariff, get_tariffs
 from core.db import SCHEMA
 from core.errors import DomainError
@@ -282,7 +282,9 @@ def _draft(
         people=row.household_size,
         customer_since=row.starts_date,
         customer_until=row.ends_date,
-        attributes=_attributes(row, [version for version, _ in in_force]),
+        attributes=attributes_asked(
+            versions, customer_class=row.customer_class, known=row.attributes
+        ),
         intervals=intervals,
     )
     computed = compute_bill(basis)
@@ -327,10 +329,3 @@ def _since(last: Mapping[str, Any], spans: Sequence[BilledSpan], period: Period)
     if not last or not any(span.opening.is_estimate for span in spans):
         return period.starts
     return date.fromisoformat(last.get("since") or last["starts"])
-
-
-def _attributes(row: Row[Any], versions: Sequence[TariffVersion]) -> dict[str, str]:
-    """Return what is known about the customer that these versions ask for."""
-    asked = {name for version in versions for name in version.attributes}
-    known = {"customer_class": row.customer_class, **row.attributes}
-    return {name: str(known[name]) for name in sorted(asked & known.keys())}
