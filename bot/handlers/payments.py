@@ -11,10 +11,10 @@ from bot.outgoing import ButtonIsOld, Invoice, Outgoing, read_press
 from bot.texts import Markup, Texts
 from core.accounts import service as accounts
 from core.accounts.service import TELEGRAM
-from core.billing import payments, queries
+from core.billing import invoices, payments, queries
 from core.billing.arrears import find_arrears_of_bill
+from core.billing.invoices import BillNotOpen
 from core.billing.models import BillState
-from core.billing.payments import BillNotOpen
 from core.billing.queries import BillSummary, Party
 from core.billing.settlement import list_open_bills
 from core.errors import DomainError
@@ -121,7 +121,7 @@ async def render_invoice(
         invoice=Invoice(
             title=name[:TITLE_MAX],
             description=description[:DESCRIPTION_MAX],
-            payload=payments.invoice_payload(
+            payload=invoices.invoice_payload(
                 number=bill.number, amount_minor=amount, owing_minor=owing, is_for_all=is_for_all
             ),
             currency=bill.currency,

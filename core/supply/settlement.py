@@ -1,13 +1,15 @@
 """Money and supply in one transaction: what every edge calls that takes or changes what is owed."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.billing import bills, payments
+from core.billing import bills, invoices, payments, provider_events, returns, suspense
 from core.billing.models import Payment, PaymentState
 from core.billing.payments import RecordedPayment, Target
+from core.billing.provider_events import NewEvent
 from core.supply.restoring import restore_paid
 
 
@@ -61,9 +63,9 @@ async def receive_invoice_payment(
     Record an invoice that was paid in the chat, and stop or undo a cut with it.
 
     Raises:
-        InvoiceNotOurs, BillNotFound, PaymentConflict: as `payments.take_invoice_payment`.
+        InvoiceNotOurs, BillNotFound, PaymentConflict: as `invoices.take_invoice_payment`.
     """
-    recorded = await payments.take_invoice_payment(
+    recorded = await invoices.take_invoice_payment(
         session,
         provider=provider,
         reference=reference,
@@ -75,6 +77,68 @@ async def receive_invoice_payment(
     )
     await _restore(session, recorded, now=now)
     return recorded
+
+
+async def receive_event(session: AsyncSession, event: NewEvent, *, now: datetime) -> None:
+    """Take what a provider says of a payment, and stop or undo a cut with it."""
+    agreement_id = await provider_events.take_event(session, event, now=now)
+    if agreement_id is not None:
+        await restore_paid(session, agreement_id=agreement_id, now=now)
+
+
+async def assign_suspense(
+    session: AsyncSession,
+    *,
+    item_id: int,
+    parts: Sequence[tuple[Target, int]],
+    actor_id: int,
+    now: datetime,
+) -> list[RecordedPayment]:
+    """
+    Place money that waits, and stop or undo cuts with it.
+
+    Raises:
+        NotInSuspense, PartsDoNotFit: as `suspense.assign`.
+    """
+    placed = await suspense.assign(
+        session, item_id=item_id, parts=parts, actor_id=actor_id, now=now
+    )
+    for recorded in placed:
+        await _restore(session, recorded, now=now)
+    return placed
+
+
+async def decide_fate(
+    session: AsyncSession, *, number: str, has_come: bool, actor_id: int, now: datetime
+) -> RecordedPayment:
+    """
+    Have a person say what became of an open payment, and stop or undo a cut with the second.
+
+    Raises:
+        PaymentNotFound, FateIsKnown: as `payments.decide_fate`.
+    """
+    recorded = await payments.decide_fate(
+        session, number=number, has_come=has_come, actor_id=actor_id, now=now
+    )
+    await _restore(session, recorded, now=now)
+    return recorded
+
+
+async def reverse_payment(
+    session: AsyncSession, *, number: str, reason: str, actor_id: int, now: datetime
+) -> None:
+    """
+    Undo a payment; what its provider gave back of money that is in suspense again goes with it.
+
+    Raises:
+        PaymentNotFound, PartlyReturned, AlreadyReversed: as `returns.reverse_payment`.
+    """
+    await returns.reverse_payment(session, number=number, reason=reason, actor_id=actor_id, now=now)
+    payment = await payments.get_payment(session, number=number)
+    origin = payment.reference.rpartition("/")[0] or payment.reference
+    await provider_events.act_on_events(
+        session, provider=payment.provider, reference=origin, now=now
+    )
 
 
 async def _restore(session: AsyncSession, recorded: RecordedPayment, *, now: datetime) -> None:
