@@ -80,11 +80,11 @@ async def place_in_suspense(
     reason: str,
     received_at: datetime,
     now: datetime,
-) -> bool:
-    """Take in money that cannot be placed; tell whether it is new, since it is taken in once."""
+) -> int | None:
+    """Take in money that cannot be placed and return its number, unless it came in before."""
     await lock_for_transaction(session, f"payment:{provider}:{reference}")
-    if await is_known(session, provider=provider, reference=reference):
-        return False
+    if await find_known(session, provider=provider, reference=reference) is not None:
+        return None
     item = SuspenseItem(
         provider=provider,
         reference=reference,
@@ -102,7 +102,7 @@ async def place_in_suspense(
     entries = _entries(amount_minor, currency)
     reference = f"suspense:{item.id}"
     await ledger.post(session, kind="suspense", reference=reference, entries=entries, at=now)
-    return True
+    return item.id
 
 
 def _entries(amount_minor: int, currency: str) -> tuple[Entry, Entry]:
@@ -111,13 +111,15 @@ def _entries(amount_minor: int, currency: str) -> tuple[Entry, Entry]:
     return cash, kept
 
 
-async def is_known(session: AsyncSession, *, provider: str, reference: str) -> bool:
-    """Tell whether money of this reference came in before, placed or not."""
+async def find_known(session: AsyncSession, *, provider: str, reference: str) -> int | None:
+    """Return how much came in under this reference before, placed or not. Units: minor units."""
     for kept in (SuspenseItem, Payment):
-        query = select(kept.id).where(kept.provider == provider, kept.reference == reference)
-        if await session.scalar(query) is not None:
-            return True
-    return False
+        found = await session.scalar(
+            select(kept.amount_minor).where(kept.provider == provider, kept.reference == reference)
+        )
+        if found is not None:
+            return found
+    return None
 
 
 async def get_item(session: AsyncSession, *, item_id: int) -> SuspenseItem:
@@ -143,7 +145,7 @@ async def assign(
     *,
     item_id: int,
     parts: Sequence[tuple[Target, int]],
-    actor_id: int,
+    actor_id: int | None,
     now: datetime,
 ) -> list[RecordedPayment]:
     """

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -10,6 +11,9 @@ from core.billing import bills, invoices, payments, provider_events, returns, su
 from core.billing.models import Payment, PaymentState
 from core.billing.payments import RecordedPayment, Target
 from core.billing.provider_events import NewEvent
+from core.billing.statements import BANK, BankLine, match_line
+from core.db import lock_for_transaction
+from core.importing import Fault, Outcome
 from core.supply.restoring import restore_paid
 
 
@@ -91,7 +95,7 @@ async def assign_suspense(
     *,
     item_id: int,
     parts: Sequence[tuple[Target, int]],
-    actor_id: int,
+    actor_id: int | None,
     now: datetime,
 ) -> list[RecordedPayment]:
     """
@@ -106,6 +110,49 @@ async def assign_suspense(
     for recorded in placed:
         await _restore(session, recorded, now=now)
     return placed
+
+
+async def receive_statement(
+    session: AsyncSession, lines: Sequence[BankLine], *, now: datetime
+) -> Outcome:
+    """
+    Take in what a bank says came: what is sure is paid, the rest waits in suspense (`held`).
+
+    A reference of the bank is taken once for ever, so the same statement again changes nothing.
+    """
+    await lock_for_transaction(session, "statement")
+    paid = unchanged = held = 0
+    faults = []
+    for line in lines:
+        known = await suspense.find_known(session, provider=BANK, reference=line.reference)
+        if known is not None:
+            unchanged += 1
+            if known != line.amount_minor:
+                why = {"reference": line.reference}
+                faults.append(Fault(line.position, "reference", "payment.conflict", why))
+            continue
+        match = await match_line(session, line)
+        came: dict[str, Any] = {
+            "provider": BANK,
+            "reference": line.reference,
+            "amount_minor": line.amount_minor,
+            "currency": line.currency,
+            "received_at": line.received_at,
+            "now": now,
+        }
+        if len(match.parts) == 1:
+            await receive_payment(session, target=match.parts[0][0], **came)
+        else:
+            item_id = await suspense.place_in_suspense(
+                session, payer=line.payer, words=line.words, reason=match.reason, **came
+            )
+            if match.parts and item_id is not None:
+                await assign_suspense(
+                    session, item_id=item_id, parts=match.parts, actor_id=None, now=now
+                )
+        paid += bool(match.parts)
+        held += not match.parts
+    return Outcome(new=paid, unchanged=unchanged, held=held, faults=faults)
 
 
 async def decide_fate(
