@@ -25,6 +25,7 @@ from core.money import Money
 from core.supply import settlement
 
 PARTS = 3  # lines of the form
+PROBLEMS = frozenset({"refund_too_large", "not_heard_of", "decision_contradicted", "conflict"})
 router = APIRouter()
 RowId = Annotated[int, PathParameter(ge=1, le=2**62)]
 
@@ -104,6 +105,7 @@ def _unknown(payment: Payment, visitor: Visitor, texts: Texts) -> dict[str, Any]
 
 
 def _event(event: ProviderEvent, texts: Texts) -> dict[str, Any]:
+    problem = (event.problem or "").rpartition(".")[2]
     return {
         "id": event.id,
         "kind": texts.plain(f"suspense.event_{event.kind}"),
@@ -111,7 +113,7 @@ def _event(event: ProviderEvent, texts: Texts) -> dict[str, Any]:
         "way": texts.plain(f"page.method_{event.provider}"),
         "reference": event.reference,
         "at": texts.moment(event.at),
-        "problem": texts.plain(f"suspense.problem_{(event.problem or '').rpartition('.')[2]}"),
+        "problem": texts.plain(f"suspense.problem_{problem if problem in PROBLEMS else 'other'}"),
     }
 
 
@@ -121,6 +123,7 @@ async def assign(
     request: Request,
     session: Session,
     now: Now,
+    *,
     number: Annotated[list[str], Form()],
     amount: Annotated[list[str], Form()],
 ) -> Response:
