@@ -74,10 +74,11 @@ def describe(posted: Posted, texts: Texts) -> list[str]:
             for fault in outcome.faults[:FAULTS_SHOWN]
         ]
         return [texts.count("statement.refused", len(outcome.faults)), *faults]
-    lines = [
-        texts.count("statement.posted", outcome.new),
-        texts.count("statement.waits", outcome.held),
-        texts.count("statement.known", outcome.unchanged),
-        texts.count("statement.out", posted.out),
-    ]
+    counts = {
+        "statement.posted": outcome.new,
+        "statement.waits": outcome.held,
+        "statement.known": outcome.unchanged,
+        "statement.out": posted.out,
+    }
+    lines = [texts.count(key, count) for key, count in counts.items() if count]
     return [*lines, *([texts.plain("import.dry_run")] if posted.is_dry_run else [])]

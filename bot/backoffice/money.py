@@ -56,18 +56,20 @@ async def _cashier(
         visitor=visitor.name,
         query=words,
         is_searched=bool(words.strip()),
-        found=[_agreement(each, texts) for each in found],
+        found=[_agreement(each, texts, more.get("tried", {})) for each in found],
         why=more.get("why", ""),
-        tried=more.get("tried", {}),
     )
 
 
-def _agreement(found: DeskAgreement, texts: Texts) -> dict[str, Any]:
+def _agreement(found: DeskAgreement, texts: Texts, tried: dict[str, Any]) -> dict[str, Any]:
+    """Return a service as the template shows it; what was typed and refused stands there again."""
     party = found.party
+    again = tried if tried.get("agreement") == party.agreement_id else {}
     owed = texts.money(found.owed_minor, texts.currency)
     return {
         "id": party.agreement_id,
-        "key": secrets.token_urlsafe(16),
+        "key": again.get("key") or secrets.token_urlsafe(16),
+        "typed": again.get("amount", ""),
         "service": texts.plain(f"service.{party.service}"),
         "service_kind": party.service.value,
         "account": party.account_number,
@@ -80,6 +82,7 @@ def _agreement(found: DeskAgreement, texts: Texts) -> dict[str, Any]:
                 "number": bill.number,
                 "left": texts.money(bill.left_minor, bill.currency),
                 "due": texts.day(bill.due_date),
+                "is_chosen": again.get("bill") == bill.number,
             }
             for bill in found.bills
         ],

@@ -24,7 +24,7 @@ from core.errors import DomainError
 from core.money import Money
 from core.supply import settlement
 
-PARTS = 3  # lines of the form
+PARTS = 2  # more lines of the form
 PROBLEMS = frozenset({"refund_too_large", "not_heard_of", "decision_contradicted", "conflict"})
 router = APIRouter()
 RowId = Annotated[int, PathParameter(ge=1, le=2**62)]

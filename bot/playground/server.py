@@ -92,11 +92,7 @@ def create_app(
     doors = ["/", *(route.path for route in routes)]
     app = Starlette(
         routes=[*routes, *_routes(accounts, panel)],
-        middleware=[
-            Middleware(
-                Guard, allowed_hosts=allowed_hosts, doors=["/", *(route.path for route in routes)]
-            )
-        ],
+        middleware=[Middleware(Guard, allowed_hosts=allowed_hosts, doors=doors)],
         lifespan=lifespan,
     )
     app.state.hang_up = hang_up
