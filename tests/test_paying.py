@@ -23,6 +23,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from yarl import URL
 
 from bot.api import server
 from bot.app import WebServer, bind
@@ -61,10 +62,12 @@ async def serving(app: Any) -> AsyncIterator[str]:
     task = asyncio.create_task(web.serve(sockets=[listener]))
     while not web.started:  # noqa: ASYNC110 (uvicorn has no event)
         await asyncio.sleep(0.01)
-    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    web.should_exit = True
-    await task
-    listener.close()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        web.should_exit = True
+        await task
+        listener.close()
 
 
 @dataclass
@@ -94,7 +97,9 @@ class Desk:
             "at": NOW.isoformat(),
         } | changes
         body = json.dumps(notice)
-        return await self.notify("link", body, **{SIGNATURE: sign(SECRET, body.encode(), at=NOW)})
+        return await self.notify(
+            "link", body, **{SIGNATURE: sign(bank.SECRET, body.encode(), at=NOW)}
+        )
 
     async def stripe(self, kind: str, **thing: Any) -> tuple[int, str]:
         """Speak as Stripe does: its own library signs."""
@@ -118,7 +123,7 @@ async def desk(database: Database, open_bills: World) -> AsyncIterator[Desk]:
         settings = Settings(
             _env_file=None,
             payment_provider_url="https://provider.test/pay",
-            payment_provider_secret=SECRET,
+            payment_provider_secret=bank.SECRET,
             stripe_webhook_secret=SECRET,
             stripe_api_key="sk_test_1",
             stripe_api_base=stripe_base,
@@ -155,15 +160,15 @@ class TestSignedNotices:
             "v1=00",
             f"t={STAMP}",
             sign("another", body.encode(), at=NOW),
-            sign(SECRET, b'{"id": "2"}', at=NOW),
-            sign(SECRET, body.encode(), at=NOW - timedelta(minutes=6)),
-            sign(SECRET, body.encode(), at=NOW + timedelta(minutes=6)),
+            sign(bank.SECRET, b'{"id": "2"}', at=NOW),
+            sign(bank.SECRET, body.encode(), at=NOW - timedelta(minutes=6)),
+            sign(bank.SECRET, body.encode(), at=NOW + timedelta(minutes=6)),
         ]
         for mark in marks:
             status, _ = await desk.notify("link", body, **{SIGNATURE: mark})
             assert status == 401, mark
         status, _ = await desk.notify(
-            "link", body, **{SIGNATURE: sign(SECRET, b'{"id": "1"}', at=NOW)}
+            "link", body, **{SIGNATURE: sign(bank.SECRET, body.encode(), at=NOW)}
         )
         assert status == 422
         assert (await desk.tell("succeeded", amount="1e3"))[0] == 422
@@ -367,7 +372,9 @@ class TestPaymentPage:
             async with desk.http.post(f"{wrong}/link", allow_redirects=False) as answer:
                 assert answer.status == 404
 
-    async def test_leads_to_the_demos_bank_and_back(self, desk: Desk, database: Database) -> None:
+    async def test_leads_to_the_provider_with_a_signed_order(
+        self, desk: Desk, database: Database
+    ) -> None:
         url = desk.links.for_bill("E1001")
         async with desk.http.post(f"{url}/link", allow_redirects=False) as answer:
             asked = urlsplit(answer.headers["Location"])
@@ -375,9 +382,18 @@ class TestPaymentPage:
         assert (order["amount"], order["currency"]) == (["56.53"], ["CNY"])
         assert order["back"] == [f"{url}?paid=true"]
 
-        bank_page = Starlette(routes=bank.DemoBank(lambda: NOW).routes())
-        async with serving(bank_page) as base:
-            # The bank has its own secret; an order that another signed is none of its.
-            async with desk.http.get(f"{base}{bank.PATH}?{asked.query}") as answer:
+        page = Starlette(routes=bank.DemoBank(lambda: NOW).routes())
+        async with serving(page) as base:
+            at_bank = URL(f"{base}{bank.PATH}?{asked.query}", encoded=True)
+            async with desk.http.get(at_bank) as answer:
+                assert "56.53" in await answer.text()
+            async with desk.http.get(
+                URL(str(at_bank).replace("56.53", "0.01"), encoded=True)
+            ) as answer:
                 assert answer.status == 403
-        assert (await states(database))["E1001"] == ("issued", 0)
+            for act in ("later", "pay"):
+                async with desk.http.post(
+                    at_bank, data={"act": act}, allow_redirects=False
+                ) as answer:
+                    assert answer.headers["Location"] == f"{url}?paid=true"
+        assert (await states(database))["E1001"] == ("settled", 5653)

@@ -19,8 +19,8 @@ from core.billing.suspense import PartsDoNotFit
 from core.db import Database
 from core.money import Money
 from core.supply import settlement
-from tests.billing.books import NOW, ask, run_bills, show
-from tests.billing.test_payments import MONTHS, open_bills, require_sound_books, states, target
+from tests.billing.books import NOW, OCTOBER, SEPTEMBER, ask, run_bills, show
+from tests.billing.test_payments import open_bills, require_sound_books, states, target
 from tests.world import World
 
 __all__ = ["open_bills", "target"]  # fixtures
@@ -155,8 +155,8 @@ class TestImportStatement:
         self, database: Database, open_bills: World
     ) -> None:
         meter = open_bills.home.meters[Service.WATER]
-        await show(database, meter, {MONTHS[0].starts: "10", MONTHS[0].ends: "20"})
-        await run_bills(database, Service.WATER, MONTHS[0])
+        await show(database, meter, {SEPTEMBER.starts: "100", OCTOBER.ends: "120"})
+        await run_bills(database, Service.WATER, OCTOBER)
         ((owed,),) = await ask(database, "SELECT sum(total_minor)::bigint FROM shuidian.bills")
         content = f"date,reference,amount,words\n2026-11-02,R1,{Money(owed, 'CNY').amount},10001\n"
         done = await import_statement(
