@@ -3,20 +3,16 @@
 import secrets
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Form, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.api.billing import CASHIER
-from bot.api.context import Now, Session
 from bot.backoffice import suspense
-from bot.backoffice.forms import REASON_LENGTH_MAX, Key, Typed, admit, attempt, read_amount
-from bot.backoffice.sessions import Visitor
-from bot.backoffice.shell import show_page, texts_for
+from bot.backoffice.desk import OfficeRoute, OwnPage, Signed, Visit, texts_for
+from bot.backoffice.forms import REASON_LENGTH_MAX, Key, Typed, attempt, read_amount
 from bot.documents.documents import receipt_pdf
 from bot.handlers.bill_pages import receipt_page
-from bot.routes import explain
 from bot.texts import Texts, clean_line
 from core import audit
 from core.accounts import service as accounts
@@ -24,39 +20,32 @@ from core.billing import desk, queries, returns
 from core.billing.desk import DeskAgreement
 from core.billing.models import PaymentState
 from core.billing.payments import Target, find_target_by_bill
-from core.billing.queries import ReceiptNotFound, ReceiptView
+from core.billing.queries import ReceiptView
 from core.money import Money
 from core.supply import settlement
 
-router = APIRouter()
+router = APIRouter(route_class=OfficeRoute)
 
 
 @router.get("/cashier")
-async def show_cashier(request: Request, session: Session, now: Now, q: str = "") -> Response:
+async def show_cashier(visit: Signed, q: str = "") -> Response:
     """Show whom some words may mean, with what they owe and a form for each service."""
-    admitted = await admit(request, session, now)
-    if isinstance(admitted, Response):
-        return admitted
-    return await _cashier(session, *admitted, words=q[:100])
+    return await _cashier(visit, words=q[:100])
 
 
 async def _cashier(
-    session: AsyncSession,
-    visitor: Visitor,
-    texts: Texts,
+    visit: Visit,
     *,
     words: str,
     **more: Any,  # noqa: ANN401
 ) -> Response:
-    found = await desk.search_desk(session, words=words) if words.strip() else []
-    return show_page(
+    found = await desk.search_desk(visit.session, words=words) if words.strip() else []
+    return visit.page(
         "cashier.html",
-        texts,
         422 if more else 200,
-        visitor=visitor.name,
         query=words,
         is_searched=bool(words.strip()),
-        found=[_agreement(each, texts, more.get("tried", {})) for each in found],
+        found=[_agreement(each, visit.texts, more.get("tried", {})) for each in found],
         why=more.get("why", ""),
     )
 
@@ -89,11 +78,9 @@ def _agreement(found: DeskAgreement, texts: Texts, tried: dict[str, Any]) -> dic
     }
 
 
-@router.post("/cashier")
+@router.post("/cashier", dependencies=[OwnPage])
 async def take_money(
-    request: Request,
-    session: Session,
-    now: Now,
+    visit: Signed,
     *,
     key: Key,
     agreement: Annotated[int, Form(ge=1, le=2**62)],
@@ -102,67 +89,53 @@ async def take_money(
     q: Typed = "",
 ) -> Response:
     """Take cash; the same form sent again is taken once and shows the same receipt."""
-    admitted = await admit(request, session, now)
-    if isinstance(admitted, Response):
-        return admitted
-    visitor, texts = admitted
     numbers: list[str] = []
 
     async def act() -> None:
         target = Target(agreement_id=agreement)
         if bill:
-            target = await find_target_by_bill(session, number=bill)
+            target = await find_target_by_bill(visit.session, number=bill)
         taken = await settlement.receive_payment(
-            session,
+            visit.session,
             provider=CASHIER,
             reference=key,
             target=target,
-            amount_minor=read_amount(texts, amount),
-            currency=texts.currency,
-            received_at=now,
-            now=now,
+            amount_minor=read_amount(visit.texts, amount),
+            currency=visit.texts.currency,
+            received_at=visit.now,
+            now=visit.now,
         )
         if taken.is_new:
             audit.record(
-                session,
-                at=now,
-                actor_id=visitor.person_id,
+                visit.session,
+                at=visit.now,
+                actor_id=visit.visitor.person_id,
                 action="payment.taken",
                 subject=f"payment:{taken.number}",
             )
         numbers.append(taken.number)
 
-    if why := await attempt(session, texts, act()):
+    if why := await attempt(visit, act()):
         tried = {"agreement": agreement, "amount": amount, "bill": bill, "key": key}
-        return await _cashier(session, visitor, texts, words=q, why=why, tried=tried)
+        return await _cashier(visit, words=q, why=why, tried=tried)
     return RedirectResponse(f"/office/receipts/{numbers[0]}", 303)
 
 
 @router.get("/receipts/{number}")
-async def show_receipt(number: str, request: Request, session: Session, now: Now) -> Response:
+async def show_receipt(number: str, visit: Signed) -> Response:
     """Show a payment: where it went, who took it, what went back."""
-    admitted = await admit(request, session, now)
-    if isinstance(admitted, Response):
-        return admitted
-    return await _receipt(session, *admitted, number=number.upper())
+    return await _receipt(visit, number=number.upper())
 
 
-async def _receipt(
-    session: AsyncSession, visitor: Visitor, texts: Texts, *, number: str, why: str = ""
-) -> Response:
-    try:
-        view = await queries.get_receipt(session, number=number, person_id=None)
-    except ReceiptNotFound as refusal:
-        return show_page("message.html", texts, 404, message=explain(texts, refusal))
-    return show_page(
+async def _receipt(visit: Visit, *, number: str, why: str = "") -> Response:
+    view = await queries.get_receipt(visit.session, number=number, person_id=None)
+    return visit.page(
         "receipt.html",
-        texts,
         422 if why else 200,
-        visitor=visitor.name,
         why=why,
         key=secrets.token_urlsafe(16),
-        taker=await desk.find_taker(session, number=number),
-        **_shown(view, texts),
+        taker=await desk.find_taker(visit.session, number=number),
+        **_shown(view, visit.texts),
     )
 
 
@@ -199,84 +172,61 @@ def _shown(view: ReceiptView, texts: Texts) -> dict[str, Any]:
 
 
 @router.get("/receipts/{number}/receipt.pdf")
-async def get_receipt_document(
-    number: str, request: Request, session: Session, now: Now
-) -> Response:
+async def get_receipt_document(number: str, visit: Signed) -> Response:
     """Return a receipt to print, in the operator's language."""
-    admitted = await admit(request, session, now)
-    if isinstance(admitted, Response):
-        return admitted
-    try:
-        view = await queries.get_receipt(session, number=number.upper(), person_id=None)
-    except ReceiptNotFound as refusal:
-        message = explain(admitted[1], refusal)
-        return show_page("message.html", admitted[1], 404, message=message)
-    texts = await texts_for(session, None)
-    page = receipt_page(texts, await accounts.get_operator(session), view)
+    view = await queries.get_receipt(visit.session, number=number.upper(), person_id=None)
+    texts = await texts_for(visit.session, None)
+    page = receipt_page(texts, await accounts.get_operator(visit.session), view)
     pdf = await run_in_threadpool(receipt_pdf, page)
     return Response(pdf, media_type="application/pdf")
 
 
-@router.post("/receipts/{number}/refund")
+@router.post("/receipts/{number}/refund", dependencies=[OwnPage])
 async def refund(
     number: str,
-    request: Request,
-    session: Session,
-    now: Now,
+    visit: Signed,
     *,
     key: Key,
     amount: Typed,
     reason: Typed,
 ) -> Response:
     """Note that cash was given back."""
-    admitted = await admit(request, session, now)
-    if isinstance(admitted, Response):
-        return admitted
-    visitor, texts = admitted
 
     async def act() -> None:
         await returns.refund_payment(
-            session,
+            visit.session,
             number=number,
-            amount_minor=read_amount(texts, amount),
+            amount_minor=read_amount(visit.texts, amount),
             key=key,
             reason=clean_line(reason, length_max=REASON_LENGTH_MAX),
-            actor_id=visitor.person_id,
-            now=now,
+            actor_id=visit.visitor.person_id,
+            now=visit.now,
         )
 
-    why = await attempt(session, texts, act())
-    return await _receipt_after(session, visitor, texts, number=number, why=why)
+    why = await attempt(visit, act())
+    return await _receipt_after(visit, number=number, why=why)
 
 
-@router.post("/receipts/{number}/reverse")
-async def reverse(
-    number: str, request: Request, session: Session, now: Now, reason: Typed
-) -> Response:
+@router.post("/receipts/{number}/reverse", dependencies=[OwnPage])
+async def reverse(number: str, visit: Signed, reason: Typed) -> Response:
     """Undo a payment that was typed by mistake or did not come after all."""
-    admitted = await admit(request, session, now)
-    if isinstance(admitted, Response):
-        return admitted
-    visitor, texts = admitted
 
     async def act() -> None:
         await settlement.reverse_payment(
-            session,
+            visit.session,
             number=number,
             reason=clean_line(reason, length_max=REASON_LENGTH_MAX),
-            actor_id=visitor.person_id,
-            now=now,
+            actor_id=visit.visitor.person_id,
+            now=visit.now,
         )
 
-    why = await attempt(session, texts, act())
-    return await _receipt_after(session, visitor, texts, number=number, why=why)
+    why = await attempt(visit, act())
+    return await _receipt_after(visit, number=number, why=why)
 
 
-async def _receipt_after(
-    session: AsyncSession, visitor: Visitor, texts: Texts, *, number: str, why: str
-) -> Response:
+async def _receipt_after(visit: Visit, *, number: str, why: str) -> Response:
     if why:
-        return await _receipt(session, visitor, texts, number=number, why=why)
+        return await _receipt(visit, number=number, why=why)
     return RedirectResponse(f"/office/receipts/{number}", 303)
 
 

@@ -1,18 +1,14 @@
 """The page of money that waits for a person, and the bank's statements that bring it."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from fastapi import Path as PathParameter
 from fastapi.responses import RedirectResponse
-from sqlalchemy.ext.asyncio import AsyncSession
 
-from bot.api.context import Now, Session
-from bot.backoffice.forms import REASON_LENGTH_MAX, Typed, admit, attempt, read_amount
-from bot.backoffice.sessions import Visitor
-from bot.backoffice.shell import show_page
+from bot.backoffice.desk import OfficeRoute, OwnPage, Signed, Visit
+from bot.backoffice.forms import REASON_LENGTH_MAX, Typed, attempt, read_amount
 from bot.routes import explain
 from bot.statements import describe, import_statement
 from bot.texts import Texts, clean_line
@@ -26,42 +22,35 @@ from core.supply import settlement
 
 PARTS = 2  # more lines of the form
 PROBLEMS = frozenset({"refund_too_large", "not_heard_of", "decision_contradicted", "conflict"})
-router = APIRouter()
+router = APIRouter(route_class=OfficeRoute)
 RowId = Annotated[int, PathParameter(ge=1, le=2**62)]
 
 
 @router.get("/suspense")
-async def show_suspense(request: Request, session: Session, now: Now) -> Response:
+async def show_suspense(visit: Signed) -> Response:
     """Show money that waits, payments of unknown fate, and events that could not be used."""
-    admitted = await admit(request, session, now)
-    if isinstance(admitted, Response):
-        return admitted
-    return await _show(session, *admitted, now=now)
+    return await _show(visit)
 
 
 async def _show(
-    session: AsyncSession,
-    visitor: Visitor,
-    texts: Texts,
+    visit: Visit,
     *,
-    now: datetime,
     why: str = "",
     done: Sequence[str] = (),
 ) -> Response:
-    waiting = await suspense.list_exceptions(session, before=now)
+    waiting = await suspense.list_exceptions(visit.session, before=visit.now)
     shown = [
-        _item(item, await suspense.list_candidates(session, item), texts) for item in waiting.items
+        _item(item, await suspense.list_candidates(visit.session, item), visit.texts)
+        for item in waiting.items
     ]
-    return show_page(
+    return visit.page(
         "suspense.html",
-        texts,
         422 if why else 200,
-        visitor=visitor.name,
         why=why,
         done=done,
         items=shown,
-        unknown=[_unknown(payment, visitor, texts) for payment in waiting.unknown],
-        events=[_event(event, texts) for event in waiting.events],
+        unknown=[_unknown(payment, visit) for payment in waiting.unknown],
+        events=[_event(event, visit.texts) for event in waiting.events],
         parts=range(PARTS),
     )
 
@@ -90,17 +79,17 @@ def _item(item: SuspenseItem, candidates: Sequence[Candidate], texts: Texts) -> 
     }
 
 
-def _unknown(payment: Payment, visitor: Visitor, texts: Texts) -> dict[str, Any]:
+def _unknown(payment: Payment, visit: Visit) -> dict[str, Any]:
     return {
         "number": payment.number,
-        "amount": texts.money(payment.amount_minor, payment.currency),
-        "received": texts.moment(payment.received_at),
-        "way": texts.plain(f"page.method_{payment.provider}"),
+        "amount": visit.texts.money(payment.amount_minor, payment.currency),
+        "received": visit.texts.moment(payment.received_at),
+        "way": visit.texts.plain(f"page.method_{payment.provider}"),
         "reference": payment.reference,
         "verdict": ""
         if payment.verdict is None
-        else texts.plain(f"suspense.verdict_{payment.verdict}"),
-        "is_mine": payment.verdict_by_id == visitor.person_id,
+        else visit.texts.plain(f"suspense.verdict_{payment.verdict}"),
+        "is_mine": payment.verdict_by_id == visit.visitor.person_id,
     }
 
 
@@ -117,121 +106,96 @@ def _event(event: ProviderEvent, texts: Texts) -> dict[str, Any]:
     }
 
 
-@router.post("/suspense/{item_id}/assign")
+@router.post("/suspense/{item_id}/assign", dependencies=[OwnPage])
 async def assign(
     item_id: RowId,
-    request: Request,
-    session: Session,
-    now: Now,
+    visit: Signed,
     *,
     number: Annotated[list[str], Form()],
     amount: Annotated[list[str], Form()],
 ) -> Response:
     """Place money that waits: each line is a bill or an account, and how much of it."""
-    admitted = await admit(request, session, now)
-    if isinstance(admitted, Response):
-        return admitted
-    visitor, texts = admitted
 
     async def act() -> None:
         parts: list[tuple[Target, int]] = []
         for typed, share in zip(number, amount, strict=False):
             if typed.strip():
-                target = await desk.find_target(session, number=typed[:40])
-                parts.append((target, read_amount(texts, share)))
+                target = await desk.find_target(visit.session, number=typed[:40])
+                parts.append((target, read_amount(visit.texts, share)))
         await settlement.assign_suspense(
-            session, item_id=item_id, parts=parts, actor_id=visitor.person_id, now=now
+            visit.session,
+            item_id=item_id,
+            parts=parts,
+            actor_id=visit.visitor.person_id,
+            now=visit.now,
         )
 
-    why = await attempt(session, texts, act())
-    return await _after(session, visitor, texts, now=now, why=why)
+    why = await attempt(visit, act())
+    return await _after(visit, why=why)
 
 
-async def _after(
-    session: AsyncSession, visitor: Visitor, texts: Texts, *, now: datetime, why: str
-) -> Response:
+async def _after(visit: Visit, *, why: str) -> Response:
     if why:
-        return await _show(session, visitor, texts, now=now, why=why)
+        return await _show(visit, why=why)
     return RedirectResponse("/office/suspense", 303)
 
 
-@router.post("/suspense/{item_id}/return")
-async def give_back(
-    item_id: RowId, request: Request, session: Session, now: Now, reason: Typed
-) -> Response:
+@router.post("/suspense/{item_id}/return", dependencies=[OwnPage])
+async def give_back(item_id: RowId, visit: Signed, reason: Typed) -> Response:
     """Note that money that waits goes back to whom it came from."""
-    admitted = await admit(request, session, now)
-    if isinstance(admitted, Response):
-        return admitted
-    visitor, texts = admitted
 
     async def act() -> None:
-        item = await suspense.get_item(session, item_id=item_id)
+        item = await suspense.get_item(visit.session, item_id=item_id)
         await suspense.send_back_item(
-            session,
+            visit.session,
             item,
             amount_minor=item.left_minor,
             reason=clean_line(reason, length_max=REASON_LENGTH_MAX),
-            actor_id=visitor.person_id,
-            now=now,
+            actor_id=visit.visitor.person_id,
+            now=visit.now,
         )
 
-    why = await attempt(session, texts, act())
-    return await _after(session, visitor, texts, now=now, why=why)
+    why = await attempt(visit, act())
+    return await _after(visit, why=why)
 
 
-@router.post("/payments/{number}/fate")
-async def decide_fate(
-    number: str, request: Request, session: Session, now: Now, came: Annotated[bool, Form()]
-) -> Response:
+@router.post("/payments/{number}/fate", dependencies=[OwnPage])
+async def decide_fate(number: str, visit: Signed, came: Annotated[bool, Form()]) -> Response:
     """Say what became of a payment that its provider left open; the second person decides."""
-    admitted = await admit(request, session, now)
-    if isinstance(admitted, Response):
-        return admitted
-    visitor, texts = admitted
     act = settlement.decide_fate(
-        session, number=number, has_come=came, actor_id=visitor.person_id, now=now
+        visit.session, number=number, has_come=came, actor_id=visit.visitor.person_id, now=visit.now
     )
-    why = await attempt(session, texts, act)
-    return await _after(session, visitor, texts, now=now, why=why)
+    why = await attempt(visit, act)
+    return await _after(visit, why=why)
 
 
-@router.post("/events/{event_id}/noted")
-async def note_event(event_id: RowId, request: Request, session: Session, now: Now) -> Response:
+@router.post("/events/{event_id}/noted", dependencies=[OwnPage])
+async def note_event(event_id: RowId, visit: Signed) -> Response:
     """Take an event off the list: a person has seen to it."""
-    admitted = await admit(request, session, now)
-    if isinstance(admitted, Response):
-        return admitted
-    visitor, texts = admitted
     act = provider_events.note_problem(
-        session, event_id=event_id, actor_id=visitor.person_id, now=now
+        visit.session, event_id=event_id, actor_id=visit.visitor.person_id, now=visit.now
     )
-    why = await attempt(session, texts, act)
-    return await _after(session, visitor, texts, now=now, why=why)
+    why = await attempt(visit, act)
+    return await _after(visit, why=why)
 
 
-@router.post("/statement")
+@router.post("/statement", dependencies=[OwnPage])
 async def upload_statement(
     request: Request,
-    session: Session,
-    now: Now,
+    visit: Signed,
     file: Annotated[UploadFile, File()],
     *,
     dry_run: Annotated[bool, Form()] = False,
 ) -> Response:
     """Take in a bank's statement, or with `dry_run` tell what it would do."""
-    admitted = await admit(request, session, now)
-    if isinstance(admitted, Response):
-        return admitted
-    visitor, texts = admitted
     try:
         imported = await import_statement(
             request.app.state.database,
             content=await file.read(),
             columns=request.app.state.bank_columns,
             is_dry_run=dry_run,
-            now=now,
+            now=visit.now,
         )
     except DomainError as refusal:
-        return await _show(session, visitor, texts, now=now, why=explain(texts, refusal))
-    return await _show(session, visitor, texts, now=now, done=describe(imported, texts))
+        return await _show(visit, why=explain(visit.texts, refusal))
+    return await _show(visit, done=describe(imported, visit.texts))
