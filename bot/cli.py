@@ -103,6 +103,8 @@ async def _keep_operator(settings: Settings, database: "Database", _: "Clock") -
             currency=settings.currency,
             locale=settings.locale,
             reading_days=settings.reading_days,
+            back_billing_days=settings.back_billing_days,
+            dispute_days=settings.dispute_days,
         )
 
 

@@ -2,6 +2,8 @@
 
 import core.accounts.models
 import core.audit
+import core.billing.budgets
+import core.billing.correction_models
 import core.billing.models
 import core.monitoring.gateway_models
 import core.monitoring.models

@@ -109,6 +109,14 @@ class Settings(BaseSettings):
         description="First and last day of the month on which people read their meters, 1 to 28;"
         " a bill takes no reading older than its last seven days.",
     )
+    back_billing_days: int = Field(
+        default=365,
+        ge=30,
+        description="Use older than this many days is billed only if a manager says why.",
+    )
+    dispute_days: int = Field(
+        default=7, ge=1, le=60, description="Within how many days an objection is answered."
+    )
     bridges_file: str = Field(
         default="",
         description="File of the bridges to meters on wires (docs/wire.md); empty: none.",

@@ -58,6 +58,7 @@ _BY_LANGUAGE_CODE = {
 _UNITS = {
     "water": "volume-cubic-meter",
     "electricity": "energy-kilowatt-hour",
+    "pressure": "pressure-kilopascal",
     "voltage": "electric-volt",
     "silence": "duration-hour",
 }
@@ -195,8 +196,6 @@ class Texts:
 
     def quantity(self, value: Decimal, unit: str, *, places_max: int = 3) -> str:
         """Return a quantity with its unit; `unit` is a service or a `Quantity`."""
-        if unit == "pressure":
-            return f"{self.number(value, places_max=places_max)} kPa"
         return str(
             format_unit(
                 self.number(value, places_max=places_max),

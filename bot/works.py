@@ -5,10 +5,13 @@ from datetime import time
 
 from bot import inbox
 from bot.billing_runs import ISSUE_BILLS, start_due
+from bot.early_warnings import WARN_EARLY, start_warnings
 from bot.tasks import Work
 from bot.timetable import Job
 from core.billing.bills import issue_bills
+from core.billing.dispute_promises import tell_late
 from core.billing.dunning import run_dunning
+from core.billing.early_warnings import warn_early
 from core.billing.reading_window import remind_to_read
 from core.billing.suspense import remind_of_suspense
 from core.monitoring.gateways import forget_refused
@@ -31,7 +34,11 @@ from core.supply.service import take_up_arrears
 
 TAKE_UP_ALARMS = "take-up-alarms"
 
-WORKS: Mapping[str, Work] = {TAKE_UP_ALARMS: take_up_alarms, ISSUE_BILLS: issue_bills}
+WORKS: Mapping[str, Work] = {
+    TAKE_UP_ALARMS: take_up_alarms,
+    ISSUE_BILLS: issue_bills,
+    WARN_EARLY: warn_early,
+}
 
 # Sweeps run at every ring and catch what a lost job would have done; the others run once a day.
 JOBS: Mapping[str, Job] = {
@@ -49,6 +56,7 @@ JOBS: Mapping[str, Job] = {
         Job(name="outage-overruns", run=take_up_overruns),
         Job(name="push-schedules", run=schedules.take_up_due),
         Job(name="dunning", run=run_dunning),
+        Job(name="late-disputes", run=tell_late, at=time(9, 30)),
         Job(name="give-up-commands", run=give_up),
         Job(name="watch-cuts", run=watch_cuts),
         Job(name="restore-settled", run=take_up_settled, at=time(7)),
@@ -56,6 +64,7 @@ JOBS: Mapping[str, Job] = {
         Job(name="propose-cuts", run=take_up_arrears),
         Job(name="billing", run=start_due, at=time(2, 10)),
         Job(name="suspense", run=remind_of_suspense, at=time(8, 45)),
+        Job(name="early-warnings", run=start_warnings, at=time(10)),
         Job(name="forget-old", run=inbox.forget_old, at=time(3, 30)),
         Job(name="reading-reminders", run=remind_to_read, at=time(9)),
         Job(name="losses", run=watch_losses, at=time(7, 30)),

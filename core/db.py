@@ -133,6 +133,17 @@ def _refuse_closed(connection: DBAPIConnection, *_: object) -> None:
         raise InvalidatePoolError
 
 
+@asynccontextmanager
+async def undone(session: AsyncSession) -> AsyncIterator[None]:
+    """Run a block and then undo all it did in the database, to see what it would do."""
+    trial = await session.begin_nested()
+    try:
+        yield
+    finally:
+        if trial.is_active:
+            await trial.rollback()
+
+
 async def lock_for_transaction(session: AsyncSession, name: str) -> None:
     """Hold an advisory lock with this name until the transaction ends, waiting for it if needed."""
     await session.execute(

@@ -22,6 +22,8 @@ from bot.texts import Texts
 from bot.works import JOBS
 from core.accounts.models import ApiKey, Role, Service, Staff
 from core.audit import AuditEntry
+from core.billing.correction_models import Ground
+from core.billing.disputes import open_dispute
 from core.db import Database
 from core.monitoring.gateway_models import GatewaySilence, Quarantined
 from core.monitoring.ingest import NewReading, Reason, store_batch
@@ -42,7 +44,7 @@ from core.repairs import intake
 from core.repairs import service as repairs
 from core.repairs.models import Attachment
 from core.repairs.workflow import Act
-from tests.billing.books import ZONE
+from tests.billing.books import OCTOBER, SEPTEMBER, ZONE, load_shipped, run_bills, show
 from tests.e2e.test_photos import picture
 from tests.world import NOON, World
 
@@ -542,7 +544,13 @@ class TestReadings:
 
         _, page = await office.get("/office/readings")
 
-        for words in ("1 meter stands still", "0.5 m³", "No. 1, Water", "10 m³ (100%)", "0 / 1"):
+        for words in (
+            "1 meter stands still",
+            "0.5 m³",
+            "Linden Street · No. 1, Water",
+            "≤ 10 m³",
+            "0 / 1",
+        ):
             assert words in page
         assert "not known" in page  # the last thirty days
 
@@ -615,3 +623,134 @@ class TestPhotos:
 
         assert status == 404
         assert picture() not in content
+
+
+@pytest.fixture
+async def billed(office: Office) -> Office:
+    """Two bills of electricity, the second held back; the holder blocked the bot."""
+    database, world = office.database, office.world
+    await load_shipped(database)
+    meter = world.home.meters[Service.ELECTRICITY]
+    await show(
+        database, meter, {SEPTEMBER.starts: "0", SEPTEMBER.ends: "150", OCTOBER.ends: "3000"}
+    )
+    for period in (SEPTEMBER, OCTOBER):
+        await run_bills(database, Service.ELECTRICITY, period)
+    async with database.transaction() as session:
+        await session.execute(text("UPDATE shuidian.deliveries SET outcome = 'blocked'"))
+    await office.enter(await office.link())
+    return office
+
+
+class TestBillPages:
+    async def test_list_what_is_held_and_find_a_bill(self, billed: Office) -> None:
+        status, page = await billed.get("/office/bills")
+
+        assert status == 200
+        assert "E1002" in page
+        assert "more than three times the usual" in page
+        assert "Everybody was reached" in page
+        assert "Electricity bill E1001" in (await billed.get("/office/bills?number=e1001"))[1]
+
+    async def test_show_who_got_a_bill_or_why_not(self, billed: Office) -> None:
+        page = (await billed.get("/office/bills/E1001"))[1]
+
+        assert "refused: the person blocked the bot" in page
+        assert "delivered" not in page
+        async with billed.database.transaction() as session:
+            await session.execute(
+                text("UPDATE shuidian.deliveries SET outcome = 'sent', sent_at = :now"),
+                {"now": NOON},
+            )
+        assert "✅ delivered" in (await billed.get("/office/bills/E1001"))[1]
+        assert "Nobody was told" in (await billed.get("/office/bills/E1002"))[1]
+
+    async def test_release_void_and_credit(self, billed: Office) -> None:
+        own = {"Origin": billed.base}
+        released = await billed.post("bills/E1002/release", headers=own)
+        credited = await billed.post(
+            "bills/E1001/credit", headers=own, amount="10.50", reason="a <b>slip</b>"
+        )
+
+        assert (released.status, credited.status) == (303, 303)
+        page = (await billed.get("/office/bills/E1001"))[1]
+        assert "Credit note C1001" in page
+        assert "a &lt;b&gt;slip&lt;/b&gt;" in page
+        voided = await billed.post("bills/E1002/void", headers=own, reason="wrong meter")
+        assert voided.status == 303
+        assert "wrong meter" in (await billed.get("/office/bills/E1002"))[1]
+
+    async def test_show_what_billing_again_does_before_it_is_done(self, billed: Office) -> None:
+        own = {"Origin": billed.base}
+        page = (await billed.get("/office/bills/E1002"))[1]
+        (what,) = re.findall(r'value="(reading:[^"]+)"', page)
+        asked = {"what": what, "value": "320", "reason": "a digit too many"}
+        url = f"{billed.base}/office/bills/E1002/rebill"
+        async with billed.http.post(url, data=asked, headers=own) as answer:
+            preview = await answer.text()
+
+        assert "This is what would follow" in preview
+        assert "a digit too many" in preview
+        done = await billed.post("bills/E1002/rebill", headers=own, is_sure="true", **asked)
+        assert done.headers["Location"] == "/office/bills/E1003"
+        assert "In place of bill E1002" in (await billed.get("/office/bills/E1003"))[1]
+
+    @pytest.mark.parametrize("act", ["release", "void", "credit", "rebill", "old-off"])
+    async def test_do_nothing_for_another_site(self, billed: Office, act: str) -> None:
+        answer = await billed.post(
+            f"bills/E1002/{act}",
+            headers={"Origin": "https://evil.example"},
+            reason="x",
+            amount="1",
+            what="nothing",
+        )
+
+        assert answer.status == 403
+        assert "Held back" in (await billed.get("/office/bills/E1002"))[1]
+
+    @pytest.mark.parametrize(
+        ("path", "fields", "words"),
+        [
+            ("E1001/credit", {"amount": "999", "reason": "x"}, "At most"),
+            ("E1001/credit", {"amount": "1", "reason": " "}, "That was empty"),
+            ("E1001/rebill", {"what": "people", "value": "0", "reason": "x"}, "between 1 and"),
+            ("E1001/rebill", {"what": "reading:1:x", "value": "1", "reason": "x"}, "button"),
+            ("E9999/void", {"reason": "x"}, "I cannot find bill"),
+        ],
+    )
+    async def test_say_what_is_wrong(
+        self, billed: Office, path: str, fields: dict[str, str], words: str
+    ) -> None:
+        url = f"{billed.base}/office/bills/{path}"
+        async with billed.http.post(url, data=fields, headers={"Origin": billed.base}) as answer:
+            page = await answer.text()
+
+        assert 400 <= answer.status < 500
+        assert words in page
+
+
+class TestDisputePages:
+    async def test_list_an_objection_and_take_its_answer(self, billed: Office) -> None:
+        own = {"Origin": billed.base}
+        async with billed.database.transaction() as session:
+            await open_dispute(
+                session,
+                bill_number="E1001",
+                person_id=billed.world.home.holder,
+                ground=Ground.TOO_MUCH,
+                words="<i>no</i>",
+                now=NOON,
+            )
+        listed = (await billed.get("/office/disputes"))[1]
+        assert "I did not use so much" in listed
+        assert "Maya Stone" in listed
+        page = (await billed.get("/office/disputes/D1001"))[1]
+        assert "&lt;i&gt;no&lt;/i&gt;" in page
+
+        longer = await billed.post("disputes/D1001/longer", headers=own, days="3", words="soon")
+        answered = await billed.post("disputes/D1001/answer", headers=own, words="it is right")
+
+        assert (longer.status, answered.status) == (303, 303)
+        page = (await billed.get("/office/disputes/D1001"))[1]
+        assert "it is right" in page
+        assert "No objection waits" in (await billed.get("/office/disputes"))[1]

@@ -6,7 +6,15 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
 
 from bot.api.context import Now, Session
-from bot.backoffice import gateway_pages, money, reading_pages, repair_pages, sessions
+from bot.backoffice import (
+    billing_pages,
+    dispute_pages,
+    gateway_pages,
+    money,
+    reading_pages,
+    repair_pages,
+    sessions,
+)
 from bot.backoffice.desk import (
     COOKIE,
     HEADERS,
@@ -84,7 +92,7 @@ async def leave(request: Request, session: Session, now: Now) -> Response:
     return response
 
 
-for matter in (repair_pages, reading_pages, gateway_pages, money):
+for matter in (repair_pages, reading_pages, billing_pages, dispute_pages, gateway_pages, money):
     router.include_router(matter.router)
 
 

@@ -19,7 +19,7 @@ class Bar:
     One period's use. `text` and `label` are shown; a `group` stands under its first bar.
 
     `before` is what was used a year earlier: a line across the bar. One that is estimated, or
-    was not read to its end, is drawn dashed.
+    was not read to its end, is drawn dashed; that of the same time a year ago is darker.
     """
 
     label: str
@@ -28,6 +28,7 @@ class Bar:
     group: str = ""
     is_estimated: bool = False
     before: Decimal | None = None
+    is_year_ago: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,17 @@
 """Bills and receipts as pages. Words and numbers arrive formatted, in the person's language."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from io import BytesIO
 
 import segno
+from typst import TypstError
 
 from bot.documents.charts import Bar, Service, scale_bars
 from bot.documents.typesetting import typeset_pdf, typeset_png
+
+QR_MASK = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,8 @@ class BillDocument(Letterhead):
     usage_title: str
     usage: tuple[Bar, ...]
     usage_sentence: str
+    photo: bytes | None = None
+    photo_caption: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +109,34 @@ class ReceiptDocument(Letterhead):
     sums: tuple[Field, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreditDocument(Letterhead):
+    """A credit note: what it takes off which bill, why, and what that bill now asks for."""
+
+    amount: Field
+    about: tuple[Field, ...]
+    reason_title: str
+    reason: str
+    sums: tuple[Field, ...]
+
+
+def credit_pdf(document: CreditDocument) -> bytes:
+    """Return the credit note as a PDF; the same document gives the same bytes."""
+    return typeset_pdf("credit.typ", _content(document))
+
+
 def bill_pdf(document: BillDocument) -> bytes:
-    """Return the bill as a PDF; the same document gives the same bytes."""
-    return typeset_pdf("bill.typ", _content(document))
+    """
+    Return the bill as a PDF; the same document gives the same bytes.
+
+    A photo is what somebody sent: one that is no picture is left out, the bill comes all the same.
+    """
+    try:
+        return typeset_pdf("bill.typ", _content(document))
+    except TypstError:
+        if document.photo is None:
+            raise
+        return typeset_pdf("bill.typ", _content(replace(document, photo=None)))
 
 
 def receipt_pdf(document: ReceiptDocument) -> bytes:
@@ -114,17 +144,26 @@ def receipt_pdf(document: ReceiptDocument) -> bytes:
     return typeset_pdf("receipt.typ", _content(document))
 
 
-def page_pngs(document: BillDocument | ReceiptDocument, *, ppi: int = 144) -> list[bytes]:
+def page_pngs(
+    document: BillDocument | ReceiptDocument | CreditDocument, *, ppi: int = 144
+) -> list[bytes]:
     """Return the pages of the PDF as pictures, for reading inside the chat."""
-    template = "bill.typ" if isinstance(document, BillDocument) else "receipt.typ"
-    return typeset_png(template, _content(document), ppi=ppi)
+    return typeset_png(_TEMPLATES[type(document)], _content(document), ppi=ppi)
 
 
-def _content(document: BillDocument | ReceiptDocument) -> Mapping[str, object]:
+_TEMPLATES = {
+    BillDocument: "bill.typ",
+    ReceiptDocument: "receipt.typ",
+    CreditDocument: "credit.typ",
+}
+
+
+def _content(document: BillDocument | ReceiptDocument | CreditDocument) -> Mapping[str, object]:
     day = document.issued_on
     content = asdict(document) | {"issued_on": [day.year, day.month, day.day]}
     if isinstance(document, BillDocument):
         content |= {"usage": scale_bars(document.usage), "qr": _qr_svg(document.qr_content)}
+        content["photo"] = list(document.photo or b"")
     return content
 
 
@@ -139,7 +178,8 @@ def _qr_svg(content: str) -> bytes:
     if not content:
         return b""
     picture = BytesIO()
-    # Never a micro code: the cameras of phones do not read them.
-    code = segno.make(content, error="m", micro=False)
+    # Never a micro code: the cameras of phones do not read them. Trying all eight masks for the
+    # most even picture takes four times as long as the rest; every reader undoes any of them.
+    code = segno.make(content, error="m", micro=False, mask=QR_MASK)
     code.save(picture, kind="svg", xmldecl=False, light="#fff", dark="#000")
     return picture.getvalue()

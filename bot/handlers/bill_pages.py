@@ -1,6 +1,5 @@
 """Bills and receipts as documents: every field filled in the person's language."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -14,14 +13,21 @@ from bot.documents.documents import (
     ReadingRow,
     ReceiptDocument,
 )
-from bot.handlers.bill_words import estimate_words, exact, line_name, rest_words, tier_words
+from bot.handlers.bill_words import (
+    estimate_words,
+    exact,
+    line_name,
+    register_name,
+    rest_words,
+    tier_words,
+)
 from bot.texts import Texts
 from core.accounts.models import Operator
 from core.billing.consumption import BilledSpan
 from core.billing.models import Bill, BillLine
 from core.billing.queries import BillView, Party, ReceiptView
 from core.money import Money
-from core.periods import local_day
+from core.periods import a_year_before, local_day
 
 _PROVIDERS = ("telegram", "cashier", "bank", "link", "stripe", "alipay", "wechat")
 
@@ -38,7 +44,7 @@ def bill_page(
         return texts.money(minor, bill.currency)
 
     return BillDocument(
-        **_letterhead(texts, operator, view.party),
+        **letterhead(texts, operator, view.party),
         title=plain(f"page.title_{service}"),
         number=Field(label=plain("page.number"), value=bill.number),
         issued=Field(label=plain("page.issued"), value=texts.day(bill.issued_at)),
@@ -71,7 +77,15 @@ def bill_page(
         charges=tuple(_charge(texts, line, view) for line in view.lines),
         sums=(
             Field(label=plain("page.sum"), value=money(bill.total_minor)),
-            Field(label=plain("page.paid"), value=money(view.left_minor - bill.total_minor)),
+            *(
+                [Field(label=plain("page.credited"), value=money(-bill.credited_minor))]
+                if bill.credited_minor
+                else []
+            ),
+            Field(
+                label=plain("page.paid"),
+                value=money(view.left_minor - bill.total_minor + bill.credited_minor),
+            ),
             Field(label=plain("page.amount_due"), value=money(view.left_minor)),
         ),
         payment_title=plain("page.how_to_pay"),
@@ -83,12 +97,15 @@ def bill_page(
         qr_content=pay_link or _scanned(view),
         qr_caption=plain("page.scan_to_pay" if pay_link else "page.scan"),
         usage_title=plain("page.usage"),
-        usage=_bars(texts, view.usage),
+        usage=_bars(texts, view),
         usage_sentence=_usage_sentence(texts, view),
+        photo=view.photo,
+        photo_caption=plain("page.photo"),
     )
 
 
-def _letterhead(texts: Texts, operator: Operator, party: Party) -> dict[str, Any]:
+def letterhead(texts: Texts, operator: Operator, party: Party) -> dict[str, Any]:
+    """Return what every document says of the operator and of whose it is."""
     plain = texts.plain
     return {
         "language": texts.locale,
@@ -120,13 +137,13 @@ def _readings(texts: Texts, span: BilledSpan) -> tuple[ReadingRow, ...]:
 def _charge(texts: Texts, line: BillLine, view: BillView) -> ChargeRow:
     currency, service = view.bill.currency, view.party.service
     is_use = line.kind == "use"
-    parts = [tier_words(texts, line, service)]
+    parts = [register_name(texts, line), tier_words(texts, line, service)]
     if line.kind == "tax":
         parts.append(texts.percent(line.price))
     if len({each.starts_date for each in view.lines}) > 1:
         parts.append(texts.days(line.starts_date, line.ends_date))
     return ChargeRow(
-        component=line_name(texts, view, line),
+        component=line_name(texts, view.labels, line),
         tier=", ".join(filter(None, parts)),
         quantity=texts.quantity(line.quantity, service) if is_use else "",
         price=texts.price(line.price, currency) if is_use else "",
@@ -140,10 +157,11 @@ def _scanned(view: BillView) -> str:
     return f"{view.bill.number};{view.party.account_number};{amount};{view.bill.currency}"
 
 
-def _bars(texts: Texts, usage: Sequence[Bill]) -> tuple[Bar, ...]:
+def _bars(texts: Texts, view: BillView) -> tuple[Bar, ...]:
     bars = []
     year = None
-    for used in usage:
+    then = _year_ago(view)
+    for used in view.usage:
         last_day = used.ends_date - timedelta(days=1)
         bars.append(
             Bar(
@@ -152,6 +170,7 @@ def _bars(texts: Texts, usage: Sequence[Bill]) -> tuple[Bar, ...]:
                 text=texts.number(used.consumption, places_max=1),
                 is_estimated=bool(used.inputs.get("estimates")),
                 group=str(last_day.year) if last_day.year != year else "",
+                is_year_ago=used is then,
             )
         )
         year = last_day.year
@@ -162,7 +181,18 @@ def _usage_sentence(texts: Texts, view: BillView) -> str:
     service = view.party.service
     most = max((used.consumption for used in view.usage), default=view.bill.consumption)
     used = texts.quantity(view.bill.consumption, service)
-    return texts.plain("page.usage_sentence", used=used, most=texts.quantity(most, service))
+    values = {"used": used, "most": texts.quantity(most, service)}
+    then = _year_ago(view)
+    if then is None:
+        return texts.plain("page.usage_sentence", **values)
+    values["then"] = texts.quantity(then.consumption, service)
+    return texts.plain("page.usage_sentence_year", **values)
+
+
+def _year_ago(view: BillView) -> Bill | None:
+    """Return the bill of the same months a year ago, if there is one."""
+    ends = a_year_before(view.bill.ends_date)
+    return next((used for used in view.usage if used.ends_date == ends), None)
 
 
 def receipt_page(texts: Texts, operator: Operator, receipt: ReceiptView) -> ReceiptDocument:
@@ -178,7 +208,7 @@ def receipt_page(texts: Texts, operator: Operator, receipt: ReceiptView) -> Rece
         method = plain(f"page.method_{method}")
     status = "page.status_settled" if is_settled else "page.status_part"
     return ReceiptDocument(
-        **_letterhead(texts, operator, receipt.party),
+        **letterhead(texts, operator, receipt.party),
         title=plain("page.receipt"),
         number=Field(label=plain("page.receipt_number"), value=payment.number),
         issued=Field(label=plain("page.received"), value=texts.day(payment.received_at)),

@@ -1,6 +1,6 @@
 """Bills, receipts and their differences in words, for the chat."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from bot.outgoing import Button, press
@@ -10,7 +10,7 @@ from core.billing.consumption import BilledSpan
 from core.billing.explain import Comparison, Explanation
 from core.billing.inputs import read_ahead, read_spans
 from core.billing.ledger import StatementLine
-from core.billing.models import BillLine, BillState
+from core.billing.models import Bill, BillLine, BillState
 from core.billing.queries import BillSummary, BillView, Party, ReceiptView
 from core.money import currency_digits, round_to
 
@@ -42,9 +42,20 @@ def exact(texts: Texts, amount: Decimal, currency: str) -> str:
     return texts.price(round_to(amount, digits=shown).normalize(), currency)
 
 
-def line_name(texts: Texts, view: BillView, line: BillLine) -> str:
+Labels = Mapping[str, Mapping[str, str]]
+
+
+def line_name(texts: Texts, labels: Labels, line: BillLine) -> str:
     """Return what the tariff calls a line."""
-    return view.labels.get(line.component, {}).get(texts.locale) or texts.plain("bill.minimum")
+    return labels.get(line.component, {}).get(texts.locale) or texts.plain("bill.minimum")
+
+
+def register_name(texts: Texts, line: BillLine) -> str:
+    """Return at which hours the use of a line was, empty where that made no difference."""
+    if line.register is None:
+        return ""
+    known = texts.knows(f"register.{line.register}")
+    return texts.plain(f"register.{line.register}") if known else line.register
 
 
 def tier_words(texts: Texts, line: BillLine, service: Service) -> str:
@@ -96,15 +107,17 @@ def estimate_words(texts: Texts, summary: BillSummary, *, say: Callable[..., str
     return found
 
 
-def _line_words(texts: Texts, line: BillLine, view: BillView) -> str:
+def line_words(
+    texts: Texts, line: BillLine, *, labels: Labels, service: Service, currency: str
+) -> str:
     """Return one line of a bill as a sentence that can be checked by hand."""
-    currency, service = view.bill.currency, view.party.service
-    name, amount = line_name(texts, view, line), exact(texts, line.amount, currency)
+    name, amount = line_name(texts, labels, line), exact(texts, line.amount, currency)
     if line.kind == "tax":
         return texts.get("bill.line_tax", name=name, rate=texts.percent(line.price), amount=amount)
     if line.kind != "use":
         return texts.get("bill.line_fixed", name=name, amount=amount)
-    tier = tier_words(texts, line, service)
+    parts = [register_name(texts, line), tier_words(texts, line, service)]
+    tier = ", ".join(filter(None, parts))
     return texts.get(
         "bill.line_tier" if tier else "bill.line",
         name=name,
@@ -115,13 +128,28 @@ def _line_words(texts: Texts, line: BillLine, view: BillView) -> str:
     )
 
 
+def all_line_words(
+    texts: Texts, lines: Sequence[BillLine], *, labels: Labels, service: Service, currency: str
+) -> Iterator[str]:
+    """Yield a bill's lines, with the days of each part where prices changed in between."""
+    several_periods = len({line.starts_date for line in lines}) > 1
+    day = None
+    for line in lines:
+        if several_periods and line.starts_date != day:
+            days = texts.days(line.starts_date, line.ends_date)
+            yield texts.get("bill.days", days=days)
+        day = line.starts_date
+        yield line_words(texts, line, labels=labels, service=service, currency=currency)
+
+
 def _state_words(texts: Texts, summary: BillSummary) -> str:
     """Return what is to pay on a bill, or why nothing is."""
     bill = summary.bill
     left = texts.money(summary.left_minor, bill.currency)
     match bill.state:
         case BillState.ISSUED:
-            key = "bill.part_paid" if summary.left_minor < bill.total_minor else "bill.to_pay"
+            asked = bill.total_minor - bill.credited_minor
+            key = "bill.part_paid" if summary.left_minor < asked else "bill.to_pay"
             due = texts.day(bill.due_date) if bill.due_date else ""
             return texts.get(key, left=left, due=due)
         case BillState.SETTLED:
@@ -140,15 +168,13 @@ def _where(texts: Texts, party: Party) -> str:
 def describe_bill(texts: Texts, view: BillView) -> str:
     """Return a bill's screen: readings, each line, total, and what is to pay."""
     bill = view.bill
-    several_periods = len({line.starts_date for line in view.lines}) > 1
-    lines: list[str] = []
-    day = None
-    for line in view.lines:
-        if several_periods and line.starts_date != day:
-            days = texts.days(line.starts_date, line.ends_date)
-            lines.append(texts.get("bill.days", days=days))
-        day = line.starts_date
-        lines.append(_line_words(texts, line, view))
+    lines = all_line_words(
+        texts,
+        view.lines,
+        labels=view.labels,
+        service=view.party.service,
+        currency=bill.currency,
+    )
     return texts.lines(
         [
             texts.get("bill.head", title=Markup(title(texts, view))),
@@ -223,32 +249,45 @@ def describe_explanation(texts: Texts, found: Explanation) -> str:
     if found.before is None:
         parts.append(texts.get("why.first"))
     else:
-        keys = "why.before", "why.before_same"
-        parts += _compared(texts, keys, found.before, found.summary)
+        parts += _compared(texts, "before", found.before, found.summary)
     if found.year_ago is not None and found.year_ago != found.before:
-        parts += _compared(
-            texts, ("why.year_ago", "why.year_ago_same"), found.year_ago, found.summary
-        )
+        parts += _compared(texts, "year_ago", found.year_ago, found.summary)
     return texts.lines(parts)
 
 
 def _compared(
-    texts: Texts, keys: tuple[str, str], comparison: Comparison, summary: BillSummary
+    texts: Texts, which: str, comparison: Comparison, summary: BillSummary
 ) -> Iterator[str]:
     earlier, currency = comparison.earlier, summary.bill.currency
+    service = summary.party.service
     difference = summary.bill.total_minor - earlier.total_minor
+    key = f"why.{which}" if difference else f"why.{which}_even"
     yield ""
     yield texts.get(
-        keys[0] if comparison.parts else keys[1],
+        key if comparison.parts else f"why.{which}_same",
         number=earlier.number,
         days=texts.days(earlier.starts_date, earlier.ends_date),
         total=texts.money(earlier.total_minor, currency),
-        quantity=texts.quantity(earlier.consumption, summary.party.service),
+        quantity=texts.quantity(earlier.consumption, service),
         difference=Markup(_signed(texts, difference, currency)),
     )
+    facts = [_facts(texts, bill, service) for bill in (earlier, summary.bill)]
     for part in comparison.parts:
         amount = Markup(_signed(texts, part.minor, currency))
-        yield texts.get(f"why.cause_{part.cause}", amount=amount)
+        before, after = (fact.get(part.cause, "") for fact in facts)
+        yield texts.get(f"why.cause_{part.cause}", amount=amount, before=before, after=after)
+
+
+def _facts(texts: Texts, bill: Bill, service: Service) -> Mapping[str, str]:
+    """Return what each cause of a difference was in a bill."""
+    days = (bill.ends_date - bill.starts_date).days
+    used = sum(map(Decimal, bill.inputs["used"].values()), Decimal(0))
+    return {
+        "days": texts.number(Decimal(days)),
+        "household": texts.number(Decimal(bill.inputs["people"])),
+        "tiers": texts.quantity(used, service, places_max=1),
+        "use": texts.quantity(bill.consumption / days, service, places_max=2),
+    }
 
 
 def _signed(texts: Texts, minor: int, currency: str) -> str:

@@ -1,5 +1,6 @@
 """Conversation: bills, why they are what they are, their documents, and the statement."""
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -18,13 +19,16 @@ from bot.handlers.bill_words import (
     statement_line,
     title,
 )
+from bot.handlers.correction_words import story_lines
 from bot.outgoing import Button, File, Keyboard, Outgoing, press, read_press
 from bot.texts import Markup, Texts, clean_line
 from core.accounts import service as accounts
 from core.accounts.models import Role
 from core.accounts.service import Speaker
-from core.billing import bills as billing
-from core.billing import ledger, queries
+from core.billing import corrections, ledger, queries
+from core.billing.back_billing import OLD
+from core.billing.correction_queries import get_story
+from core.billing.dispute_queries import DisputeView
 from core.billing.explain import explain_bill
 from core.billing.models import Bill, BillState
 from core.billing.queries import BillView
@@ -60,6 +64,8 @@ async def list_bills(turn: Turn) -> None:
     is_manager = Role.MANAGER in turn.speaker.roles
     held = await queries.list_held_bills(turn.session) if is_manager else []
     keys = [[bill_button(turn.texts, each, "bill")] for each in (*found, *held)]
+    if turn.speaker.is_customer:
+        keys.append([Button(turn.texts.plain("outlook.key"), press("go", "outlook"))])
     if found:
         keys.append([Button(turn.texts.plain("bills.statement"), press("statement"))])
     keys.append([back_home(turn.texts)])
@@ -79,22 +85,45 @@ async def show_bill(turn: Turn) -> None:
 
 async def _show(turn: Turn, number: str) -> None:
     view = await queries.get_bill(turn.session, number=number, person_id=_viewer(turn.speaker))
+    story = await get_story(turn.session, bill=view.bill)
+    words = [describe_bill(turn.texts, view), *story_lines(turn.texts, story)]
     back = Button(turn.texts.plain("bill.back"), press("go", "bills"))
-    await turn.draw(
-        describe_bill(turn.texts, view), keyboard=[*_keys(turn.texts, view.bill), [back]]
-    )
+    keys = _keys(turn.texts, view.bill, roles=turn.speaker.roles, dispute=story.dispute)
+    await turn.draw("\n".join(words), keyboard=[*keys, [back]])
 
 
-def _keys(texts: Texts, bill: Bill) -> list[list[Button]]:
+def _held_keys(texts: Texts, bill: Bill) -> list[list[Button]]:
+    """Return what a manager decides on a bill that nobody has seen."""
+    keys = [[Button(texts.plain("bill.release"), press("billfree", bill.number))]]
+    if bill.held_reason == OLD:
+        keys = [
+            [Button(texts.plain("correction.old_off"), press("billold", bill.number))],
+            [Button(texts.plain("correction.waive"), press("billwaive", bill.number))],
+        ]
+    again = Button(texts.plain("correction.rebill"), press("rebill", bill.number))
+    return [*keys, [again, Button(texts.plain("bill.take_back"), press("billvoid", bill.number))]]
+
+
+def _keys(
+    texts: Texts, bill: Bill, *, roles: frozenset[Role], dispute: DisputeView | None
+) -> list[list[Button]]:
     if bill.state is BillState.HELD:
-        release = Button(texts.plain("bill.release"), press("billfree", bill.number))
-        return [[release, Button(texts.plain("bill.take_back"), press("billvoid", bill.number))]]
+        return _held_keys(texts, bill)
     why = Button(texts.plain("bill.why"), press("why", bill.number))
     document = Button(texts.plain("bill.document"), press("billdoc", bill.number))
+    keys = [[why, document]]
     if bill.state is BillState.ISSUED:
-        pay = Button(texts.plain("bill.pay"), press("pay", bill.number))
-        return [[pay], [why, document]]
-    return [[why, document]]
+        keys.insert(0, [Button(texts.plain("bill.pay"), press("pay", bill.number))])
+    if dispute is not None:
+        label = texts.plain("dispute.key", number=dispute.number)
+        keys.append([Button(label, press("objection", dispute.number))])
+    if bill.state is BillState.VOID:
+        return keys
+    if Role.MANAGER in roles:
+        keys.append([Button(texts.plain("correction.key"), press("billfix", bill.number))])
+    elif dispute is None:
+        keys.append([Button(texts.plain("dispute.object"), press("object", bill.number))])
+    return keys
 
 
 async def why(turn: Turn) -> None:
@@ -150,7 +179,9 @@ async def release(turn: Turn) -> None:
     """Issue the held bill that a manager pressed, or whose number follows the command."""
     turn.require(Role.MANAGER)
     number = _number(turn)
-    await billing.release_held(turn.session, number=number, actor_id=turn.person_id, now=turn.now)
+    await corrections.release_held(
+        turn.session, number=number, actor_id=turn.person_id, now=turn.now
+    )
     await _show(turn, number)
 
 
@@ -199,7 +230,11 @@ async def render_issued(
     if view.bill.state is BillState.VOID:
         return None
     mine = Button(reader.texts.plain("bill.mine"), press("go", "bills"))
-    return await _document(session, reader, view, [*_keys(reader.texts, view.bill), [mine]])
+    story = await get_story(session, bill=view.bill)
+    keys = _keys(reader.texts, view.bill, roles=frozenset(), dispute=story.dispute)
+    sent = await _document(session, reader, view, [*keys, [mine]])
+    words = "\n".join([sent.text, *story_lines(reader.texts, story)])
+    return replace(sent, text=words)
 
 
 async def render_document(

@@ -8,6 +8,7 @@ from bot.context import Command, Handle, Reader, Render, Turn
 from bot.handlers.account import back_home
 from bot.outgoing import Button, Outgoing, press
 from bot.texts import Texts
+from core.accounts.areas import get_area
 from core.accounts.models import Role
 from core.monitoring import losses
 from core.monitoring.losses import AreaLoss
@@ -33,8 +34,9 @@ def loss_line(texts: Texts, found: AreaLoss) -> str:
     balance = found.balance
     if balance is None:
         return texts.get("loss.unknown", **where)
+    key = "loss.line_high" if losses.is_too_much(found) else "loss.line"
     return texts.get(
-        "loss.line_high" if losses.is_too_much(found) else "loss.line",
+        key if balance.is_whole else "loss.line_part",
         **where,
         master=texts.quantity(balance.master, found.service),
         loss=texts.quantity(balance.loss, found.service),
@@ -49,7 +51,7 @@ async def render_high(session: AsyncSession, reader: Reader, params: dict[str, A
     texts = reader.texts
     words = texts.get(
         "loss.high",
-        area=await losses.get_area_name(session, area_id=params["area_id"]),
+        area=(await get_area(session, area_id=params["area_id"])).full_name,
         service=texts.plain(f"service.{params['service']}"),
         days=losses.DAYS_IN_A_ROW,
     )

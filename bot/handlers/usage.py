@@ -8,6 +8,7 @@ from functools import partial
 from bot.context import Command, Handle, Render, Turn
 from bot.handlers.account import back_home, cancel, cancel_key
 from bot.handlers.dials import keep_photos
+from bot.handlers.disputes import reading_key
 from bot.handlers.usage_pictures import (
     SPANS,
     TODAY,
@@ -259,12 +260,18 @@ async def _record(
         [Button(turn.texts.plain("usage.key"), press("use", meter.id, "month"))],
         [back_home(turn.texts)],
     ]
+    if not recorded.is_held:
+        keys.insert(1, [reading_key(turn.texts, Key(meter.id, service.TOTAL, recorded.taken_at))])
     values = {"value": turn.texts.quantity(value, meter.service), "serial": meter.serial}
     key = "reading.held" if recorded.is_held else "reading.first"
-    if not recorded.is_held and recorded.use is not None and recorded.previous is not None:
+    before = recorded.previous
+    if not recorded.is_held and recorded.use is None and before is not None:
+        key = "reading.below_estimate"
+        values["estimate"] = turn.texts.quantity(before.value, meter.service)
+    if not recorded.is_held and recorded.use is not None and before is not None:
         key = "reading.recorded"
         values["use"] = turn.texts.quantity(recorded.use, meter.service)
-        values["since"] = turn.texts.moment(recorded.previous.taken_at)
+        values["since"] = turn.texts.moment(before.taken_at)
     words = [turn.texts.get(key, **values)]
     if not photo_refs:
         words.append(turn.texts.get("reading.photo_wanted"))

@@ -55,7 +55,8 @@ class Operator(Base):
     """
     The one operator of this installation and the settings that people see.
 
-    People are asked to read their meters from one day of the month to another.
+    People are asked to read their meters from one day of the month to another. Use older than
+    `back_billing_days` is not billed; an objection is answered within `dispute_days`.
     """
 
     __tablename__ = "operator"
@@ -76,6 +77,8 @@ class Operator(Base):
     hotline: Mapped[str]
     reading_first_day: Mapped[int] = mapped_column(server_default=text("25"))
     reading_last_day: Mapped[int] = mapped_column(server_default=text("28"))
+    back_billing_days: Mapped[int] = mapped_column(server_default=text("365"))
+    dispute_days: Mapped[int] = mapped_column(server_default=text("7"))
 
 
 class Area(Base):

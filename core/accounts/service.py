@@ -85,12 +85,16 @@ async def keep_operator(
     currency: str,
     locale: str,
     reading_days: tuple[int, int],
+    back_billing_days: int = 365,
+    dispute_days: int = 7,
 ) -> None:
     """Make the operator of this installation, or bring it up to date with the settings."""
     first, last = reading_days
     values = {
         "reading_first_day": first,
         "reading_last_day": last,
+        "back_billing_days": back_billing_days,
+        "dispute_days": dispute_days,
         "name": name,
         "hotline": hotline,
         "timezone": timezone,

@@ -12,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import Agreement, Service, ServicePoint
 from core.accounts.service import get_operator
 from core.billing.bills import people_of
+from core.billing.dispute_queries import find_pauses, is_disputed
+from core.billing.dispute_rules import Pause, counted_from
 from core.billing.dunning_rules import Standing
 from core.billing.inputs import read_spans
 from core.billing.models import Bill, DunningStep, Payment, StepKind
@@ -24,7 +26,11 @@ from core.periods import local_day
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A step that was taken for a bill; `is_open` while its message may still be sent."""
+    """
+    A step that was taken for a bill; `is_open` while its message may still be sent.
+
+    `counts_from` is when it was delivered, moved on by the time of objections since.
+    """
 
     id: int
     kind: StepKind
@@ -32,6 +38,7 @@ class Step:
     at: datetime
     dedupe_key: str
     delivered_at: datetime | None
+    counts_from: datetime | None
     is_open: bool
     unreached_at: datetime | None
 
@@ -89,26 +96,37 @@ class Arrears:
             overdue_minor=self.overdue_minor,
             is_estimated=self.is_estimated,
             is_reminded=reminder is not None,
-            reminder_delivered_at=reminder.delivered_at if reminder else None,
+            reminder_delivered_at=reminder.counts_from if reminder else None,
             is_noticed=notice is not None,
-            notice_delivered_at=notice.delivered_at if notice else None,
+            notice_delivered_at=notice.counts_from if notice else None,
             is_proposed=proposed is not None and proposed.round == self.payments,
             paid_at=self.paid_at,
         )
 
 
 async def find_arrears(
-    session: AsyncSession, *, agreement_ids: Iterable[int], now: datetime
+    session: AsyncSession,
+    *,
+    agreement_ids: Iterable[int],
+    now: datetime,
+    with_disputed: bool = False,
 ) -> dict[int, Arrears]:
-    """Return the arrears of those of these agreements that have a bill past its day."""
+    """
+    Return the arrears of those of these agreements that have a bill past its day.
+
+    A bill to which somebody objects counts as none until that is answered.
+    """
     today = local_day(now, zone=ZoneInfo((await get_operator(session)).timezone))
     overdue: dict[int, list[OpenBill]] = {}
-    for bill in await list_open_bills(session, agreement_ids=agreement_ids):
-        if bill.due_date < today and bill.left_minor > 0:
+    found = await list_open_bills(session, agreement_ids=agreement_ids)
+    late = [bill for bill in found if bill.due_date < today and bill.left_minor > 0]
+    pauses = await find_pauses(session, bill_ids=[bill.bill_id for bill in late])
+    for bill in late:
+        if with_disputed or not is_disputed(pauses.get(bill.bill_id, ())):
             overdue.setdefault(bill.agreement_id, []).append(bill)
     anchors = {bills[0].bill_id: agreement_id for agreement_id, bills in overdue.items()}
     people = await people_of(session, agreement_ids=overdue)
-    steps = await _find_steps(session, anchors, people)
+    steps = await _find_steps(session, anchors, people, pauses, now)
     payments = await _find_payments(session, overdue)
     estimated = await _find_estimated(session, anchors)
     services = await _find_services(session, overdue)
@@ -168,7 +186,11 @@ async def _find_payments(
 
 
 async def _find_steps(
-    session: AsyncSession, anchors: Mapping[int, int], people: Mapping[int, Sequence[int]]
+    session: AsyncSession,
+    anchors: Mapping[int, int],
+    people: Mapping[int, Sequence[int]],
+    pauses: Mapping[int, Sequence[Pause]],
+    now: datetime,
 ) -> dict[int, list[Step]]:
     rows = list(
         await session.scalars(
@@ -182,6 +204,7 @@ async def _find_steps(
     steps: dict[int, list[Step]] = {}
     for row in rows:
         known = fates.get(row.dedupe_key, [])
+        delivered_at = notices.find_delivery(known, person_ids=people.get(anchors[row.bill_id], ()))
         steps.setdefault(anchors[row.bill_id], []).append(
             Step(
                 id=row.id,
@@ -189,9 +212,9 @@ async def _find_steps(
                 round=row.round,
                 at=row.at,
                 dedupe_key=row.dedupe_key,
-                delivered_at=notices.find_delivery(
-                    known, person_ids=people.get(anchors[row.bill_id], ())
-                ),
+                delivered_at=delivered_at,
+                counts_from=delivered_at
+                and counted_from(delivered_at, pauses=pauses.get(row.bill_id, ()), now=now),
                 is_open=any(fate.is_open for fate in known),
                 unreached_at=row.unreached_at,
             )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.billing import correction_checks
 from core.db import SCHEMA
 
 
@@ -31,7 +32,7 @@ _PROMISES = {
         SELECT CAST(a.id AS text) FROM {schema}.agreements a
          WHERE (SELECT coalesce(sum(amount_minor), 0) FROM {schema}.ledger_entries
                  WHERE agreement_id = a.id)
-            <> (SELECT coalesce(sum(total_minor), 0) FROM {schema}.bills
+            <> (SELECT coalesce(sum(total_minor - credited_minor), 0) FROM {schema}.bills
                  WHERE agreement_id = a.id AND state IN ('issued', 'settled'))
              - (SELECT coalesce(sum(kept_minor), 0) FROM {schema}.payments
                  WHERE agreement_id = a.id AND state IN {came})""",
@@ -107,9 +108,9 @@ _PROMISES = {
         SELECT b.number FROM {schema}.bills b
           LEFT JOIN {schema}.allocations a ON a.bill_id = b.id
          GROUP BY b.id
-        HAVING coalesce(sum(a.amount_minor), 0) > greatest(b.total_minor, 0)
-            OR (b.state = 'issued' AND coalesce(sum(a.amount_minor), 0) = b.total_minor)
-            OR (b.state = 'settled' AND coalesce(sum(a.amount_minor), 0) <> b.total_minor)
+        HAVING coalesce(sum(a.amount_minor), 0) > greatest(b.total_minor - b.credited_minor, 0)
+            OR (b.state IN ('issued', 'settled') AND (b.state = 'settled')
+                <> (coalesce(sum(a.amount_minor), 0) = b.total_minor - b.credited_minor))
             OR (b.state IN ('held', 'void') AND count(a.payment_id) > 0)""",
     "nobody has credit and an open bill at once": """
         SELECT CAST(p.agreement_id AS text) FROM {schema}.payments p
@@ -120,7 +121,9 @@ _PROMISES = {
     "numbers have no gaps": """
         SELECT s.prefix FROM {schema}.series s JOIN (
                SELECT left(number, 1) AS prefix, number FROM {schema}.bills
-               UNION ALL SELECT left(number, 1), number FROM {schema}.payments) n USING (prefix)
+               UNION ALL SELECT left(number, 1), number FROM {schema}.payments
+               UNION ALL SELECT left(number, 1), number FROM {schema}.credit_notes
+               UNION ALL SELECT left(number, 1), number FROM {schema}.disputes) n USING (prefix)
          GROUP BY s.prefix
         HAVING s.latest <> max(CAST(substr(n.number, 2) AS bigint))
             OR count(*) <> s.latest - min(CAST(substr(n.number, 2) AS bigint)) + 1""",
@@ -130,7 +133,7 @@ _PROMISES = {
 async def list_violations(session: AsyncSession) -> list[Violation]:
     """Return every broken promise of the books; empty when all is well."""
     found = []
-    for promise, query in _PROMISES.items():
+    for promise, query in {**_PROMISES, **correction_checks.PROMISES}.items():
         subjects = await session.scalars(text(query.format(schema=SCHEMA, came=_CAME)))
         found += [Violation(promise=promise, subject=subject) for subject in subjects]
     return found

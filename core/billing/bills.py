@@ -1,4 +1,4 @@
-"""Bills: issued in chunks, held back, released and voided, each told in the same transaction."""
+"""Bills: issued in chunks or held back, each told in the same transaction."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,20 +7,19 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, delete, select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core import audit
 from core.accounts.models import AccountRight, Agreement, Service
 from core.accounts.service import get_operator
 from core.billing import ledger
+from core.billing.back_billing import OLD, hold_old, oldest_billable
 from core.billing.calculation import Basis, ComputedBill, compute_bill
 from core.billing.drafts import Draft, Skipped, draft_bills
 from core.billing.inputs import read_basis, read_ends
 from core.billing.ledger import Posting
 from core.billing.models import (
-    Allocation,
     Bill,
     BillingSkip,
     BillLine,
@@ -48,24 +47,6 @@ class BillNotFound(DomainError):
     code = "billing.bill_not_found"
 
 
-class BillNotHeld(DomainError):
-    """Only a bill that is held back can be released."""
-
-    code = "billing.bill_not_held"
-
-
-class BillIsNegative(DomainError):
-    """A bill below zero is never sent; it is voided and its cause put right."""
-
-    code = "billing.bill_is_negative"
-
-
-class LaterBillExists(DomainError):
-    """Bills build on each other, so only an agreement's latest one can be voided."""
-
-    code = "billing.later_bill_exists"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedChunk:
     """What became of a chunk; `skipped` counts reasons. Units: `total_minor` of what was issued."""
@@ -89,7 +70,8 @@ async def issue_bills(
     await lock_agreements(session, agreement_ids=agreement_ids)
     scope = await get_scope(session, run_id=run_id)
     found = await draft_bills(session, scope=scope, agreement_ids=agreement_ids)
-    drafts = [each for each in found if isinstance(each, Draft)]
+    oldest = await oldest_billable(session, now=now)
+    drafts = [_hold_old(each, oldest) for each in found if isinstance(each, Draft)]
     skips = [each for each in found if isinstance(each, Skipped)]
     await _keep_skips(session, run_id, skips, drafts, now)
     guessed = {key: value for draft in drafts for key, value in draft.estimates.items()}
@@ -97,9 +79,11 @@ async def issue_bills(
     issued = [draft for draft in drafts if draft.held_reason is None]
     if drafts:
         numbers = await take_numbers(session, prefix=SERIES[scope.service], count=len(drafts))
-        bill_ids = await _insert_bills(session, run_id, dict(zip(numbers, drafts, strict=True)))
+        bill_ids = await insert_bills(
+            session, run_id=run_id, drafts=dict(zip(numbers, drafts, strict=True))
+        )
         due = [bill_ids[n] for n, draft in zip(numbers, drafts, strict=True) if draft in issued]
-        await _make_due(session, due, now)
+        await make_due(session, bill_ids=due, now=now)
     await finish_if_tried(session, run_id=run_id, now=now)
     return IssuedChunk(
         issued=len(issued),
@@ -107,6 +91,11 @@ async def issue_bills(
         skipped=Counter(skip.reason for skip in skips),
         total_minor=sum(draft.computed.total_minor for draft in issued),
     )
+
+
+def _hold_old(draft: Draft, oldest: date) -> Draft:
+    is_old = draft.held_reason is None and draft.since < oldest
+    return replace(draft, held_reason=OLD) if is_old else draft
 
 
 async def _keep_skips(
@@ -140,9 +129,14 @@ async def _keep_skips(
         )
 
 
-async def _insert_bills(
-    session: AsyncSession, run_id: int, drafts: Mapping[str, Draft]
+async def insert_bills(
+    session: AsyncSession,
+    *,
+    run_id: int | None,
+    drafts: Mapping[str, Draft],
+    replaces_id: int | None = None,
 ) -> dict[str, int]:
+    """Store drafts under their numbers as bills that nobody sees yet; return their ids."""
     rows = await session.execute(
         insert(Bill).returning(Bill.number, Bill.id),
         [
@@ -159,6 +153,7 @@ async def _insert_bills(
                 "state": BillState.HELD,
                 "held_reason": draft.held_reason,
                 "inputs": draft.inputs,
+                "replaces_id": replaces_id,
             }
             for number, draft in drafts.items()
         ],
@@ -196,8 +191,21 @@ def lines_of(computed: ComputedBill) -> list[dict[str, Any]]:
     ]
 
 
-async def _make_due(session: AsyncSession, bill_ids: Sequence[int], now: datetime) -> None:
-    """Issue bills that are stored as held: date them, post them, use credit, tell the people."""
+async def make_due(
+    session: AsyncSession,
+    *,
+    bill_ids: Sequence[int],
+    now: datetime,
+    is_decided: bool = False,
+    is_told: bool = True,
+) -> list[int]:
+    """
+    Issue bills that are stored as held and return which: date, post, use credit, tell the people.
+
+    One with use older than the limit stays held, unless what to do with it `is_decided`.
+    """
+    if not is_decided:
+        bill_ids = await hold_old(session, bill_ids=bill_ids, now=now)
     zone = ZoneInfo((await get_operator(session)).timezone)
     issued = (
         await session.execute(
@@ -242,9 +250,11 @@ async def _make_due(session: AsyncSession, bill_ids: Sequence[int], now: datetim
                 dedupe_key=f"bill:{row.number}",
             )
             for row in rows
+            if is_told
         ],
         now=now,
     )
+    return list(bill_ids)
 
 
 async def people_of(session: AsyncSession, *, agreement_ids: Iterable[int]) -> dict[int, list[int]]:
@@ -258,97 +268,6 @@ async def people_of(session: AsyncSession, *, agreement_ids: Iterable[int]) -> d
     ):
         people.setdefault(agreement_id, []).append(person_id)
     return people
-
-
-async def _lock_bill(session: AsyncSession, number: str) -> Row[int, int, BillState, int, date]:
-    agreement_id = await session.scalar(select(Bill.agreement_id).where(Bill.number == number))
-    if agreement_id is None:
-        raise BillNotFound(number=number)
-    await lock_agreements(session, agreement_ids=[agreement_id])
-    found = await session.execute(
-        select(Bill.id, Bill.agreement_id, Bill.state, Bill.total_minor, Bill.ends_date).where(
-            Bill.number == number
-        )
-    )
-    return found.one()
-
-
-async def release_held(
-    session: AsyncSession, *, number: str, actor_id: int | None, now: datetime
-) -> None:
-    """
-    Issue a bill that was held back, after somebody looked at it.
-
-    Raises:
-        BillNotFound: there is no such bill.
-        BillNotHeld: it was released or voided before.
-        BillIsNegative: it is below zero.
-    """
-    bill = await _lock_bill(session, number)
-    if bill.state is not BillState.HELD:
-        raise BillNotHeld(number=number)
-    if bill.total_minor < 0:
-        raise BillIsNegative(number=number)
-    await _make_due(session, [bill.id], now)
-    audit.record(
-        session, at=now, actor_id=actor_id, action="bill.released", subject=f"bill:{number}"
-    )
-
-
-async def void_bill(
-    session: AsyncSession, *, number: str, reason: str, actor_id: int | None, now: datetime
-) -> None:
-    """
-    Take a wrong bill back: its posting is reversed, money on it goes to what else is open.
-
-    The people are told with the reason, unless the bill was held and nobody saw it. The period
-    is billed again by running it again.
-
-    Raises:
-        BillNotFound: there is no such bill, or it is void already.
-        LaterBillExists: a later bill builds on it.
-    """
-    bill = await _lock_bill(session, number)
-    if bill.state is BillState.VOID:
-        raise BillNotFound(number=number)
-    later = await session.scalar(
-        select(Bill.number).where(
-            Bill.agreement_id == bill.agreement_id,
-            Bill.state != BillState.VOID,
-            Bill.starts_date >= bill.ends_date,
-        )
-    )
-    if later is not None:
-        raise LaterBillExists(number=number, later=later)
-    await session.execute(
-        update(Bill)
-        .where(Bill.id == bill.id)
-        .values(state=BillState.VOID, void_reason=reason)
-        .execution_options(synchronize_session=False)
-    )
-    audit.record(
-        session,
-        at=now,
-        actor_id=actor_id,
-        action="bill.voided",
-        subject=f"bill:{number}",
-        reason=reason,
-    )
-    if bill.state is BillState.HELD:
-        return
-    if bill.total_minor:
-        await ledger.reverse(session, reference=f"bill:{number}", at=now)
-    await session.execute(delete(Allocation).where(Allocation.bill_id == bill.id))
-    await settle(session, agreement_ids=[bill.agreement_id], now=now)
-    people = await people_of(session, agreement_ids=[bill.agreement_id])
-    await notices.enqueue(
-        session,
-        person_ids=people.get(bill.agreement_id, ()),
-        kind="bill.voided",
-        params={"number": number},
-        dedupe_key=f"bill.voided:{number}",
-        now=now,
-    )
 
 
 async def recompute(session: AsyncSession, *, number: str) -> ComputedBill:

@@ -1,7 +1,7 @@
 """Bills before they are bills: what each agreement of a chunk would be billed. Only reads."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -84,6 +84,7 @@ class Draft:
     computed: ComputedBill
     consumption: Decimal
     usual_per_day: Decimal | None
+    since: date
     held_reason: str | None
     tariff_version_id: int
     inputs: Mapping[str, Any]
@@ -102,15 +103,22 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What is billed: a service and a period, `first_date` being where billing ever began."""
+    """
+    What is billed: a service and a period, `first_date` being where billing ever began.
+
+    `is_exact` bills just the period, as when a bill is made again. `class_p99` is what only one
+    bill in a hundred of a customer class exceeds. Units: m³ or kWh a day.
+    """
 
     service: Service
     period: Period
     first_date: date
+    is_exact: bool = False
+    class_p99: Mapping[str, Decimal] = field(default_factory=dict)
 
     def is_due(self, tariff: StoredTariff) -> bool:
         """Tell whether a tariff's bills end with this period's last month."""
-        return self.period.last_day.month % tariff.tariff.bill_every_months == 0
+        return self.is_exact or self.period.last_day.month % tariff.tariff.bill_every_months == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +161,7 @@ async def draft_bills(
     used = await _used_by(session, subjects)
     for subject, shown in zip(subjects, spans, strict=True):
         try:
-            found.append(_draft(subject, shown, used.get(subject.row.id, {}), scope.service))
+            found.append(_draft(subject, shown, used.get(subject.row.id, {}), scope))
         except DomainError as refusal:
             found.append(_skipped(subject.row, refusal))
     return found
@@ -172,7 +180,8 @@ def _subject(row: Row[Any], tariffs: Mapping[str, StoredTariff], scope: Scope) -
         raise TariffNotInForce(tariff=row.tariff_code, day=scope.period.starts)
     every = tariff.tariff.bill_every_months
     ends = min(scope.period.ends, row.ends_date or scope.period.ends)
-    starts = row.billed_until or max(row.starts_date, _cycle_start(scope.first_date, every))
+    cycle = scope.first_date if scope.is_exact else _cycle_start(scope.first_date, every)
+    starts = row.billed_until or max(row.starts_date, cycle)
     is_due = scope.is_due(tariff) or row.ends_date == ends
     if starts >= ends or not is_due:
         return None
@@ -218,7 +227,7 @@ def _draft(
     subject: _Subject,
     spans: tuple[BilledSpan, ...] | NoReading,
     used: Mapping[str, Decimal],
-    service: Service,
+    scope: Scope,
 ) -> Draft:
     if isinstance(spans, NoReading):
         raise spans
@@ -249,6 +258,7 @@ def _draft(
     )
     computed = compute_bill(basis)
     consumption = sum(counted.quantities.values(), Decimal(0))
+    since = _since(last, spans, period)
     used_rows = [stored for _, stored in in_force]
     return Draft(
         agreement_id=row.id,
@@ -258,12 +268,14 @@ def _draft(
         computed=computed,
         consumption=consumption,
         usual_per_day=row.usual_per_day,
+        since=since,
         held_reason=find_reason_to_hold(
-            service=service,
+            service=scope.service,
             customer_class=row.customer_class,
             total_minor=computed.total_minor,
             per_day=divide(consumption, period.days, digits=DAILY_DIGITS),
             usual_per_day=row.usual_per_day,
+            class_p99=scope.class_p99.get(row.customer_class),
             estimates=in_a_row,
             is_owed_use=bool(counted.ahead) and row.ends_date == period.ends,
         ),
@@ -275,6 +287,14 @@ def _draft(
             tariff=used_rows,
             counted=counted,
             estimates=in_a_row,
+            since=since,
         ),
         estimates=guessed,
     )
+
+
+def _since(last: Mapping[str, Any], spans: Sequence[BilledSpan], period: Period) -> date:
+    """Return the first day whose use is charged: an estimate's true-up reaches behind it."""
+    if not last or not any(span.opening.is_estimate for span in spans):
+        return period.starts
+    return date.fromisoformat(last.get("since") or last["starts"])

@@ -22,17 +22,20 @@ def find_reason_to_hold(
     total_minor: int,
     per_day: Decimal,
     usual_per_day: Decimal | None,
+    class_p99: Decimal | None = None,
     estimates: int,
     is_owed_use: bool,
 ) -> str | None:
     """
     Return why a bill must be held back, if so: negative, absurd, three times the usual use.
 
+    The usual is the median of the agreement's last twelve months. A first bill has none; it is
+    held above what only one bill in a hundred of its customer class exceeds.
     Also one that rests on too many estimates in a row, and the last one of somebody to whom an
     estimate charged too much: no later bill could take it off.
 
     Units:
-        `per_day`, `usual_per_day`: m³ or kWh a day.
+        `per_day`, `usual_per_day`, `class_p99`: m³ or kWh a day.
     """
     if total_minor < 0:
         return "negative"
@@ -43,6 +46,6 @@ def find_reason_to_hold(
     if estimates > IN_A_ROW_MAX:
         return "estimated"
     if usual_per_day is None:
-        return None
+        return "first" if class_p99 is not None and per_day > class_p99 else None
     usual = max(usual_per_day, _SMALL[service])
     return "unusual" if per_day > UNUSUAL_TIMES * usual else None

@@ -22,11 +22,13 @@ def write_inputs(
     tariff: Sequence[models.TariffVersion],
     counted: Consumption,
     estimates: int,
+    since: date,
 ) -> dict[str, Any]:
     """
     Return the inputs of a bill as they are stored, with the tariff's rows as they stand now.
 
-    `estimates` is how many bills in a row, this one among them, rest on an estimate.
+    `estimates` is how many bills in a row, this one among them, rest on an estimate; `since` is
+    the first day whose use is charged.
     """
     inputs = {
         "starts": basis.period.starts,
@@ -42,6 +44,7 @@ def write_inputs(
         "ahead": counted.ahead,
         "was_ahead": counted.was_ahead,
         "estimates": estimates,
+        "since": since,
         "parts": [
             {"starts": part.period.starts, "quantities": part.quantities} for part in computed.parts
         ],

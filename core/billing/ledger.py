@@ -41,11 +41,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Posting:
-    """A transaction to post; `reference` is its identity for ever."""
+    """A transaction to post; `reference` is its identity for ever, `corrects` its original's."""
 
     kind: str
     reference: str
     entries: Sequence[Entry]
+    corrects: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +77,16 @@ def owed_against(
 
 
 async def post(
-    session: AsyncSession, *, kind: str, reference: str, entries: Sequence[Entry], at: datetime
+    session: AsyncSession,
+    *,
+    kind: str,
+    reference: str,
+    entries: Sequence[Entry],
+    at: datetime,
+    corrects: str | None = None,
 ) -> bool:
     """Post one transaction; tell whether it is new, since a reference is posted once for ever."""
-    posting = Posting(kind=kind, reference=reference, entries=entries)
+    posting = Posting(kind=kind, reference=reference, entries=entries, corrects=corrects)
     return reference in await post_all(session, postings=[posting], at=at)
 
 
@@ -93,7 +100,15 @@ async def post_all(
         insert(LedgerTransaction)
         .on_conflict_do_nothing(index_elements=["reference"])
         .returning(LedgerTransaction.reference, LedgerTransaction.id),
-        [{"at": at, "kind": posting.kind, "reference": posting.reference} for posting in postings],
+        [
+            {
+                "at": at,
+                "kind": posting.kind,
+                "reference": posting.reference,
+                "corrects_id": await _find_id(session, posting.corrects),
+            }
+            for posting in postings
+        ],
     )
     ids = {row.reference: row.id for row in added}
     entries = [
@@ -107,6 +122,14 @@ async def post_all(
     return frozenset(ids)
 
 
+async def _find_id(session: AsyncSession, reference: str | None) -> int | None:
+    if reference is None:
+        return None
+    return await session.scalar(
+        select(LedgerTransaction.id).where(LedgerTransaction.reference == reference)
+    )
+
+
 async def reverse(session: AsyncSession, *, reference: str, at: datetime) -> None:
     """
     Post the opposite of a transaction, which stays as it is.
@@ -115,9 +138,7 @@ async def reverse(session: AsyncSession, *, reference: str, at: datetime) -> Non
         TransactionNotFound: nothing was posted under the reference.
         AlreadyReversed: its opposite was posted before.
     """
-    original = await session.scalar(
-        select(LedgerTransaction.id).where(LedgerTransaction.reference == reference)
-    )
+    original = await _find_id(session, reference)
     if original is None:
         raise TransactionNotFound(reference=reference)
     reversal = await session.scalar(

@@ -82,7 +82,12 @@ class TariffVersion(Base):
 
 
 class BillingRun(Base):
-    """One run over a service and a period; running it again issues only what is missing."""
+    """
+    One run over a service and a period; running it again issues only what is missing.
+
+    `class_p99` is what only one bill in a hundred of each customer class exceeded before.
+    Units: m³ or kWh a day.
+    """
 
     __tablename__ = "billing_runs"
     __table_args__ = (UniqueConstraint("service", "starts_date", "ends_date"),)
@@ -93,6 +98,7 @@ class BillingRun(Base):
     ends_date: Mapped[date]
     started_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
+    class_p99: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
 
 
 class BillingSkip(Base):
@@ -111,7 +117,9 @@ class Bill(Base):
     What an agreement owes for a period, from one reading to the next.
 
     The database refuses two bills of one agreement that overlap (exclusion constraint in the
-    migrations). Units: `*_minor` in the currency's minor unit; the period is half-open.
+    migrations). `credited_minor` is what credit notes took off; `waived_by_id` let use be billed
+    that is older than the limit, for the reason in `waiver`. Units: `*_minor` in the currency's
+    minor unit; the period is half-open.
     """
 
     __tablename__ = "bills"
@@ -120,6 +128,10 @@ class Bill(Base):
             "state IN ('held', 'void') OR issued_at IS NOT NULL AND due_date IS NOT NULL",
             name="dated",
         ),
+        CheckConstraint(
+            "credited_minor BETWEEN 0 AND greatest(total_minor, 0)", name="credited_at_most"
+        ),
+        CheckConstraint("(waived_by_id IS NULL) = (waiver IS NULL)", name="waived_with_reason"),
         Index(
             "ix_bills_open", "agreement_id", "due_date", postgresql_where=text("state = 'issued'")
         ),
@@ -141,6 +153,10 @@ class Bill(Base):
     issued_at: Mapped[datetime | None]
     due_date: Mapped[date | None]
     settled_at: Mapped[datetime | None]
+    credited_minor: Mapped[int] = mapped_column(server_default=text("0"))
+    replaces_id: Mapped[int | None] = mapped_column(ForeignKey("bills.id"), unique=True)
+    waived_by_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
+    waiver: Mapped[str | None]
     inputs: Mapped[dict[str, Any]]
 
 
@@ -169,7 +185,11 @@ class BillLine(Base):
 
 
 class LedgerTransaction(Base):
-    """A set of entries whose sum is zero, by the database itself; rows are only ever added."""
+    """
+    A set of entries whose sum is zero, by the database itself; rows are only ever added.
+
+    `reverses_id` is what it undoes as a whole, once; `corrects_id` what it takes a part off.
+    """
 
     __tablename__ = "ledger_transactions"
 
@@ -179,6 +199,9 @@ class LedgerTransaction(Base):
     reference: Mapped[str] = mapped_column(unique=True)
     reverses_id: Mapped[int | None] = mapped_column(
         ForeignKey("ledger_transactions.id"), unique=True
+    )
+    corrects_id: Mapped[int | None] = mapped_column(
+        ForeignKey("ledger_transactions.id"), index=True
     )
 
 

@@ -250,7 +250,7 @@ async def list_paid_bills(session: AsyncSession, *, payment_id: int) -> list[Pai
             Bill.starts_date,
             Bill.ends_date,
             Allocation.amount_minor,
-            cast(Bill.total_minor - paid, BigInteger),
+            cast(Bill.total_minor - Bill.credited_minor - paid, BigInteger),
         )
         .join(Bill, Bill.id == Allocation.bill_id)
         .where(Allocation.payment_id == payment_id)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import Row, Select, func, or_, select, true
@@ -18,9 +18,12 @@ from core.billing.payments import PaidBill, list_paid_bills
 from core.billing.settlement import list_open_bills
 from core.billing.tariff_store import get_tariffs
 from core.errors import DomainError
+from core.monitoring.photos import find_picture
+from core.monitoring.rows import Key
+from core.periods import a_year_before, month_of
 
 BILLS_SHOWN = 12
-PERIODS_SHOWN = 13
+PHOTO_BYTES_MAX = 300_000
 _PARTY = (Agreement.id, ServicePoint.service, Account.number, Account.holder_name, Premise.address)
 
 
@@ -52,12 +55,17 @@ class BillSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillView(BillSummary):
-    """A whole bill: readings, lines, what the tariff calls each by language, bills before it."""
+    """
+    A whole bill: readings, lines, what the tariff calls each by language, bills before it.
+
+    `photo` shows the register on which it closed, where somebody sent one.
+    """
 
     spans: Sequence[BilledSpan]
     lines: Sequence[BillLine]
     labels: Mapping[str, Mapping[str, str]]
     usage: Sequence[Bill]
+    photo: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +106,9 @@ def _with_party(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
 
 def _summary(row: Row[*tuple[Any, ...]]) -> BillSummary:
     bill, paid, *party = row
-    left = bill.total_minor - int(paid) if bill.state is BillState.ISSUED else 0
+    left = (
+        bill.total_minor - bill.credited_minor - int(paid) if bill.state is BillState.ISSUED else 0
+    )
     return BillSummary(bill=bill, party=Party(*party), left_minor=left)
 
 
@@ -151,30 +161,33 @@ async def get_bill(session: AsyncSession, *, number: str, person_id: int | None)
     lines = await session.scalars(
         select(BillLine).where(BillLine.bill_id == bill.id).order_by(BillLine.position)
     )
+    spans = read_spans(bill.inputs)
+    closed = [Key(span.meter_id, span.register, span.closing.at) for span in spans]
     return BillView(
         bill=bill,
         party=summary.party,
         left_minor=summary.left_minor,
-        spans=read_spans(bill.inputs),
+        spans=spans,
         lines=lines.all(),
         labels=tariff.tariff.labels,
         usage=await _list_usage(session, agreement_id=bill.agreement_id, until=bill.ends_date),
+        photo=await find_picture(session, keys=closed, bytes_max=PHOTO_BYTES_MAX),
     )
 
 
-async def _list_usage(session: AsyncSession, *, agreement_id: int, until: date) -> list[Bill]:
-    """Return the latest bills whose periods ended by a day, the oldest first."""
+async def _list_usage(session: AsyncSession, *, agreement_id: int, until: date) -> Sequence[Bill]:
+    """Return the bills of the thirteen months up to a day, the oldest first."""
     rows = await session.scalars(
         select(Bill)
         .where(
             Bill.agreement_id == agreement_id,
             Bill.state.in_([BillState.ISSUED, BillState.SETTLED]),
             Bill.ends_date <= until,
+            Bill.ends_date > month_of(a_year_before(until) - timedelta(days=1)).starts,
         )
-        .order_by(Bill.ends_date.desc())
-        .limit(PERIODS_SHOWN)
+        .order_by(Bill.ends_date)
     )
-    return list(rows)[::-1]
+    return rows.all()
 
 
 async def get_receipt(session: AsyncSession, *, number: str, person_id: int | None) -> ReceiptView:

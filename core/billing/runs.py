@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Agreement, Service, ServicePoint
 from core.accounts.service import get_operator
+from core.billing.class_usage import find_class_p99
 from core.billing.drafts import Draft, Scope, Skipped, draft_bills
 from core.billing.models import Bill, BillingRun, BillingSkip, BillState
 from core.billing.tariff_store import get_tariffs
@@ -29,6 +30,7 @@ _STRANGE = (
     "ahead",
     "estimated",
     "unusual",
+    "first",
     "billing.reading_waits",
     "billing.no_reading",
     "zero_after_use",
@@ -125,9 +127,16 @@ async def start_run(
     """
     await _require_over(session, period, now)
     key = {"service": service, "starts_date": period.starts, "ends_date": period.ends}
-    added = insert(BillingRun).values(**key, started_at=now).on_conflict_do_nothing()
-    await session.execute(added)
-    return (await session.execute(select(BillingRun.id).filter_by(**key))).scalar_one()
+    known = select(BillingRun.id).filter_by(**key)
+    run_id = await session.scalar(known)
+    if run_id is not None:
+        return run_id
+    usual = await find_class_p99(session, service=service, until=period.starts)
+    added = insert(BillingRun).values(
+        **key, started_at=now, class_p99={name: str(value) for name, value in usual.items()}
+    )
+    await session.execute(added.on_conflict_do_nothing())
+    return (await session.execute(known)).scalar_one()
 
 
 async def _require_over(session: AsyncSession, period: Period, now: datetime) -> None:
@@ -144,7 +153,9 @@ async def get_scope(session: AsyncSession, *, run_id: int) -> Scope:
         RunNotFound: there is no such run.
     """
     run = await _get_run(session, run_id)
-    return await _scope(session, run.service, Period(run.starts_date, run.ends_date))
+    period = Period(run.starts_date, run.ends_date)
+    class_p99 = {name: Decimal(value) for name, value in run.class_p99.items()}
+    return await _scope(session, run.service, period, class_p99)
 
 
 async def _get_run(session: AsyncSession, run_id: int) -> BillingRun:
@@ -154,12 +165,17 @@ async def _get_run(session: AsyncSession, run_id: int) -> BillingRun:
     return run
 
 
-async def _scope(session: AsyncSession, service: Service, period: Period) -> Scope:
+async def _scope(
+    session: AsyncSession, service: Service, period: Period, class_p99: Mapping[str, Decimal]
+) -> Scope:
     first = await session.scalar(
         select(func.min(BillingRun.starts_date)).where(BillingRun.service == service)
     )
     return Scope(
-        service=service, period=period, first_date=min(first or period.starts, period.starts)
+        service=service,
+        period=period,
+        first_date=min(first or period.starts, period.starts),
+        class_p99=class_p99,
     )
 
 
@@ -227,7 +243,8 @@ async def preview_run(
         PeriodNotOver: days of the period are still to come.
     """
     await _require_over(session, period, now)
-    scope = await _scope(session, service, period)
+    class_p99 = await find_class_p99(session, service=service, until=period.starts)
+    scope = await _scope(session, service, period, class_p99)
     agreements = await list_unbilled(session, scope=scope)
     skipped: Counter[str] = Counter()
     totals: Counter[str] = Counter()

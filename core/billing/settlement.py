@@ -48,7 +48,7 @@ async def list_open_bills(session: AsyncSession, *, agreement_ids: Iterable[int]
             Bill.number,
             cast(Bill.due_date, Date),  # an issued bill has one, says the database
             Bill.currency,
-            cast(Bill.total_minor - paid, BigInteger),
+            cast(Bill.total_minor - Bill.credited_minor - paid, BigInteger),
         )
         .outerjoin(Allocation, Allocation.bill_id == Bill.id)
         .where(Bill.agreement_id.in_(sorted(set(agreement_ids))), Bill.state == BillState.ISSUED)

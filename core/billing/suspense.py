@@ -237,7 +237,7 @@ async def list_candidates(session: AsyncSession, item: SuspenseItem) -> list[Can
         .correlate(Bill)
         .scalar_subquery()
     )
-    left = Bill.total_minor - paid
+    left = Bill.total_minor - Bill.credited_minor - paid
     is_amount, is_name = left == item.left_minor, Account.holder_name == item.payer
     rows = await session.execute(
         select(is_amount, is_name, Bill.number, Account.number, Account.holder_name, left)

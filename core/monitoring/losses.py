@@ -8,12 +8,13 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row, select, text, update
+from sqlalchemy import Row, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit
 from core.accounts import service as accounts
-from core.accounts.models import Area, Role, Service
+from core.accounts.areas import get_area
+from core.accounts.models import Role, Service
 from core.db import SCHEMA
 from core.errors import DomainError
 from core.money import divide
@@ -31,10 +32,10 @@ SHARE_DIGITS = 4
 
 _METERS = text(
     f"""
-    SELECT a.id AS area_id, a.name, p.service, m.id, m.digits, m.multiplier, m.loss_limit,
+    SELECT a.id AS area_id, p.service, m.id, m.digits, m.multiplier, m.loss_limit,
         m.master_of_id = a.id AS is_master
     FROM (
-        SELECT DISTINCT b.id, b.name, b.path, q.service FROM {SCHEMA}.meters n
+        SELECT DISTINCT b.id, b.path, q.service FROM {SCHEMA}.meters n
         JOIN {SCHEMA}.areas b ON b.id = n.master_of_id
         JOIN {SCHEMA}.service_points q ON q.id = n.service_point_id
         WHERE n.removed_at IS NULL
@@ -183,7 +184,7 @@ async def list_losses(
     return [
         AreaLoss(
             area_id=area_id,
-            name=meters[0].name,
+            name=(await get_area(session, area_id=area_id)).full_name,
             service=Service(service),
             starts=span[0],
             ends=span[1],
@@ -234,9 +235,3 @@ def is_too_much(found: AreaLoss) -> bool:
     """Tell whether an area certainly lost more than its limit: every meter of it is known."""
     balance = found.balance
     return balance is not None and balance.is_whole and balance.share > found.limit
-
-
-async def get_area_name(session: AsyncSession, *, area_id: int) -> str:
-    """Return what an area is called."""
-    found = await session.execute(select(Area.name).where(Area.id == area_id))
-    return found.scalar_one()

@@ -1,6 +1,8 @@
 """Photos of dials, each kept beside the reading that it shows."""
 
-from sqlalchemy import ColumnElement, func, select
+from collections.abc import Iterable
+
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.db import lock_for_transaction
@@ -8,6 +10,7 @@ from core.monitoring.models import ReadingPhoto
 from core.monitoring.rows import Key
 
 PHOTOS_MAX = 5
+PRINTED = ("image/jpeg", "image/png")
 
 
 async def add_photo(session: AsyncSession, *, key: Key, channel_ref: str) -> bool:
@@ -41,6 +44,23 @@ async def list_photos(session: AsyncSession, *, key: Key) -> list[int]:
     """Return the photos of a reading, the oldest first."""
     found = select(ReadingPhoto.id).where(*_of(key)).order_by(ReadingPhoto.id)
     return list(await session.scalars(found))
+
+
+async def find_picture(
+    session: AsyncSession, *, keys: Iterable[Key], bytes_max: int
+) -> bytes | None:
+    """Return the newest photo that was fetched of any of these readings, if it is not too big."""
+    picture: bytes | None = await session.scalar(
+        select(ReadingPhoto.content)
+        .where(
+            or_(*(and_(*_of(key)) for key in keys)),
+            ReadingPhoto.media_type.in_(PRINTED),
+            func.length(ReadingPhoto.content) <= bytes_max,
+        )
+        .order_by(ReadingPhoto.id.desc())
+        .limit(1)
+    )
+    return picture
 
 
 async def get_photo(session: AsyncSession, *, photo_id: int) -> ReadingPhoto | None:

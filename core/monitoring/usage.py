@@ -41,7 +41,7 @@ _AT = text(
     CROSS JOIN LATERAL (
         SELECT * FROM {SCHEMA}.readings r
         WHERE r.meter_id = n.meter_id AND r.register = n.register AND r.taken_at <= m.at
-            AND r.status = 'accepted'
+            AND r.status = 'accepted' AND (:estimates OR r.source <> 'estimate')
         ORDER BY r.taken_at DESC LIMIT 1
     ) v
     ORDER BY v.meter_id, v.register, m.at
@@ -54,8 +54,8 @@ class Use:
     """
     What was used from a local day on, up to the next one in a list.
 
-    Nothing is interpolated: `value` is missing where no reading ended the span, and then counts
-    with the next span that has one. Units: m³ or kWh, with the multiplier.
+    Nothing is interpolated or estimated: `value` is missing where no reading ended the span, and
+    then counts with the next span that has one. Units: m³ or kWh, with the multiplier.
     """
 
     starts_date: date
@@ -66,7 +66,8 @@ async def list_registers(
     session: AsyncSession, *, meter_ids: Collection[int], at: datetime
 ) -> list[RegisterValue]:
     """Return, for each register of these meters, the latest accepted reading at a moment."""
-    rows = await session.execute(_AT, {"meters": array(meter_ids), "moments": array([at])})
+    values = {"meters": array(meter_ids), "moments": array([at]), "estimates": True}
+    rows = await session.execute(_AT, values)
     return [
         RegisterValue(row.meter_id, row.register, row.taken_at, row.value, Source(row.source))
         for row in rows
@@ -136,8 +137,9 @@ _Register = dict[datetime, tuple[datetime, Decimal]]
 async def _shown_at(
     session: AsyncSession, *, meter: MeterFacts, moments: Sequence[datetime]
 ) -> list[_Register]:
-    """Return the latest reading at each moment, of the total or else of every register."""
-    rows = await session.execute(_AT, {"meters": array([meter.id]), "moments": array(moments)})
+    """Return the latest real reading at each moment, of the total or else of every register."""
+    values = {"meters": array([meter.id]), "moments": array(moments), "estimates": False}
+    rows = await session.execute(_AT, values)
     shown: dict[str, _Register] = {}
     for row in rows:
         shown.setdefault(row.register, {})[row.at] = (row.taken_at, row.value)

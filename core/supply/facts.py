@@ -10,6 +10,7 @@ from core.accounts.models import AccountRight, Agreement, Role, ServicePoint, St
 from core.accounts.service import get_operator
 from core.billing.arrears import Arrears, find_arrears
 from core.billing.bills import people_of
+from core.billing.dispute_queries import find_pauses, is_disputed
 from core.billing.dunning_rules import POLICIES
 from core.billing.models import StepKind
 from core.db import lock_for_transaction
@@ -47,11 +48,12 @@ async def gather(
         local=now.astimezone(ZoneInfo(operator.timezone)),
         overdue_days=arrears.overdue_days if arrears else 0,
         overdue_minor=arrears.overdue_minor if arrears else 0,
-        reminder_delivered_at=reminder.delivered_at if reminder else None,
-        notice_delivered_at=notice.delivered_at if notice else None,
+        reminder_delivered_at=reminder.counts_from if reminder else None,
+        notice_delivered_at=notice.counts_from if notice else None,
         has_paid_since_notice=arrears.has_paid_since_notice if arrears else False,
         has_unknown_payment=arrears.has_unknown_payment if arrears else False,
         protected=point.protected,
+        is_disputed=await _is_disputed(session, case),
         is_bill_open=arrears is not None and arrears.bill_id == case.bill_id,
         is_estimated=arrears.is_estimated if arrears else False,
         is_agreement_current=agreement.ends_date is None,
@@ -66,6 +68,14 @@ async def gather(
         in_danger=await _is_in_danger(session, case),
     )
     return facts, arrears
+
+
+async def _is_disputed(session: AsyncSession, case: Case) -> bool:
+    """Tell whether an objection to the bill of a case waits for its answer."""
+    if case.bill_id is None:
+        return False
+    pauses = await find_pauses(session, bill_ids=[case.bill_id])
+    return is_disputed(pauses.get(case.bill_id, ()))
 
 
 async def _is_in_danger(session: AsyncSession, case: Case) -> bool | None:

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     OVER_VOLTAGE = "over_voltage"
     PAID = "paid"
     UNDONE = "undone"
+    DISPUTED = "disputed"
 
 
 PROTECTIVE = frozenset({Reason.BURST, Reason.OVER_VOLTAGE})

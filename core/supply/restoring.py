@@ -25,12 +25,14 @@ async def restore_paid(session: AsyncSession, *, agreement_id: int, now: datetim
     Undo what no longer has a ground, in the transaction of the payment or of the bill taken back.
 
     A cut that is pending is cancelled by any payment since its notice; if its command was sent, a
-    restore is ordered with it, because the device may have obeyed. A cut that was carried out is
-    undone once nothing is overdue. Locks the agreement; called again it changes nothing.
+    restore is ordered with it, because the device may have obeyed. So it is while an objection to
+    the debt is open. A cut that was carried out is undone once nothing is overdue, and an
+    objection alone does not make it so. Locks the agreement; called again it changes nothing.
     """
     await lock_agreements(session, agreement_ids=[agreement_id])
     overdue = await find_arrears(session, agreement_ids=[agreement_id], now=now)
     arrears = overdue.get(agreement_id)
+    in_all = await find_arrears(session, agreement_ids=[agreement_id], now=now, with_disputed=True)
     pending = await lock_orders(
         session,
         SupplyOrder.agreement_id == agreement_id,
@@ -41,8 +43,10 @@ async def restore_paid(session: AsyncSession, *, agreement_id: int, now: datetim
     for order in pending:
         is_same = arrears is not None and arrears.bill_id == order.inputs["bill_id"]
         if arrears is None or arrears.has_paid_since_notice or not is_same:
-            await cancel(session, order, reason=Reason.PAID, note="paid", now=now)
-    if pending or arrears is not None:
+            is_objected = arrears is None and agreement_id in in_all
+            reason = Reason.DISPUTED if is_objected else Reason.PAID
+            await cancel(session, order, reason=reason, note=reason.value, now=now)
+    if pending or in_all:
         return
     point_id = await session.scalar(
         select(Agreement.service_point_id).where(Agreement.id == agreement_id)
@@ -101,7 +105,8 @@ async def take_up_settled(session: AsyncSession, *, now: datetime) -> int:
             )
         )
     )
-    settled = found - (await find_arrears(session, agreement_ids=found, now=now)).keys()
+    owing = await find_arrears(session, agreement_ids=found, now=now, with_disputed=True)
+    settled = found - owing.keys()
     for agreement_id in sorted(settled):
         await restore_paid(session, agreement_id=agreement_id, now=now)
     return len(settled)

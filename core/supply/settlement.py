@@ -7,10 +7,22 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from core.billing import bills, invoices, payments, provider_events, returns, suspense
-from core.billing.models import Payment, PaymentState
+from core.billing import (
+    corrections,
+    disputes,
+    invoices,
+    payments,
+    provider_events,
+    rebilling,
+    returns,
+    suspense,
+)
+from core.billing.correction_models import Ground
+from core.billing.corrections import Credited
+from core.billing.models import Bill, Payment, PaymentState
 from core.billing.payments import RecordedPayment, Target
 from core.billing.provider_events import NewEvent
+from core.billing.rebilling import Change, Rebilled
 from core.billing.statements import BANK, BankLine, match_line
 from core.db import lock_for_transaction
 from core.importing import Fault, Outcome
@@ -203,8 +215,83 @@ async def take_back_bill(
     Take a wrong bill back, and stop or undo a cut that rested on it.
 
     Raises:
-        BillNotFound, LaterBillExists: as `bills.void_bill`.
+        DomainError: as `corrections.void_bill`.
     """
-    await bills.void_bill(session, number=number, reason=reason, actor_id=actor_id, now=now)
-    target = await payments.find_target_by_bill(session, number=number)
-    await restore_paid(session, agreement_id=target.agreement_id, now=now)
+    await corrections.void_bill(session, number=number, reason=reason, actor_id=actor_id, now=now)
+    await _restore_of_bill(session, number, now=now)
+
+
+async def credit_bill(
+    session: AsyncSession,
+    *,
+    number: str,
+    amount_minor: int | None,
+    reason: str,
+    actor_id: int,
+    now: datetime,
+) -> Credited:
+    """
+    Take a part off a bill, and stop or undo a cut that no longer has a ground.
+
+    Raises:
+        DomainError: as `corrections.credit_bill`.
+    """
+    credited = await corrections.credit_bill(
+        session,
+        number=number,
+        amount_minor=amount_minor,
+        reason=reason,
+        actor_id=actor_id,
+        now=now,
+    )
+    await _restore_of_bill(session, number, now=now)
+    return credited
+
+
+async def rebill(
+    session: AsyncSession,
+    *,
+    number: str,
+    change: Change,
+    reason: str,
+    actor_id: int,
+    now: datetime,
+) -> Rebilled:
+    """
+    Bill again what was billed wrong, and stop or undo a cut that rested on it.
+
+    Raises:
+        DomainError: as `rebilling.rebill`.
+    """
+    found = await rebilling.rebill(
+        session, number=number, change=change, reason=reason, actor_id=actor_id, now=now
+    )
+    await _restore_of_bill(session, number, now=now)
+    return found
+
+
+async def open_dispute(
+    session: AsyncSession,
+    *,
+    bill_number: str,
+    person_id: int,
+    ground: Ground,
+    words: str,
+    now: datetime,
+) -> str:
+    """
+    Take an objection to a bill, and stop a cut that rested on it; return its number.
+
+    Raises:
+        DomainError: as `disputes.open_dispute`.
+    """
+    number = await disputes.open_dispute(
+        session, bill_number=bill_number, person_id=person_id, ground=ground, words=words, now=now
+    )
+    await _restore_of_bill(session, bill_number, now=now)
+    return number
+
+
+async def _restore_of_bill(session: AsyncSession, number: str, *, now: datetime) -> None:
+    agreement_id = await session.scalar(select(Bill.agreement_id).where(Bill.number == number))
+    await restore_paid(session, agreement_id=agreement_id or 0, now=now)

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from core.accounts.models import Service
-from core.billing import bills, runs
-from core.billing.bills import BillNotHeld, LaterBillExists
+from core.billing import bills, corrections, runs
+from core.billing.corrections import BillNotHeld, LaterBillExists
 from core.billing.models import BillState
 from core.db import Database
 from core.monitoring.models import Meter
@@ -275,11 +275,15 @@ class TestHeldBills:
     async def test_are_issued_once_when_released(self, database: Database, held: World) -> None:
         later = datetime(2026, 12, 3, tzinfo=UTC)
         async with database.transaction() as session:
-            await bills.release_held(session, number="E1003", actor_id=held.manager, now=later)
+            await corrections.release_held(
+                session, number="E1003", actor_id=held.manager, now=later
+            )
 
         with pytest.raises(BillNotHeld):
             async with database.transaction() as session:
-                await bills.release_held(session, number="E1003", actor_id=held.manager, now=later)
+                await corrections.release_held(
+                    session, number="E1003", actor_id=held.manager, now=later
+                )
 
         assert [row[1] for row in await ask(database, TOLD)][-1] == "bill:E1003"
         assert (await ask(database, ALL_BILLS))[-1][5:] == ("issued", date(2026, 12, 18))
@@ -297,7 +301,7 @@ class TestHeldBills:
 
         waiting = await run_bills(database, Service.ELECTRICITY, december, now=later)
         async with database.transaction() as session:
-            await bills.void_bill(
+            await corrections.void_bill(
                 session, number="E1003", reason="misread", actor_id=held.manager, now=later
             )
         await run_bills(database, Service.ELECTRICITY, december, now=later)
@@ -316,7 +320,7 @@ class TestVoidBill:
         await run_bills(database, Service.WATER, OCTOBER)
 
         async with database.transaction() as session:
-            await bills.void_bill(
+            await corrections.void_bill(
                 session, number="W1001", reason="misread", actor_id=billed.manager, now=NOW
             )
         again = await run_bills(database, Service.WATER, OCTOBER)
@@ -340,7 +344,7 @@ class TestVoidBill:
 
         with pytest.raises(LaterBillExists):
             async with database.transaction() as session:
-                await bills.void_bill(
+                await corrections.void_bill(
                     session, number="E1001", reason="wrong", actor_id=billed.manager, now=NOW
                 )
 

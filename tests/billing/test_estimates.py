@@ -17,8 +17,9 @@ from core.accounts.models import Agreement, ApiKey, Service
 from core.accounts.service import get_operator
 from core.billing import runs
 from core.billing.audit_checks import list_violations
-from core.billing.bills import recompute, release_held, void_bill
+from core.billing.bills import recompute
 from core.billing.consumption import ESTIMATE, BilledSpan, Shown, consumption_of
+from core.billing.corrections import release_held, void_bill
 from core.billing.estimates import HISTORY_MIN, estimate
 from core.billing.models import Bill
 from core.billing.queries import get_bill

@@ -167,7 +167,7 @@ class TestBillsOfARun:
             await session.execute(text("UPDATE shuidian.bills SET inputs = inputs WHERE id = 1"))
             await session.execute(text("SET LOCAL enable_indexscan = off"))
             await session.execute(text("SET LOCAL enable_bitmapscan = off"))
-            await bills._make_due(session, [1, 2], NOW)
+            await bills.make_due(session, bill_ids=[1, 2], now=NOW)
 
         references = "SELECT reference FROM shuidian.ledger_transactions ORDER BY id"
         assert await ask(database, references) == [("bill:E9999",), ("bill:E10000",)]

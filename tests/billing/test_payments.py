@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, text
 
 from core.accounts.models import Service
-from core.billing import bills, invoices, ledger, payments
+from core.billing import corrections, invoices, ledger, payments
 from core.billing.audit_checks import list_violations
 from core.billing.bills import BillNotFound
 from core.billing.invoices import AmountChanged, BillNotOpen, InvoiceNotOurs
@@ -374,10 +374,10 @@ async def decide_latest(database: Database, world: World, *, void: bool, now: da
     for number, state in found:
         async with database.transaction() as session:
             if void:
-                await bills.void_bill(
+                await corrections.void_bill(
                     session, number=str(number), reason="wrong", actor_id=world.manager, now=now
                 )
             elif state == BillState.HELD:
-                await bills.release_held(
+                await corrections.release_held(
                     session, number=str(number), actor_id=world.manager, now=now
                 )

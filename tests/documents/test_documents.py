@@ -19,11 +19,15 @@ from pypdf import PdfReader
 
 from bot.documents.charts import Bar
 from bot.documents.documents import (
+    QR_MASK,
     BillDocument,
     ChargeRow,
+    CreditDocument,
     Field,
+    Letterhead,
     ReceiptDocument,
     bill_pdf,
+    credit_pdf,
     page_pngs,
     receipt_pdf,
 )
@@ -317,7 +321,7 @@ class TestReceiptPDF:
 class TestPagePNGs:
     def test_carries_the_code_that_was_asked_for(self):
         document = bill("zh_CN", "electricity")
-        wanted = segno.make(document.qr_content, error="m", micro=False).matrix
+        wanted = segno.make(document.qr_content, error="m", micro=False, mask=QR_MASK).matrix
 
         (page,) = page_pngs(document)
         picture = read_png(page, rows=540)
@@ -366,3 +370,50 @@ class TestPagePNGs:
         pages = page_pngs(replace(document, charges=document.charges * 8), ppi=48)
 
         assert len(pages) == 2
+
+
+class TestCreditPDF:
+    @pytest.mark.parametrize("service", SERVICES)
+    @pytest.mark.parametrize("language", LANGUAGES)
+    def test_shows_every_word_and_amount_on_one_page(self, language, service):
+        like = receipt(language, service, is_settled=True)
+        document = CreditDocument(
+            **{name: getattr(like, name) for name in Letterhead.__dataclass_fields__},
+            amount=like.amount_paid,
+            about=like.payment,
+            reason_title=like.covers_title,
+            reason=like.status,
+            sums=like.sums,
+        )
+
+        (page,) = pages_of(credit_pdf(document))
+
+        assert [word for word in words_of(asdict(document)) if word not in page] == []
+        assert credit_pdf(document) == credit_pdf(document)
+        assert len(page_pngs(document, ppi=36)) == 1
+
+
+class TestPhoto:
+    def test_of_the_register_is_on_the_page(self) -> None:
+        document = bill("zh_CN", "water")
+        (picture,) = page_pngs(document, ppi=24)
+
+        with_photo = replace(document, photo=picture, photo_caption="a photo of the dial")
+        (page,) = PdfReader(BytesIO(bill_pdf(with_photo))).pages
+        (bare,) = PdfReader(BytesIO(bill_pdf(document))).pages
+
+        assert "aphotoofthedial" in "".join(page.extract_text().split())
+        assert len(page.images) == len(bare.images) + 1
+
+    @pytest.mark.parametrize("photo", [b"\x89PNG no more", b"\xff\xd8\xff broken"])
+    def test_that_is_no_picture_does_not_stop_the_bill(self, photo: bytes) -> None:
+        document = replace(bill("en", "water"), photo=photo, photo_caption="a photo")
+
+        assert bill_pdf(document) == bill_pdf(replace(document, photo=None))
+
+    def test_year_ago_is_drawn_apart(self) -> None:
+        document = bill("en", "electricity")
+        first, *others = document.usage
+        told = replace(document, usage=(replace(first, is_year_ago=True), *others))
+
+        assert page_pngs(told, ppi=48) != page_pngs(document, ppi=48)

@@ -1,10 +1,11 @@
 """Conversations are tested on the whole service, through the playground's HTTP."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from bot.clock import SystemClock
 from core.accounts.models import Service
 from core.db import Database
 from core.monitoring.models import Reading, ReadingStatus, Source
@@ -30,3 +31,8 @@ async def water_use(stage: Stage, database: Database) -> None:
             )
             for i in range(41)
         )
+
+
+def move_clock(stage: Stage, moment: datetime) -> None:
+    stage.clock.set_at = SystemClock().now()
+    stage.clock.shown_at = moment

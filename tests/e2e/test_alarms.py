@@ -8,9 +8,8 @@ from core.accounts.models import Service
 from core.monitoring.models import LeakLook, Quantity
 from core.monitoring.silence import look_for_silence
 from tests.chat import Message, Phone, buttons_of, text_of
-from tests.e2e.conftest import Stage
+from tests.e2e.conftest import Stage, move_clock
 from tests.e2e.gateway import Gateway, open_gateway
-from tests.e2e.test_supply import move_clock
 from tests.world import Home
 
 HOUR = timedelta(hours=1)
@@ -147,7 +146,7 @@ async def test_a_burst_asks_a_manager_whether_to_close_the_valve(stage: Stage) -
 
     await manager.press(undo, "↩ Take back and restore")
     await report(stage, gateway, "connected")
-    await customer.expect("恢复供水", seconds=20)
+    await customer.expect("如果您家仍然没有", seconds=20)
     assert "供应正常" in text_of(await customer.say("/supply"))
     assert buttons_of(found)
 

@@ -11,7 +11,8 @@ from pypdf import PdfReader
 from bot.api.auth import issue_token
 from core.accounts.models import Service
 from core.billing.audit_checks import list_violations
-from tests.billing.books import load_shipped, show
+from core.periods import month_of
+from tests.billing.books import load_shipped, run_bills, show
 from tests.chat import Phone, buttons_of, text_of
 from tests.e2e.conftest import Stage
 from tests.world import NOON
@@ -99,7 +100,31 @@ class TestBill:
         assert all(words in text_of(bill) for words in ("110", "124", "0.5653", "7.91"))
         await phone.press(bill, "为什么")
         why = await phone.changed(shown, "E1001")
-        assert "每天用量" in text_of(why)
+        assert "每天用" in text_of(why)
+
+    async def test_has_one_number_in_message_self_service_and_document_at_once(
+        self, billed: Stage
+    ) -> None:
+        database, world = billed.service.database, billed.world
+        await show(
+            database,
+            world.neighbour.meters[Service.ELECTRICITY],
+            {date(2026, 9, 1): "0", date(2026, 10, 1): "90"},
+        )
+
+        await run_bills(database, Service.ELECTRICITY, month_of(date(2026, 9, 1)))
+        # Nothing has to be waited for: what one of the three has, the others have.
+        pdf = await admin(billed, "GET", "bills/E1003/document.pdf")
+        listed = await billed.phone(1002).say("/bills")
+        message = await billed.phone(1002).expect("E1003")
+
+        words = "".join(page.extract_text() for page in PdfReader(BytesIO(pdf)).pages)
+        assert "E1003" in words
+        assert "50.88" in words
+        assert any("E1003" in label for label in buttons_of(listed))
+        assert message["document"]["file_name"] == "E1003.pdf"
+        assert "50,88" in text_of(message)
+        assert text_of(message).count("E1003") == 1
 
     async def test_of_somebody_else_does_not_exist(self, billed: Stage) -> None:
         phone = billed.phone(1002)

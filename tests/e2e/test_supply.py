@@ -2,20 +2,19 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import select, text
 
 from bot.api.auth import issue_token
-from bot.clock import SystemClock
 from bot.due import OPEN
 from core.accounts.models import Service
 from core.db import Database
 from core.notices.models import Delivery, Outcome
 from tests.billing.books import OCTOBER, load_shipped, show
 from tests.chat import Message, Phone, buttons_of, text_of
-from tests.e2e.conftest import Stage
+from tests.e2e.conftest import Stage, move_clock
 from tests.e2e.gateway import Gateway, open_gateway
 from tests.e2e.test_bills import admin, checkout
 from tests.supply.debt import BILL, MONDAY, NOTICED, OWED, REMINDED, at, begin_debt, set_reachable
@@ -67,11 +66,6 @@ WORDS: dict[str, dict[str, str]] = {
         "paid": "what was overdue is paid",
     },
 }
-
-
-def move_clock(stage: Stage, moment: datetime) -> None:
-    stage.clock.set_at = SystemClock().now()
-    stage.clock.shown_at = moment
 
 
 async def until_recorded(stage: Stage) -> None:

@@ -11,7 +11,7 @@ from core.db import Database
 from core.monitoring.models import Meter, Quantity, Reading, ReadingStatus, Sample, Source
 from core.monitoring.partitions import ensure_months, months_of
 from tests.chat import text_of
-from tests.e2e.conftest import Stage
+from tests.e2e.conftest import Stage, move_clock
 from tests.world import NOON
 
 
@@ -189,8 +189,34 @@ class TestTypingAReading:
         await phone.press(asked, "没有错")
         await phone.changed(asked, "已记录")
         await phone.post("press_data", message_id=asked["message_id"], data="readyes")
+        await phone.say("/home")
+        assert not any("按钮已过期" in text_of(each) for each in await phone.messages())
+        move_clock(stage, stage.clock.now() + timedelta(minutes=1))
+        await phone.post("press_data", message_id=asked["message_id"], data="readyes")
         await phone.expect("按钮已过期")
         assert await latest(database) == [Decimal(126)]
+
+    async def test_says_where_an_estimate_was_too_high(
+        self, stage: Stage, database: Database
+    ) -> None:
+        async with database.transaction() as session:
+            session.add(
+                Reading(
+                    meter_id=stage.world.home.meters[Service.WATER],
+                    register="total",
+                    taken_at=NOON - timedelta(minutes=5),
+                    value=Decimal(118),
+                    source=Source.ESTIMATE,
+                    status=ReadingStatus.ACCEPTED,
+                    received_at=NOON,
+                )
+            )
+        phone = stage.phone(1001)
+        told = text_of(await phone.say("/reading W-10001 117"))
+        assert "118 立方米 偏高" in told
+        assert "第一次" not in told
+        usage = text_of(await phone.say("/usage"))
+        assert "118" not in usage
 
     async def test_lets_one_correct_an_unusual_number(self, stage: Stage, database) -> None:
         phone = stage.phone(1001)
@@ -251,6 +277,7 @@ class TestTypingAReading:
         await phone.press(asked, "116.7 立方米")
         await phone.changed(asked, "已记录")
         assert await latest(database) == [Decimal("116.7")]
+        move_clock(stage, stage.clock.now() + timedelta(minutes=1))
         await phone.post("press_data", message_id=asked["message_id"], data="readmeant")
         await phone.expect("按钮已过期")
         assert await latest(database) == [Decimal("116.7")]

@@ -96,7 +96,7 @@ class TestListLosses:
 
         (found,) = await losses(database)
 
-        assert (found.name, found.service) == ("No. 1", "water")
+        assert (found.name, found.service) == ("Linden Street · No. 1", "water")
         assert found.balance is not None
         assert (found.balance.master, found.balance.subs, found.balance.loss) == (
             10,

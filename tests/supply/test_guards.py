@@ -35,6 +35,7 @@ GOOD = Facts(
     has_paid_since_notice=False,
     has_unknown_payment=False,
     protected=None,
+    is_disputed=False,
     is_bill_open=True,
     is_estimated=False,
     is_agreement_current=True,
@@ -57,6 +58,7 @@ IN_DANGER = replace(
     reminder_delivered_at=None,
     notice_delivered_at=None,
     has_unknown_payment=True,
+    is_disputed=True,
     is_bill_open=False,
     is_estimated=True,
     warned_at=None,
@@ -64,6 +66,7 @@ IN_DANGER = replace(
 # What breaks each condition, by as little as it can.
 BROKEN: dict[Refusal, tuple[Stage, dict[str, Any]]] = {
     Refusal.BILL_NOT_OPEN: (Stage.PROPOSING, {"is_bill_open": False}),
+    Refusal.DISPUTED: (Stage.PROPOSING, {"is_disputed": True}),
     Refusal.NOT_OVERDUE: (Stage.PROPOSING, {"overdue_days": 30}),
     Refusal.TOO_LITTLE: (Stage.PROPOSING, {"overdue_minor": 49_99}),
     Refusal.NOT_REMINDED: (Stage.PROPOSING, {"reminder_delivered_at": None}),

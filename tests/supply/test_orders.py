@@ -309,7 +309,7 @@ class TestReportStates:
 
         assert await power.orders() == []
         assert await ask(power.database, "SELECT cause FROM shuidian.repairs") == [
-            ("supply_switch",)
+            ("switched_off",)
         ]
 
     async def test_tells_managers_when_a_cut_supply_is_on_again(self, power: Debt) -> None:

@@ -1,0 +1,292 @@
+"""A wrong bill is billed again, and with it all that build on it, from inputs put right."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core import audit
+from core.accounts.models import Agreement, Premise, ServicePoint
+from core.billing.bills import SERIES, BillNotFound, insert_bills, make_due, people_of
+from core.billing.consumption import BilledSpan
+from core.billing.corrections import (
+    BillIsNegative,
+    BillRow,
+    credit_old_use,
+    free_excess,
+    list_from,
+    lock_bill,
+    withdraw,
+)
+from core.billing.drafts import Draft, Scope, draft_bills
+from core.billing.inputs import read_spans
+from core.billing.models import Allocation, Bill, BillState
+from core.billing.settlement import settle
+from core.billing.tariff_store import list_codes
+from core.db import undone
+from core.errors import DomainError
+from core.monitoring.correcting import correct_reading
+from core.monitoring.estimates import keep_estimates
+from core.monitoring.rows import Key
+from core.notices import service as notices
+from core.numbers import take_numbers
+from core.periods import Period
+
+PEOPLE_MAX = 50
+
+
+class CannotBillAgain(DomainError):
+    """What the bill would be made of is not there; `why` is its code, for the log."""
+
+    code = "billing.cannot_bill_again"
+
+
+class NotAHousehold(DomainError):
+    """A home has at least one person, and no hotel's worth of them."""
+
+    code = "billing.not_a_household"
+
+
+class NotATariff(DomainError):
+    """There is no such tariff for this service."""
+
+    code = "billing.not_a_tariff"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What was wrong, as it is right; nothing if it was put right before."""
+
+    people: int | None = None
+    tariff_code: str | None = None
+    reading: tuple[Key, Decimal] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """
+    A bill and the one in its place, if its days are billed at all.
+
+    `oddity` is why the new one would be held if nobody looked at it; `old_use_minor` is what was
+    taken off it for use older than the limit. Units: minor units, without what was credited.
+    """
+
+    old: str
+    old_minor: int
+    was_seen: bool
+    new: str | None
+    new_minor: int
+    oddity: str | None
+    old_use_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebilled:
+    """What came of billing again, the earliest bill first."""
+
+    pairs: Sequence[Pair]
+    currency: str
+
+
+async def list_billed_readings(
+    session: AsyncSession, *, number: str
+) -> list[tuple[Key, BilledSpan]]:
+    """
+    Return the readings that a bill closes on and that somebody made; of a first bill all of them.
+
+    Raises:
+        BillNotFound: there is no such bill.
+    """
+    bill = await lock_bill(session, number=number)
+    inputs = await session.scalar(select(Bill.inputs).where(Bill.id == bill.id))
+    is_first = await session.scalar(
+        select(func.bool_and(Bill.starts_date >= bill.starts_date)).where(
+            Bill.agreement_id == bill.agreement_id, Bill.state != BillState.VOID
+        )
+    )
+    spans = read_spans(inputs or {"readings": []})
+    return [
+        (Key(span.meter_id, span.register, shown.at), span)
+        for span in spans
+        for shown in ((span.opening, span.closing) if is_first else (span.closing,))
+        if not shown.is_estimate
+    ]
+
+
+async def preview_rebill(
+    session: AsyncSession, *, number: str, change: Change, actor_id: int, now: datetime
+) -> Rebilled:
+    """Return what `rebill` would do, by doing and undoing it."""
+    async with undone(session):
+        return await rebill(
+            session, number=number, change=change, reason="-", actor_id=actor_id, now=now
+        )
+
+
+async def rebill(
+    session: AsyncSession,
+    *,
+    number: str,
+    change: Change,
+    reason: str,
+    actor_id: int,
+    now: datetime,
+) -> Rebilled:
+    """
+    Void a bill and all that build on it, and bill their periods again from what is right now.
+
+    What was paid on each stays with the bill in its place, as far as that goes. What a new bill
+    would charge more for use older than the limit is taken off. The people get one message.
+    Whoever does this has looked at the new bills, so none of them is held.
+
+    Raises:
+        BillNotFound: there is no such bill, or it is void.
+        CannotBillAgain: a reading or a price for it is missing.
+        BillIsNegative: a new bill would be below zero.
+        ReasonMissing: none is given.
+        DomainError: the change itself cannot be.
+    """
+    bill = await lock_bill(session, number=number)
+    if bill.state is BillState.VOID:
+        raise BillNotFound(number=number)
+    await _apply(session, bill, change, reason=reason, actor_id=actor_id, now=now)
+    olds = await list_from(session, bill=bill)
+    for old in olds:
+        await withdraw(session, bill=old, reason=reason, actor_id=actor_id, now=now)
+    pairs = [
+        await _bill_again(session, old, reason=reason, actor_id=actor_id, now=now)
+        for old in reversed(olds)
+    ]
+    await settle(session, agreement_ids=[bill.agreement_id], now=now)
+    await _tell(session, bill.agreement_id, pairs, now=now)
+    return Rebilled(pairs=pairs, currency=bill.currency)
+
+
+async def _apply(
+    session: AsyncSession,
+    bill: BillRow,
+    change: Change,
+    *,
+    reason: str,
+    actor_id: int,
+    now: datetime,
+) -> None:
+    agreement = await session.get_one(Agreement, bill.agreement_id)
+    point = await session.get_one(ServicePoint, agreement.service_point_id)
+    if change.reading is not None:
+        key, value = change.reading
+        await correct_reading(
+            session, key=key, value=value, reason=reason, person_id=actor_id, now=now
+        )
+    if change.people is not None:
+        if not 0 < change.people <= PEOPLE_MAX:
+            raise NotAHousehold(most=PEOPLE_MAX)
+        await session.execute(
+            update(Premise)
+            .where(Premise.id == point.premise_id)
+            .values(household_size=change.people)
+            .execution_options(synchronize_session=False)
+        )
+    if change.tariff_code is not None:
+        if (await list_codes(session)).get(change.tariff_code) is not point.service:
+            raise NotATariff(tariff=change.tariff_code)
+        await session.execute(
+            update(Agreement)
+            .where(Agreement.id == agreement.id)
+            .values(tariff_code=change.tariff_code)
+            .execution_options(synchronize_session=False)
+        )
+    for name in ("people", "tariff_code"):
+        if (value_ := getattr(change, name)) is not None:
+            audit.record(
+                session,
+                at=now,
+                actor_id=actor_id,
+                action=f"agreement.{name}",
+                subject=f"agreement:{agreement.id}",
+                value=value_,
+                reason=reason,
+            )
+
+
+async def _bill_again(
+    session: AsyncSession, old: BillRow, *, reason: str, actor_id: int, now: datetime
+) -> Pair:
+    """Make the bill in the place of one that was just voided."""
+    draft = await _draft(session, old)
+    was_seen = old.state is not BillState.HELD
+    charged = old.total_minor - old.credited_minor if was_seen else 0
+    if draft is None:
+        await free_excess(session, bill_id=old.id, amount_max=0)
+        return Pair(
+            old=old.number,
+            old_minor=charged,
+            was_seen=was_seen,
+            new=None,
+            new_minor=0,
+            oddity=None,
+            old_use_minor=0,
+        )
+    total = draft.computed.total_minor
+    if total < 0:
+        raise BillIsNegative(number=old.number)
+    (number,) = await take_numbers(session, prefix=old.number[0])
+    await keep_estimates(session, draft.estimates, now=now)
+    ids = await insert_bills(session, run_id=old.run_id, drafts={number: draft}, replaces_id=old.id)
+    await session.execute(
+        update(Allocation).where(Allocation.bill_id == old.id).values(bill_id=ids[number])
+    )
+    await free_excess(session, bill_id=ids[number], amount_max=total)
+    await make_due(session, bill_ids=[ids[number]], now=now, is_decided=True, is_told=not was_seen)
+    old_use = await credit_old_use(
+        session, number=number, already_minor=charged, reason=reason, actor_id=actor_id, now=now
+    )
+    return Pair(
+        old=old.number,
+        old_minor=charged,
+        was_seen=was_seen,
+        new=number,
+        new_minor=total - old_use,
+        oddity=draft.held_reason,
+        old_use_minor=old_use,
+    )
+
+
+async def _draft(session: AsyncSession, old: BillRow) -> Draft | None:
+    """Return the new bill for a voided one's days; none if the agreement ended before them."""
+    service = next(service for service, prefix in SERIES.items() if prefix == old.number[0])
+    scope = Scope(
+        service=service,
+        period=Period(old.starts_date, old.ends_date),
+        first_date=old.starts_date,
+        is_exact=True,
+    )
+    found = await draft_bills(session, scope=scope, agreement_ids=[old.agreement_id])
+    for each in found:
+        if isinstance(each, Draft):
+            return each
+        raise CannotBillAgain(number=old.number, why=each.reason)
+    return None
+
+
+async def _tell(
+    session: AsyncSession, agreement_id: int, pairs: Sequence[Pair], *, now: datetime
+) -> None:
+    seen = [pair for pair in pairs if pair.was_seen]
+    if not seen:
+        return
+    people = await people_of(session, agreement_ids=[agreement_id])
+    await notices.enqueue(
+        session,
+        person_ids=people.get(agreement_id, ()),
+        kind="bill.rebilled",
+        params={
+            "numbers": [pair.old for pair in seen],
+            "bills": [pair.new for pair in seen if pair.new],
+        },
+        dedupe_key=f"rebilled:{seen[0].old}",
+        now=now,
+    )
