@@ -172,6 +172,41 @@ def import_green_button(
     _import(store, file, is_dry_run=dry_run, report=report)
 
 
+@import_app.command("statement")
+def import_statement(
+    file: Annotated[Path, typer.Argument(help="CSV, XLSX or camt.053; see docs/payments.md.")],
+    *,
+    columns: Annotated[
+        str, typer.Option(help="How the bank names columns: credit=Betrag, words=Zweck.")
+    ] = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Take in what a bank says came: what is sure is paid, the rest waits for a person."""
+    from bot import statements
+    from bot.bank_files import read_map
+    from bot.settings import Settings
+
+    async def work(database: "Database", now: datetime, texts: "Texts") -> bool:
+        posted = await statements.import_statement(
+            database,
+            content=content,
+            columns=read_map(columns or Settings().bank_columns),
+            is_dry_run=dry_run,
+            now=now,
+        )
+        has_faults = bool(posted.imported.outcome.faults)
+        for line in statements.describe(posted, texts):
+            typer.echo(line, err=has_faults)
+        return has_faults
+
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise refuse(f"{error.filename}: {error.strerror}") from None
+    if _run(work):
+        raise typer.Exit(1)
+
+
 @limits_app.command("set")
 def set_limit(
     *,

@@ -10,6 +10,7 @@ from bot.backoffice import (
     billing_pages,
     dispute_pages,
     gateway_pages,
+    money,
     reading_pages,
     repair_pages,
     sessions,
@@ -91,7 +92,7 @@ async def leave(request: Request, session: Session, now: Now) -> Response:
     return response
 
 
-for matter in (repair_pages, reading_pages, billing_pages, dispute_pages, gateway_pages):
+for matter in (repair_pages, reading_pages, billing_pages, dispute_pages, gateway_pages, money):
     router.include_router(matter.router)
 
 

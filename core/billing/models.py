@@ -5,7 +5,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.accounts.models import Service
@@ -31,12 +31,30 @@ class LedgerAccount(StrEnum):
 
 
 class PaymentState(StrEnum):
-    """An unknown payment never counts as paid and never allows a cut."""
+    """
+    An unknown payment never counts as paid and never allows a cut.
+
+    Charged back is what the payer's bank, or the desk that took it by mistake, took back again.
+    """
 
     PENDING = "pending"
     UNKNOWN = "unknown"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    REFUNDED = "refunded"
+    CHARGED_BACK = "charged_back"
+
+
+class EventKind(StrEnum):
+    """What a provider can say of a payment."""
+
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+    SUCCEEDED = "succeeded"
+    REFUNDED = "refunded"
+    CHARGED_BACK = "charged_back"
+    REINSTATED = "reinstated"
 
 
 class StepKind(StrEnum):
@@ -219,14 +237,21 @@ class Payment(Base):
     """
     Money that came in for an agreement, once per provider and reference, for ever.
 
-    `bill_id` is the bill that the payer chose, if any.
+    `bill_id` is the bill that the payer chose, if any; `kept_minor` what did not go back. Of a
+    payment whose fate is unknown, `verdict` is what the first of two people decided.
     """
 
     __tablename__ = "payments"
     __table_args__ = (
         UniqueConstraint("provider", "reference"),
         CheckConstraint("amount_minor > 0", name="positive"),
+        CheckConstraint(
+            "refunded_minor >= 0 AND charged_back_minor >= 0"
+            " AND refunded_minor + charged_back_minor <= amount_minor",
+            name="returned",
+        ),
     )
+    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012 (SQLAlchemy declares its type)
 
     id: Mapped[Id]
     number: Mapped[str] = mapped_column(unique=True)
@@ -237,8 +262,76 @@ class Payment(Base):
     reference: Mapped[str]
     currency: Mapped[str]
     amount_minor: Mapped[int]
+    refunded_minor: Mapped[int] = mapped_column(default=0, server_default="0")
+    charged_back_minor: Mapped[int] = mapped_column(default=0, server_default="0")
+    kept_minor: Mapped[int] = mapped_column(
+        Computed("amount_minor - refunded_minor - charged_back_minor", persisted=True)
+    )
     state: Mapped[PaymentState]
+    verdict: Mapped[PaymentState | None]
+    verdict_by_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
     received_at: Mapped[datetime]
+
+
+class ProviderEvent(Base):
+    """
+    What a provider said, signed by it, kept as it came and once.
+
+    `reference` is its name of the payment, `order` the one that we gave the payer; `item` names
+    one refund or dispute, and a refund without any is the sum of all so far. `problem` is why
+    the payment's events could not be acted on, until somebody has noted it.
+    """
+
+    __tablename__ = "provider_events"
+    __table_args__ = (
+        UniqueConstraint("provider", "event_id"),
+        Index(None, "provider", "reference"),
+    )
+
+    id: Mapped[Id]
+    provider: Mapped[str]
+    event_id: Mapped[str]
+    kind: Mapped[EventKind]
+    reference: Mapped[str]
+    order: Mapped[str]
+    item: Mapped[str]
+    amount_minor: Mapped[int]
+    currency: Mapped[str]
+    at: Mapped[datetime]
+    body: Mapped[str]
+    received_at: Mapped[datetime]
+    problem: Mapped[str | None]
+    noted_by_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
+
+
+class SuspenseItem(Base):
+    """
+    Money that came in and cannot be placed: it waits, with the reason, for a person.
+
+    `left_minor` is what still waits; `payments` and `returns` count what became of the rest.
+    """
+
+    __tablename__ = "suspense_items"
+    __table_args__ = (
+        UniqueConstraint("provider", "reference"),
+        CheckConstraint("left_minor BETWEEN 0 AND amount_minor", name="left"),
+        Index("ix_suspense_items_waiting", "received_at", postgresql_where=text("left_minor > 0")),
+    )
+
+    id: Mapped[Id]
+    provider: Mapped[str]
+    reference: Mapped[str]
+    amount_minor: Mapped[int]
+    left_minor: Mapped[int]
+    returned_minor: Mapped[int] = mapped_column(default=0, server_default="0")
+    currency: Mapped[str]
+    payer: Mapped[str]
+    words: Mapped[str]
+    reason: Mapped[str]
+    received_at: Mapped[datetime]
+    at: Mapped[datetime]
+    payments: Mapped[int] = mapped_column(default=0, server_default="0")
+    returns: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class Allocation(Base):
