@@ -20,7 +20,7 @@ from core.billing.tariff_store import get_tariffs
 from core.errors import DomainError
 from core.periods import Period, local_day, month_of
 
-CHUNK = 250
+CHUNK = 1000
 STRANGEST_MAX = 20
 # What a person should look at first.
 _STRANGE = (

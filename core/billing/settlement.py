@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Agreement
 from core.billing.models import Allocation, Bill, BillState, Payment, PaymentState
+from core.monitoring.rows import is_among
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ async def lock_agreements(session: AsyncSession, *, agreement_ids: Iterable[int]
     """Hold agreements until the transaction ends: their bills and money change one at a time."""
     await session.execute(
         select(Agreement.id)
-        .where(Agreement.id.in_(sorted(set(agreement_ids))))
+        .where(is_among(Agreement.id, set(agreement_ids)))
         .order_by(Agreement.id)
         .with_for_update(key_share=True)
     )
@@ -68,7 +69,7 @@ async def _list_credits(
         )
         .outerjoin(Allocation, Allocation.payment_id == Payment.id)
         .where(
-            Payment.agreement_id.in_(sorted(set(agreement_ids))),
+            is_among(Payment.agreement_id, set(agreement_ids)),
             Payment.state == PaymentState.SUCCEEDED,
         )
         .group_by(Payment.id)
@@ -76,6 +77,11 @@ async def _list_credits(
         .order_by(Payment.received_at, Payment.id)
     )
     return rows.all()
+
+
+async def list_creditors(session: AsyncSession, *, agreement_ids: Iterable[int]) -> set[int]:
+    """Return those of the agreements that have money which is put to no bill."""
+    return {row.agreement_id for row in await _list_credits(session, agreement_ids)}
 
 
 async def settle(
