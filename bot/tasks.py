@@ -1,7 +1,7 @@
 """Background work: queued in the transaction of its cause, done by any worker, safe to do twice."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import procrastinate
@@ -9,6 +9,7 @@ import structlog
 from procrastinate import JobContext, RetryDecision
 from procrastinate.exceptions import AlreadyEnqueued
 from procrastinate.jobs import Job
+from procrastinate.types import JSONValue
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -59,6 +60,17 @@ async def defer(
             await deferrer.defer_async(**params)  # type: ignore[arg-type]  # JSON values
     except AlreadyEnqueued:
         log.debug("task.already_waiting", name=name)
+
+
+async def defer_all(
+    session: AsyncSession, name: str, params: Sequence[Mapping[str, JSONValue]]
+) -> None:
+    """Queue one job for each of the params in the caller's transaction, all at once."""
+    if not params:
+        return
+    raw = await (await session.connection()).get_raw_connection()
+    deferrer = _QUEUE.configure_task(name, allow_unknown=True, connection=raw.driver_connection)
+    await deferrer.batch_defer_async(*(dict(each) for each in params))
 
 
 class Tasks:

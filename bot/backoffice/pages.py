@@ -12,6 +12,7 @@ from bot.backoffice import (
     gateway_pages,
     reading_pages,
     repair_pages,
+    run_pages,
     sessions,
 )
 from bot.backoffice.desk import (
@@ -91,7 +92,14 @@ async def leave(request: Request, session: Session, now: Now) -> Response:
     return response
 
 
-for matter in (repair_pages, reading_pages, billing_pages, dispute_pages, gateway_pages):
+for matter in (
+    repair_pages,
+    reading_pages,
+    run_pages,
+    billing_pages,
+    dispute_pages,
+    gateway_pages,
+):
     router.include_router(matter.router)
 
 

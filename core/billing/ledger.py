@@ -24,8 +24,10 @@ _POST = text(
     WITH given AS (
         SELECT * FROM unnest(
             CAST(:references AS text[]), CAST(:kinds AS text[]), CAST(:corrected AS text[]),
-            CAST(:accounts AS text[]), CAST(:agreements AS bigint[]), CAST(:currencies AS text[]), CAST(:amounts AS bigint[])
-        ) WITH ORDINALITY g (reference, kind, corrects, account, agreement_id, currency, amount_minor, nr)
+            CAST(:accounts AS text[]), CAST(:agreements AS bigint[]),
+            CAST(:currencies AS text[]), CAST(:amounts AS bigint[])
+        ) WITH ORDINALITY
+            g (reference, kind, corrects, account, agreement_id, currency, amount_minor, nr)
     ), added AS (
         INSERT INTO {SCHEMA}.ledger_transactions (at, kind, reference, corrects_id)
         SELECT CAST(:at AS timestamptz), posting.kind, posting.reference, original.id
@@ -148,7 +150,9 @@ async def reverse(session: AsyncSession, *, reference: str, at: datetime) -> Non
         TransactionNotFound: nothing was posted under the reference.
         AlreadyReversed: its opposite was posted before.
     """
-    original = await _find_id(session, reference)
+    original = await session.scalar(
+        select(LedgerTransaction.id).where(LedgerTransaction.reference == reference)
+    )
     if original is None:
         raise TransactionNotFound(reference=reference)
     reversal = await session.scalar(

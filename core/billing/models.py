@@ -67,7 +67,9 @@ class BillingRun(Base):
     """
     One run over a service and a period; running it again issues only what is missing.
 
-    `class_p99` is what only one bill in a hundred of each customer class exceeded before.
+    Nothing is issued before it is approved, by a manager or by the operator's setting.
+    `proposal` is the dry run that the managers saw, `reach` what became of the messages,
+    `class_p99` what only one bill in a hundred of each customer class exceeded before.
     Units: m³ or kWh a day.
     """
 
@@ -79,8 +81,33 @@ class BillingRun(Base):
     starts_date: Mapped[date]
     ends_date: Mapped[date]
     started_at: Mapped[datetime]
+    proposal: Mapped[dict[str, Any] | None]
+    approved_at: Mapped[datetime | None]
+    approved_by_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
     finished_at: Mapped[datetime | None]
     class_p99: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    reach: Mapped[dict[str, Any] | None]
+
+
+class BillingChunk(Base):
+    """
+    The agreements of a run from `first_id` to `last_id`, issued in one transaction.
+
+    Units: `issued`, `held`, `skipped` agreements; `total_minor` of what was issued.
+    """
+
+    __tablename__ = "billing_chunks"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("billing_runs.id"), primary_key=True)
+    nr: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    first_id: Mapped[int]
+    last_id: Mapped[int]
+    agreements: Mapped[int]
+    done_at: Mapped[datetime | None]
+    issued: Mapped[int] = mapped_column(server_default=text("0"))
+    held: Mapped[int] = mapped_column(server_default=text("0"))
+    skipped: Mapped[int] = mapped_column(server_default=text("0"))
+    total_minor: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class BillingSkip(Base):
@@ -89,7 +116,9 @@ class BillingSkip(Base):
     __tablename__ = "billing_skips"
 
     run_id: Mapped[int] = mapped_column(ForeignKey("billing_runs.id"), primary_key=True)
-    agreement_id: Mapped[int] = mapped_column(ForeignKey("agreements.id"), primary_key=True)
+    agreement_id: Mapped[int] = mapped_column(
+        ForeignKey("agreements.id"), primary_key=True, index=True
+    )
     reason: Mapped[str]
     at: Mapped[datetime]
 
