@@ -1,6 +1,7 @@
 """Background work: queued in the transaction of its cause, done by any worker, safe to do twice."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ RETRIES_MAX = 8
 RETRY_SECONDS_MAX = 300
 GRACE_SECONDS = 10
 STALLED_SECONDS = 30
+GARBAGE_OBJECTS = 100_000
 
 
 class Retry(procrastinate.BaseRetryStrategy):
@@ -105,6 +107,8 @@ class Tasks:
 
     async def run(self) -> None:
         """Do queued work until cancelled, or until the worker is lost (then it is started anew)."""
+        # A chunk is a hundred thousand objects and no cycle; looking for some took a fifth of it.
+        gc.set_threshold(GARBAGE_OBJECTS, 20, 20)
         async with self.app.open_async(), asyncio.TaskGroup() as group:
             group.create_task(self._work())
             group.create_task(self._sweep())

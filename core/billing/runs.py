@@ -17,7 +17,7 @@ from core.accounts.service import get_operator
 from core.billing.class_usage import find_class_p99
 from core.billing.drafts import Draft, Scope, Skipped, draft_bills
 from core.billing.models import Bill, BillingRun, BillingSkip, BillState
-from core.billing.tariff_store import get_tariffs
+from core.billing.tariff_store import get_tariffs, list_codes
 from core.errors import DomainError
 from core.periods import Period, local_day, month_of
 
@@ -237,13 +237,10 @@ async def list_unbilled(session: AsyncSession, *, scope: Scope) -> list[int]:
 
 async def unbilled(session: AsyncSession, scope: Scope) -> Select[int]:
     """Return the query for the agreements that are due for a bill and have none, by id."""
-    codes = await session.scalars(
-        select(Agreement.tariff_code)
-        .join(ServicePoint, ServicePoint.id == Agreement.service_point_id)
-        .where(ServicePoint.service == scope.service)
-        .distinct()
+    codes = await list_codes(session)
+    tariffs = await get_tariffs(
+        session, codes=[code for code, service in codes.items() if service is scope.service]
     )
-    tariffs = await get_tariffs(session, codes=list(codes))
     later = [code for code, stored in tariffs.items() if not scope.is_due(stored)]
     billed = (
         select(Bill.id)
