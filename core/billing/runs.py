@@ -301,8 +301,8 @@ async def preview_run(
         bills=bills,
         held=held,
         consumption=consumption,
-        totals_minor=totals,
-        skipped=skipped,
+        totals_minor=dict(totals),
+        skipped=dict(skipped),
         strangest=strange,
     )
 
