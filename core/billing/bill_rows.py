@@ -21,6 +21,7 @@ LINES: Final = (
     f"COPY {SCHEMA}.bill_lines (bill_id, position, kind, component, starts_date, ends_date, tier,"
     " tier_from, tier_to, register, quantity, price, amount) FROM STDIN"
 )
+_JSON: Final = json.JSONEncoder(default=str, separators=(",", ":"))
 _NULL: Final = r"\N"
 _ESCAPES: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
@@ -38,7 +39,7 @@ def bill_row(
     if issued is not None and draft.held_reason is None:
         state = f"{BillState.ISSUED.value}\t{_NULL}\t{issued[0]}\t{issued[1]}"
     computed, period = draft.computed, draft.period
-    inputs = json.dumps(draft.inputs, default=str).translate(_ESCAPES)
+    inputs = _JSON.encode(draft.inputs).replace("\\", "\\\\")
     return (
         f"{bill_id}\t{_written(run_id)}\t{draft.agreement_id}\t{draft.tariff_version_id}\t{period.starts}\t"
         f"{period.ends}\t{draft.consumption}\t{computed.currency}\t{computed.total_minor}\t"
@@ -75,15 +76,15 @@ def lines_of(computed: ComputedBill) -> list[dict[str, Any]]:
 
 def line_rows(computed: ComputedBill, *, bill_id: int) -> str:
     """Return the lines of a bill."""
-    return "".join(
-        [
-            f"{bill_id}\t" + "\t".join([_written(value) for value in line.values()]) + "\n"
-            for line in lines_of(computed)
+    rows = []
+    for line in lines_of(computed):
+        values = [
+            _NULL
+            if value is None
+            else value.translate(_ESCAPES)  # a register is called what its gateway calls it
+            if isinstance(value, str)
+            else str(value)
+            for value in line.values()
         ]
-    )
-
-
-def _written(value: object) -> str:
-    if value is None:
-        return _NULL
-    return value.translate(_ESCAPES) if isinstance(value, str) else str(value)
+        rows.append(f"{bill_id}\t" + "\t".join(values) + "\n")
+    return "".join(rows)

@@ -144,6 +144,8 @@ def share_by_days(
     Each share is the difference of two rounded running totals, so the shares always add up to the
     quantity, which must itself have no more than `digits` digits after the point.
     """
+    if len(parts) == 1:
+        return (round_to(quantity, digits=digits),)
     days = sum(part.days for part in parts)
     shares, elapsed, given = [], 0, Decimal(0)
     for part in parts:
