@@ -13,6 +13,8 @@ triggers, by one connection, one transaction a chunk.
 makes databases of its own on SHUIDIAN_TEST_DATABASE_URL, or on the embedded server.
 """
 
+# ruff: noqa: S608 (all statements are constants of this file)
+
 import argparse
 import asyncio
 import contextlib
@@ -211,7 +213,10 @@ async def vacuum(database: Database) -> None:
 async def workers(url: str, *, count: int) -> AsyncIterator[list[subprocess.Popen[bytes]]]:
     """Run worker processes, as `shuidian serve` has them, and wait until they are ready."""
     command = [sys.executable, "-m", "benchmarks.billing", "--work", url]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(count)]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: ASYNC220, S603 (ours, at once)
+        for _ in range(count)
+    ]
     try:
         for worker in running:
             assert worker.stdout is not None

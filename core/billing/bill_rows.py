@@ -76,15 +76,16 @@ def lines_of(computed: ComputedBill) -> list[dict[str, Any]]:
 
 def line_rows(computed: ComputedBill, *, bill_id: int) -> str:
     """Return the lines of a bill."""
-    rows = []
-    for line in lines_of(computed):
-        values = [
-            _NULL
-            if value is None
-            else value.translate(_ESCAPES)  # a register is called what its gateway calls it
-            if isinstance(value, str)
-            else str(value)
-            for value in line.values()
+    return "".join(
+        [
+            f"{bill_id}\t" + "\t".join([_written(value) for value in line.values()]) + "\n"
+            for line in lines_of(computed)
         ]
-        rows.append(f"{bill_id}\t" + "\t".join(values) + "\n")
-    return "".join(rows)
+    )
+
+
+def _written(value: object) -> str:
+    """Return a value as COPY reads it; a register is called what its gateway calls it."""
+    if value is None:
+        return _NULL
+    return value.translate(_ESCAPES) if isinstance(value, str) else str(value)
