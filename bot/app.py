@@ -29,6 +29,7 @@ from bot.gateway.wire.bridges import read_bridges
 from bot.gateway.wire.polling import Poller
 from bot.inbox import Inbox
 from bot.intake import ALLOWED_UPDATES, WEBHOOK_PATH, Intake, secret_for
+from bot.paying.provider import Links
 from bot.profile import introduce, render_commands
 from bot.settings import Settings
 from bot.tasks import Tasks, defer
@@ -64,6 +65,8 @@ class Service:
         self.database = Database(settings.database_url)
         self.tasks = Tasks(self.database, clock, works=works.WORKS)
         self.timetable = Timetable(self.database, clock, jobs=works.JOBS, seconds=ring_seconds)
+        secret = settings.payment_link_secret.get_secret_value()
+        self.links = Links(lambda: self.base_url, secret)
         self.bot: Bot | None = None
         self.port = settings.port
 
@@ -137,6 +140,7 @@ class Service:
                 "office.link": link_renderer(lambda: self.base_url),
             },
             provider_token=provider_token,
+            pay_link=self.links.for_bill,
             limits=self.limits,
         )
         conversation = routes.Conversation(self.bot, default_locale=settings.locale)
@@ -195,7 +199,7 @@ class Service:
 
     def web_app(self) -> FastAPI:
         """Return the HTTP side: the admin API, the gateways' API and the back office."""
-        app = server.build(self.database, self.clock, settings=self.settings)
+        app = server.build(self.database, self.clock, settings=self.settings, links=self.links)
         app.include_router(pages.router)
         return app
 

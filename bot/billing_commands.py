@@ -162,14 +162,19 @@ def show_bill(number: Annotated[str, typer.Argument(help="Such as W1001.")]) -> 
         print(f"{words:12} {Money(minor, bill.currency).amount} {bill.currency}")
 
 
+TariffFiles = Annotated[
+    list[str] | None,
+    typer.Argument(help="Files, or codes of shipped ones. Empty: those shipped."),
+]
+
+
 @tariffs_app.command("check")
-def check_tariffs(
-    files: Annotated[list[Path] | None, typer.Argument(help="Empty: those shipped.")] = None,
-) -> None:
+def check_tariffs(files: TariffFiles = None) -> None:
     """Read tariff files and compute their example bills; say what is wrong."""
     from core.billing.tariff_files import TariffRefused, parse_tariff
+    from core.billing.tariff_store import shipped_contents
 
-    for name, content in _contents(files).items():
+    for name, content in (_contents(files) if files else shipped_contents()).items():
         try:
             parse_tariff(content, file=name)
         except TariffRefused as refusal:
@@ -179,25 +184,45 @@ def check_tariffs(
 
 
 @tariffs_app.command("load")
-def load_tariffs(
-    files: Annotated[list[Path] | None, typer.Argument(help="Empty: those shipped.")] = None,
-) -> None:
-    """Store tariff files; what priced a bill never changes."""
+def load_tariffs(files: TariffFiles = None) -> None:
+    """
+    Store tariff files; if none is named, those shipped in the operator's currency.
+
+    What priced a bill never changes.
+    """
+    from core.accounts.service import get_operator
     from core.billing import tariff_store
+    from core.errors import DomainError
 
-    contents = _contents(files)
-    loaded = _in_transaction(
-        lambda session, _: tariff_store.load_tariffs(session, contents=contents)
-    )
-    print("\n".join(loaded) or "Nothing new.")
+    named = _contents(files) if files else None
+
+    async def load(session: "AsyncSession", _: datetime) -> list[str]:
+        contents = named
+        if contents is None:
+            currency = (await get_operator(session)).currency
+            contents = tariff_store.shipped_contents(currency=currency)
+        return await tariff_store.load_tariffs(session, contents=contents)
+
+    try:
+        print("\n".join(_in_transaction(load)) or "Nothing new.")
+    except DomainError as refusal:
+        print(refusal)
+        raise typer.Exit(1) from None
 
 
-def _contents(files: list[Path] | None) -> dict[str, bytes]:
+def _contents(names: list[str]) -> dict[str, bytes]:
+    """Return the content of each file, or of the shipped file with this code."""
     from core.billing.tariff_store import shipped_contents
 
-    if not files:
-        return shipped_contents()
-    return {file.name: file.read_bytes() for file in files}
+    shipped = shipped_contents()
+    try:
+        return {
+            Path(name).name: shipped.get(f"{name}.toml") or Path(name).read_bytes()
+            for name in names
+        }
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}")
+        raise typer.Exit(1) from None
 
 
 def check() -> None:

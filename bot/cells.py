@@ -15,6 +15,8 @@ from bot.texts import clean_line
 
 TEXT_LENGTH_MAX = 200
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,6})?")
+_PRICE = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,12})?")
+_ATTRIBUTE = re.compile(r"\s*([a-z][a-z0-9_]{0,39})\s*=\s*([^=;\s][^=;]{0,39}?)\s*")
 _MOMENT = re.compile(
     r"(?P<year>\d{4})(?P<mark>[-/.年])(?P<month>\d{1,2})[-/.月](?P<day>\d{1,2})日?"
     r"(?:[T ]\s*(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}))?"
@@ -82,6 +84,25 @@ def read_number(cell: Cell, _: Place) -> Decimal:
     if not _NUMBER.fullmatch(written):
         raise Wrong("import.not_a_number", value=written)
     return Decimal(written)
+
+
+def read_price(cell: Cell, _: Place) -> Decimal:
+    """Return a price, which may be negative."""
+    written = unicodedata.normalize("NFKC", str(cell)).strip()
+    if isinstance(cell, bool) or not _PRICE.fullmatch(written):
+        raise Wrong("import.not_a_number", value=written)
+    return Decimal(written)
+
+
+def read_attributes(cell: Cell, place: Place) -> dict[str, str]:
+    """Return what is written as `contract_kw=500; meter_size=15`."""
+    told = {}
+    for written in unicodedata.normalize("NFKC", read_text(cell, place)).strip("; ").split(";"):
+        found = _ATTRIBUTE.fullmatch(written)
+        if found is None or found[1] in told:
+            raise Wrong("import.not_attributes", value=written)
+        told[found[1]] = found[2]
+    return told
 
 
 def read_count(cell: Cell, place: Place) -> int:

@@ -10,7 +10,7 @@ from bot import routes
 from bot.clock import Clock
 from bot.texts import Texts, locale_for
 from core.accounts import service as accounts
-from core.billing import payments
+from core.billing import invoices
 from core.db import Database
 from core.errors import DomainError
 
@@ -56,7 +56,7 @@ class Checkout:
             )
             operator = await accounts.get_operator(session)
             try:
-                await payments.check_checkout(
+                await invoices.check_checkout(
                     session,
                     payload=query.invoice_payload,
                     amount_minor=query.total_amount,

@@ -202,15 +202,28 @@ class Turn:
         return await dialogues.end(self.session, contact_id=self.speaker.contact_id)
 
 
+PayLink = Callable[[str], str]
+
+
+def no_link(_: str) -> str:
+    """Return that a bill has no link to the payment page."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reader:
-    """For whom a message is made, in which language, and when."""
+    """
+    For whom a message is made, in which language, and when.
+
+    `pay_link` returns the link to the payment page of the bill with a number, empty for none.
+    """
 
     person_id: int
     contact_id: int
     roles: frozenset[Role]
     texts: Texts
     now: datetime
+    pay_link: PayLink = no_link
 
 
 Handle = Callable[[Turn], Awaitable[None]]

@@ -16,7 +16,7 @@ from telegram.error import RetryAfter, TelegramError
 
 from bot import outcomes, telegram
 from bot.clock import Clock
-from bot.context import Reader, Render
+from bot.context import PayLink, Reader, Render, no_link
 from bot.due import NEXT_DUE, has_newer_drawing
 from bot.outcomes import Result
 from bot.outgoing import Outgoing, keyboard_from_json
@@ -90,6 +90,7 @@ class Sender:
         *,
         renderers: Mapping[str, Render],
         provider_token: str = "",
+        pay_link: PayLink = no_link,
         limits: Limits = LIMITS,
     ) -> None:
         self._database = database
@@ -97,6 +98,7 @@ class Sender:
         self._bot = bot
         self._renderers = renderers
         self._provider_token = provider_token
+        self._pay_link = pay_link
         self._wake = asyncio.Event()
         self._busy: set[int] = set()
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -266,6 +268,7 @@ class Sender:
             roles=speaker.roles,
             texts=Texts(speaker.locale, timezone=operator.timezone, currency=operator.currency),
             now=self._clock.now(),
+            pay_link=self._pay_link,
         )
         return await self._renderers[delivery.kind](session, reader, delivery.params)
 

@@ -131,6 +131,12 @@ def import_readings(file: File, *, dry_run: DryRun = False, report: Report = Non
     _import_table("readings", file, is_dry_run=dry_run, report=report)
 
 
+@import_app.command("prices")
+def import_prices(file: File, *, dry_run: DryRun = False, report: Report = None) -> None:
+    """Store a market's prices by half hours or hours, for tariffs that follow them."""
+    _import_table("prices", file, is_dry_run=dry_run, report=report)
+
+
 @import_app.command("p1")
 def import_p1(
     file: Annotated[Path, typer.Argument(help="DSMR P1 telegrams, one after the other.")],
@@ -164,6 +170,41 @@ def import_green_button(
     begin = _read_number("--start", start) or Decimal(0)
     store = partial(meter_files.import_green_button, meter=meter, start=begin)
     _import(store, file, is_dry_run=dry_run, report=report)
+
+
+@import_app.command("statement")
+def import_statement(
+    file: Annotated[Path, typer.Argument(help="CSV, XLSX or camt.053; see docs/payments.md.")],
+    *,
+    columns: Annotated[
+        str, typer.Option(help="How the bank names columns: credit=Betrag, words=Zweck.")
+    ] = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Take in what a bank says came: what is sure is paid, the rest waits for a person."""
+    from bot import statements
+    from bot.bank_files import read_map
+    from bot.settings import Settings
+
+    async def work(database: "Database", now: datetime, texts: "Texts") -> bool:
+        posted = await statements.import_statement(
+            database,
+            content=content,
+            columns=read_map(columns or Settings().bank_columns),
+            is_dry_run=dry_run,
+            now=now,
+        )
+        has_faults = bool(posted.imported.outcome.faults)
+        for line in statements.describe(posted, texts):
+            typer.echo(line, err=has_faults)
+        return has_faults
+
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise refuse(f"{error.filename}: {error.strerror}") from None
+    if _run(work):
+        raise typer.Exit(1)
 
 
 @limits_app.command("set")

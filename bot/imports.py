@@ -1,4 +1,4 @@
-"""Files of accounts, meters and readings: which columns they have, and into the database."""
+"""Files of accounts, meters, readings, prices: which columns they have, and into the database."""
 
 import unicodedata
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -15,6 +15,7 @@ from bot.cells import (
     Choice,
     Place,
     Wrong,
+    read_attributes,
     read_count,
     read_day,
     read_digits,
@@ -22,6 +23,7 @@ from bot.cells import (
     read_name,
     read_number,
     read_phone,
+    read_price,
     read_reference,
     read_text,
 )
@@ -30,6 +32,7 @@ from bot.texts import LOCALES
 from core.accounts.imports import AccountRow, import_accounts
 from core.accounts.models import AreaKind, Service
 from core.accounts.service import get_operator
+from core.billing.intervals import PriceRow, import_prices
 from core.billing.tariff_store import list_codes
 from core.db import Database
 from core.errors import DomainError
@@ -38,7 +41,7 @@ from core.monitoring.imports import MeterRow, import_meters, import_readings
 from core.monitoring.ingest import NewReading
 from core.monitoring.service import TOTAL
 
-KINDS = ("accounts", "meters", "readings")
+KINDS = ("accounts", "meters", "readings", "prices")
 _LEVELS = (AreaKind.DISTRICT, AreaKind.STREET, AreaKind.BUILDING)
 _SERVICE = Choice(
     {Service.WATER: "water 水 水务 供水", Service.ELECTRICITY: "electricity 电 電 供电"}
@@ -94,6 +97,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         _optional("people", read_count, "people 人口 人数 人數"),
         Column("tariff", read_reference, "tariff 价目 價目 电价 電價 水价 水價"),
         _optional("customer_class", _CLASS, "class 用户类别 用戶類別"),
+        _optional("attributes", read_attributes, "attributes 计费参数 計費參數"),
         Column("starts", read_day, "starts 起始日期 开户日期 開戶日期"),
         _optional("language", _LANGUAGE, "language 语言 語言"),
     ),
@@ -115,6 +119,11 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         _optional("register", read_reference, "register 费率 費率"),
         Column("taken_at", read_moment, "takenat time 抄表时间 抄表時間"),
         Column("value", read_number, "value reading 读数 讀數 示数 示數"),
+    ),
+    "prices": (
+        Column("series", read_reference, "series 价格序列 價格序列"),
+        Column("starts", read_moment, "starts 起始时间 起始時間"),
+        Column("price", read_price, "price 价格 價格"),
     ),
 }
 
@@ -155,6 +164,8 @@ async def import_file(
             outcome = await import_accounts(session, rows, tariffs=tariffs, now=now)
         elif kind == "meters":
             outcome = await import_meters(session, [MeterRow(**row) for row in told], now=now)
+        elif kind == "prices":
+            outcome = await import_prices(session, [PriceRow(**row) for row in told])
         else:
             readings = [NewReading(**{"register": TOTAL, **row}) for row in told]
             outcome = await import_readings(session, readings, now=now)

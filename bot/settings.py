@@ -38,6 +38,43 @@ class Settings(BaseSettings):
     telegram_provider_token: SecretStr = Field(
         default=SecretStr(""), description="Payment provider's token; empty: no invoices in chat."
     )
+    payment_link_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Signs the links and QR codes to the payment page (docs/payments.md); any 32"
+        " random characters, the same in every process; empty: no payment page.",
+    )
+    payment_provider_url: str = Field(
+        default="", description="Page of a provider that speaks our own protocol; empty: none."
+    )
+    payment_provider_secret: SecretStr = Field(
+        default=SecretStr(""), description="The secret shared with that provider."
+    )
+    stripe_webhook_secret: SecretStr = Field(
+        default=SecretStr(""), description="Stripe's signing secret, whsec_…; empty: no Stripe."
+    )
+    stripe_api_key: SecretStr = Field(
+        default=SecretStr(""), description="Stripe's key, with which pages to pay on are opened."
+    )
+    stripe_api_base: str = Field(
+        default="https://api.stripe.com", description="Another address of Stripe's API."
+    )
+    alipay_app_id: str = Field(default="", description="The operator's application at Alipay.")
+    alipay_public_key: str = Field(
+        default="", description="Alipay's public key, by which its notices are known; empty: none."
+    )
+    wechat_merchant_id: str = Field(default="", description="The operator's WeChat Pay merchant.")
+    wechat_public_key: str = Field(
+        default="", description="WeChat Pay's public key, by which its notices are known."
+    )
+    wechat_public_key_id: str = Field(default="", description="The key's id, PUB_KEY_ID_….")
+    wechat_api_key: SecretStr = Field(
+        default=SecretStr(""), description="The merchant's API v3 key, 32 characters."
+    )
+    bank_columns: str = Field(
+        default="",
+        description="How the bank names columns in CSV: reference=Ref, credit=Betrag, words=Zweck;"
+        " the usual names are known (docs/payments.md).",
+    )
     telegram_webhook_secret: SecretStr = Field(
         default=SecretStr(""), description="Secret of the webhook; empty: made from the token."
     )

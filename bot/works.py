@@ -14,6 +14,7 @@ from core.billing.dunning import run_dunning
 from core.billing.early_warnings import warn_early
 from core.billing.proposals import propose_run, report_reach
 from core.billing.reading_window import remind_to_read
+from core.billing.suspense import remind_of_suspense
 from core.monitoring.gateways import forget_refused
 from core.monitoring.held import remind_of_held
 from core.monitoring.leaks import look_for_leaks
@@ -64,6 +65,7 @@ JOBS: Mapping[str, Job] = {
         Job(name="protect-homes", run=take_up_dangers),
         Job(name="propose-cuts", run=take_up_arrears),
         Job(name="billing", run=start_due, at=time(2, 10)),
+        Job(name="suspense", run=remind_of_suspense, at=time(8, 45)),
         Job(name="early-warnings", run=start_warnings, at=time(10)),
         Job(name="billing-reach", run=report_reach),
         Job(name="forget-old", run=inbox.forget_old, at=time(3, 30)),

@@ -91,7 +91,7 @@ class Office:
 async def office(database: Database, world: World) -> AsyncIterator[Office]:
     clock = ScaledClock(set_at=SystemClock().now(), shown_at=NOON, rate=0)
     app = FastAPI()
-    app.state.database, app.state.clock = database, clock
+    app.state.database, app.state.clock, app.state.bank_columns = database, clock, {}
     app.include_router(pages.router)
     listener = bind("127.0.0.1", 0)
     server = WebServer(uvicorn.Config(app, log_level="warning"))

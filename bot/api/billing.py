@@ -269,7 +269,9 @@ async def get_document(session: Session, _: Admin, number: Word, request: Reques
         timezone=operator.timezone,
         currency=operator.currency,
     )
-    page = bill_page(texts, operator, view)
+    page = bill_page(
+        texts, operator, view, pay_link=request.app.state.links.for_bill(view.bill.number)
+    )
     pdf = await run_in_threadpool(bill_pdf, page)
     return Response(pdf, media_type="application/pdf")
 

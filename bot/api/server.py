@@ -9,10 +9,23 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.middleware.base import RequestResponseEndpoint
 
 from bot import works
-from bot.api import billing, commands, meters, outages, problems, push, readings, schedules
+from bot.api import (
+    billing,
+    commands,
+    meters,
+    outages,
+    paying,
+    problems,
+    push,
+    readings,
+    schedules,
+)
+from bot.bank_files import read_map
 from bot.clock import Clock
 from bot.gateway.intake import Gatherer
 from bot.gateway.profile import load_profiles
+from bot.paying.provider import Links, origin_of
+from bot.paying.providers import load_providers
 from bot.settings import Settings
 from bot.tasks import defer
 from core.db import Database
@@ -33,7 +46,9 @@ async def take_up_alarms(session: AsyncSession, _alarm_ids: list[int]) -> None:
     await defer(session, works.TAKE_UP_ALARMS, once=works.TAKE_UP_ALARMS)
 
 
-def build(database: Database, clock: Clock, *, settings: Settings) -> FastAPI:
+def build(
+    database: Database, clock: Clock, *, settings: Settings, links: Links | None = None
+) -> FastAPI:
     """Return the application; every answer to a mistake is a problem, never a page of Python."""
     app = FastAPI(
         title="Shuidian",
@@ -50,7 +65,11 @@ def build(database: Database, clock: Clock, *, settings: Settings) -> FastAPI:
     app.state.after_alarms = take_up_alarms
     app.state.profiles = load_profiles(settings.profiles_dir, timezone=settings.timezone)
     app.state.pushes = Gatherer(database, clock, after_alarms=take_up_alarms)
-    for module in (billing, commands, meters, outages, push, readings, schedules):
+    app.state.links = links or Links(lambda: settings.public_url, "")
+    app.state.providers, app.state.openings = load_providers(settings)
+    app.state.forms_lead_to = ("'self'", "https:", origin_of(settings.payment_provider_url))
+    app.state.bank_columns = read_map(settings.bank_columns)
+    for module in (billing, commands, meters, outages, paying, push, readings, schedules):
         app.include_router(module.router)
     problems.install(
         app, timezone=settings.timezone, currency=settings.currency, locale=settings.locale

@@ -10,6 +10,7 @@ from bot.backoffice import (
     billing_pages,
     dispute_pages,
     gateway_pages,
+    money,
     reading_pages,
     repair_pages,
     run_pages,
@@ -99,6 +100,7 @@ for matter in (
     billing_pages,
     dispute_pages,
     gateway_pages,
+    money,
 ):
     router.include_router(matter.router)
 

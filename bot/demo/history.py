@@ -13,6 +13,7 @@ from bot.demo.homes import ZONE, Home
 from bot.demo.models import DemoMeter
 from bot.demo.signals import Traits, traits_from, use_in_day
 from core.accounts.models import Service
+from core.accounts.service import get_operator
 from core.billing import bills, ledger, runs, settlement
 from core.billing.models import LedgerAccount, Payment, PaymentState
 from core.billing.tariff_store import load_tariffs, shipped_contents
@@ -41,7 +42,8 @@ async def build_history(
 
     Nobody can be reached yet, so nobody is told of the past; that they were not is forgotten.
     """
-    await load_tariffs(session, contents=shipped_contents())
+    currency = (await get_operator(session)).currency
+    await load_tariffs(session, contents=shipped_contents(currency=currency))
     await _add_registers(session, supplied, seed=seed, now=now)
     last = month_of(local_day(now, zone=ZONE))
     month = month_of(min(first_month(home) for home in supplied))

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,6 +66,14 @@ class Panel:
 
     def __init__(self) -> None:
         self.backstage: Backstage | None = None
+
+    def now(self) -> datetime:
+        """Return what the demo's clock shows; before it runs, the first moment of all."""
+        return (
+            datetime.min.replace(tzinfo=UTC)
+            if self.backstage is None
+            else self.backstage.clock.now()
+        )
 
     async def describe(self) -> Described:
         """Tell the state of the clock and the actions there are."""

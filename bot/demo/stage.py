@@ -12,6 +12,8 @@ import aiohttp
 import uvicorn
 from pydantic import SecretStr
 
+from bot.demo import bank
+from bot.demo.bank import DemoBank
 from bot.demo.calls import call
 from bot.demo.cast import CAST
 from bot.demo.child import Child
@@ -71,7 +73,12 @@ async def run(*, state: Path, port: int, say: Say, upgrade: Upgrade) -> None:
 @contextlib.asynccontextmanager
 async def _phones(place: Place, panel: Panel, *, port: int) -> AsyncIterator[str]:
     """Serve the playground and its page; yield the address."""
-    app = create_app(state_path=place.chats, bots={TOKEN: PROFILE}, panel=panel)
+    app = create_app(
+        state_path=place.chats,
+        bots={TOKEN: PROFILE},
+        panel=panel,
+        routes=DemoBank(panel.now).routes(),
+    )
     listener = place.listen("page", wanted=port)
     server = WebServer(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -166,6 +173,9 @@ def _settings_for(place: Place, given: Settings, *, page: str, port: int) -> Set
             "telegram_base_url": f"{page}/bot",
             "telegram_base_file_url": f"{page}/file/bot",
             "telegram_provider_token": SecretStr(PROVIDER_TOKEN),
+            "payment_link_secret": SecretStr(bank.SECRET),
+            "payment_provider_url": f"{page}{bank.PATH}",
+            "payment_provider_secret": SecretStr(bank.SECRET),
             "public_url": "",
             "host": HOST,
             "port": port,

@@ -167,6 +167,13 @@ def _content(document: BillDocument | ReceiptDocument | CreditDocument) -> Mappi
     return content
 
 
+def qr_png(content: str) -> bytes:
+    """Return a QR code as a picture for the chat."""
+    picture = BytesIO()
+    segno.make(content, error="m", micro=False).save(picture, kind="png", scale=8, border=4)
+    return picture.getvalue()
+
+
 def _qr_svg(content: str) -> bytes:
     if not content:
         return b""

@@ -29,11 +29,13 @@ from core.billing.queries import BillView, Party, ReceiptView
 from core.money import Money
 from core.periods import a_year_before, local_day
 
-_PROVIDERS = ("telegram", "cashier")
+_PROVIDERS = ("telegram", "cashier", "bank", "link", "stripe", "alipay", "wechat")
 
 
-def bill_page(texts: Texts, operator: Operator, view: BillView) -> BillDocument:
-    """Return a bill as a page."""
+def bill_page(
+    texts: Texts, operator: Operator, view: BillView, *, pay_link: str = ""
+) -> BillDocument:
+    """Return a bill as a page; its code leads to the payment page, or is for the cashier."""
     bill, plain = view.bill, texts.plain
     service = view.party.service
     assert bill.issued_at is not None and bill.due_date is not None  # noqa: S101 (it was issued)
@@ -88,11 +90,12 @@ def bill_page(texts: Texts, operator: Operator, view: BillView) -> BillDocument:
         ),
         payment_title=plain("page.how_to_pay"),
         payment_steps=(
+            *([plain("page.pay_link")] if pay_link else []),
             plain("page.pay_chat"),
             plain("page.pay_desk", account=view.party.account_number, number=bill.number),
         ),
-        qr_content=_scanned(view),
-        qr_caption=plain("page.scan"),
+        qr_content=pay_link or _scanned(view),
+        qr_caption=plain("page.scan_to_pay" if pay_link else "page.scan"),
         usage_title=plain("page.usage"),
         usage=_bars(texts, view),
         usage_sentence=_usage_sentence(texts, view),

@@ -212,7 +212,9 @@ async def receive_void_reason(turn: Turn) -> None:
 async def _document(
     session: AsyncSession, reader: Reader, view: BillView, keyboard: Keyboard
 ) -> Outgoing:
-    page = bill_page(reader.texts, await accounts.get_operator(session), view)
+    link = reader.pay_link(view.bill.number) if view.left_minor > 0 else ""
+    operator = await accounts.get_operator(session)
+    page = bill_page(reader.texts, operator, view, pay_link=link)
     return Outgoing(
         text=caption(reader.texts, view),
         keyboard=keyboard,

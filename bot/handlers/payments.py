@@ -1,22 +1,26 @@
 """Conversation: paying a bill, wholly or in part, in the chat or elsewhere."""
 
+from functools import partial
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.context import Command, Handle, Reader, Render, Turn
+from bot.documents.documents import qr_png
 from bot.handlers.account import back_home
 from bot.handlers.bill_words import bill_button, title
-from bot.outgoing import ButtonIsOld, Invoice, Outgoing, read_press
+from bot.outgoing import Button, ButtonIsOld, File, Invoice, Outgoing, press, read_press
 from bot.texts import Markup, Texts
 from core.accounts import service as accounts
+from core.accounts.models import Role
 from core.accounts.service import TELEGRAM
-from core.billing import payments, queries
+from core.billing import invoices, payments, queries
 from core.billing.arrears import find_arrears_of_bill
+from core.billing.invoices import BillNotOpen
 from core.billing.models import BillState
-from core.billing.payments import BillNotOpen
 from core.billing.queries import BillSummary, Party
 from core.billing.settlement import list_open_bills
+from core.billing.suspense import CLEARED_WITHIN, list_exceptions
 from core.errors import DomainError
 from core.money import Money
 from core.supply import settlement
@@ -44,14 +48,22 @@ async def pay(turn: Turn) -> None:
         minor = Money.exactly(typed, found.bill.currency).minor
     if not 0 < minor <= found.left_minor:
         raise AmountNotPayable(left=Money(found.left_minor, found.bill.currency))
-    await turn.send("payment.invoice", number=found.bill.number, amount_minor=minor)
+    await _ask_for(turn, found, minor)
+
+
+async def _ask_for(turn: Turn, found: BillSummary, minor: int) -> None:
+    """Send the invoice, and for all of a bill the link to the payment page too."""
+    number = found.bill.number
+    await turn.send("payment.invoice", number=number, amount_minor=minor)
+    if minor == found.left_minor:
+        await turn.send("payment.link", number=number)
 
 
 async def press_pay(turn: Turn) -> None:
     """Ask for the payment of the bill that was pressed."""
     (number,) = read_press(turn.said.data, str)
     found = await _find_open(turn, number)
-    await turn.send("payment.invoice", number=number, amount_minor=found.left_minor)
+    await _ask_for(turn, found, found.left_minor)
 
 
 async def press_pay_overdue(turn: Turn) -> None:
@@ -74,8 +86,7 @@ async def _choose(turn: Turn) -> None:
     found = await queries.list_bills(turn.session, person_id=turn.person_id)
     waiting = [each for each in found if each.bill.state is BillState.ISSUED]
     if len(waiting) == 1:
-        number, minor = waiting[0].bill.number, waiting[0].left_minor
-        await turn.send("payment.invoice", number=number, amount_minor=minor)
+        await _ask_for(turn, waiting[0], waiting[0].left_minor)
         return
     keys = [[bill_button(turn.texts, each, "pay")] for each in waiting]
     keys.append([back_home(turn.texts)])
@@ -121,7 +132,7 @@ async def render_invoice(
         invoice=Invoice(
             title=name[:TITLE_MAX],
             description=description[:DESCRIPTION_MAX],
-            payload=payments.invoice_payload(
+            payload=invoices.invoice_payload(
                 number=bill.number, amount_minor=amount, owing_minor=owing, is_for_all=is_for_all
             ),
             currency=bill.currency,
@@ -141,6 +152,65 @@ async def _share(
             shares.append((number_words(reader.texts, bill.number, found.party), share))
             amount -= share
     return shares
+
+
+async def render_link(
+    session: AsyncSession, reader: Reader, params: dict[str, Any]
+) -> Outgoing | None:
+    """Return the link to the payment page with its code, for whoever pays elsewhere or for us."""
+    found = await queries.get_summary(session, number=params["number"], person_id=reader.person_id)
+    link = reader.pay_link(found.bill.number)
+    if not link or found.left_minor <= 0:
+        return None
+    return Outgoing(
+        text=reader.texts.get(
+            "pay.link",
+            title=Markup(title(reader.texts, found)),
+            amount=reader.texts.money(found.left_minor, found.bill.currency),
+            link=link,
+        ),
+        photo=File(name=f"{found.bill.number}.png", make=partial(qr_png, link)),
+    )
+
+
+async def render_returned(
+    session: AsyncSession, reader: Reader, params: dict[str, Any]
+) -> Outgoing | None:
+    """Return that money of a payment went back or came again, and what is open now."""
+    receipt = await queries.get_receipt(
+        session, number=params["number"], person_id=reader.person_id
+    )
+    texts, payment = reader.texts, receipt.payment
+
+    def money(minor: int) -> str:
+        return texts.money(minor, payment.currency)
+
+    parts = [
+        texts.get(
+            f"returned.{params['what']}",
+            number=payment.number,
+            amount=money(payment.amount_minor),
+            returned=money(params["returned_minor"]),
+            service=texts.plain(f"service.{receipt.party.service}"),
+            address=receipt.party.address,
+        ),
+        texts.get(
+            "returned.owed" if receipt.owed_minor else "returned.nothing_owed",
+            amount=money(receipt.owed_minor),
+        ),
+    ]
+    bills = Button(texts.plain("bill.mine"), press("go", "bills"))
+    return Outgoing(text=texts.lines(parts), keyboard=[[bills]])
+
+
+async def render_suspense(
+    session: AsyncSession, reader: Reader, _params: dict[str, Any]
+) -> Outgoing | None:
+    """Return how much money waits to be placed, if any still does."""
+    waiting = len(await list_exceptions(session, before=reader.now - CLEARED_WITHIN))
+    if not waiting or Role.MANAGER not in reader.roles:
+        return None
+    return Outgoing(text=reader.texts.count("suspense.waiting", waiting))
 
 
 async def receive_successful_payment(turn: Turn) -> None:
@@ -163,4 +233,9 @@ async def receive_successful_payment(turn: Turn) -> None:
 COMMANDS: dict[str, Command] = {"pay": Command(run=pay, customers_only=True)}
 PRESSES: dict[str, Handle] = {"pay": press_pay, "paydue": press_pay_overdue}
 STEPS: dict[str, Handle] = {"payment.paid": receive_successful_payment}
-RENDERERS: dict[str, Render] = {"payment.invoice": render_invoice}
+RENDERERS: dict[str, Render] = {
+    "payment.invoice": render_invoice,
+    "payment.link": render_link,
+    "payment.returned": render_returned,
+    "suspense.waiting": render_suspense,
+}

@@ -21,8 +21,11 @@ class TooLarge(Exception):
 class Guard:
     """Refuse foreign hosts, pages and machines, and requests beyond Telegram's size."""
 
-    def __init__(self, app: ASGIApp, *, allowed_hosts: Collection[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, allowed_hosts: Collection[str], doors: Collection[str]
+    ) -> None:
         self._app = app
+        self._doors = set(doors)
         self._allowed_hosts = set(allowed_hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +67,8 @@ class Guard:
             return False
         if page != host or not (is_loopback(name) or name in self._allowed_hosts):
             return False
-        visit = headers.get("sec-fetch-mode") == "navigate" and scope["path"] == "/"
+        is_page = scope["method"] in {"GET", "HEAD"} and scope["path"] in self._doors
+        visit = headers.get("sec-fetch-mode") == "navigate" and is_page
         return visit or headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
 
 

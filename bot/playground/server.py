@@ -5,7 +5,7 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -54,9 +54,12 @@ def create_app(
     panel: Panel | None = None,
     allowed_hosts: Collection[str] = (),
     options: Options | None = None,
+    routes: Sequence[Route] = (),
 ) -> Starlette:
     """
     Build the server for some bots; the page belongs to the first of them.
+
+    `routes` are pages of the host beside it, which links of other places may lead to.
 
     Whoever serves it calls `app.state.hang_up()` before the server stops: streams and held polls
     end then, which would keep it waiting.
@@ -86,9 +89,10 @@ def create_app(
         for account in accounts.values():
             account.hang_up()
 
+    doors = ["/", *(route.path for route in routes)]
     app = Starlette(
-        routes=_routes(accounts, panel),
-        middleware=[Middleware(Guard, allowed_hosts=allowed_hosts)],
+        routes=[*routes, *_routes(accounts, panel)],
+        middleware=[Middleware(Guard, allowed_hosts=allowed_hosts, doors=doors)],
         lifespan=lifespan,
     )
     app.state.hang_up = hang_up

@@ -35,7 +35,8 @@ class AccountRow:
     """
     One service of one account; `place` is the way from the district, `branch` riser or feeder.
 
-    What is None is not told: a new record gets the usual, a known one keeps what it has.
+    What is None is not told: a new record gets the usual, a known one keeps what it has, and
+    attributes that are not named.
     """
 
     position: int
@@ -49,6 +50,7 @@ class AccountRow:
     branch: str | None = None
     people: int | None = None
     customer_class: str | None = None
+    attributes: Mapping[str, str] | None = None
     phone: str | None = None
     language: str | None = None
 
@@ -67,7 +69,7 @@ class _Told:
         self.supplies = agree(
             rows,
             by=lambda row: (row.address, row.service),
-            fields="account tariff starts branch customer_class",
+            fields="account tariff starts branch customer_class attributes",
             faults=faults,
         )
 
@@ -226,6 +228,7 @@ async def _store(
             service=at[1],
             area_id=branches.get(at),
             customer_class=said.get("customer_class"),
+            attributes=_attributes(known.points.get(at), said.get("attributes")),
         )
         for at, said in told.supplies.items()
     }
@@ -244,6 +247,13 @@ async def _store(
         supplied.append((account.number, (premises[at[0]], account, points[at], agreement)))
     await session.flush()
     return supplied
+
+
+def _attributes(
+    known: ServicePoint | None, told: Mapping[str, str] | None
+) -> dict[str, str] | None:
+    """Return all attributes of a service point after some were told."""
+    return None if told is None else {**(known.attributes if known else {}), **told}
 
 
 async def _store_holders(

@@ -2,6 +2,7 @@
 
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -107,7 +108,11 @@ class Premise(Base):
 
 
 class ServicePoint(Base):
-    """Where one service reaches a premise; its area is the riser or feeder that brings it."""
+    """
+    Where one service reaches a premise; its area is the riser or feeder that brings it.
+
+    `attributes` are texts that tariffs ask about: a contracted demand, the size of the meter.
+    """
 
     __tablename__ = "service_points"
     __table_args__ = (UniqueConstraint("premise_id", "service"),)
@@ -117,6 +122,7 @@ class ServicePoint(Base):
     service: Mapped[Service]
     area_id: Mapped[int] = mapped_column(ForeignKey("areas.id"), index=True)
     customer_class: Mapped[str] = mapped_column(server_default="home")
+    attributes: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     protected: Mapped[str | None]
     supply: Mapped[Supply] = mapped_column(server_default=Supply.CONNECTED.value)
     supply_since: Mapped[datetime | None]

@@ -16,7 +16,8 @@ from core.billing.dispute_queries import find_pauses, is_disputed
 from core.billing.dispute_rules import Pause, counted_from
 from core.billing.dunning_rules import Standing
 from core.billing.inputs import read_spans
-from core.billing.models import Bill, DunningStep, Payment, PaymentState, StepKind
+from core.billing.models import Bill, DunningStep, Payment, StepKind
+from core.billing.payment_states import CAME, OPEN
 from core.billing.settlement import OpenBill, list_open_bills
 from core.monitoring.models import Source
 from core.notices import service as notices
@@ -165,8 +166,9 @@ _NO_PAYMENTS: Mapping[str, Any] = {"payments": 0, "paid_at": None, "has_unknown_
 async def _find_payments(
     session: AsyncSession, agreement_ids: Iterable[int]
 ) -> dict[int, Mapping[str, Any]]:
-    came = Payment.state == PaymentState.SUCCEEDED
-    unknown = Payment.state.in_([PaymentState.PENDING, PaymentState.UNKNOWN])
+    # What went back later counts too: a notice before it has been answered once, and is no more.
+    came = Payment.state.in_(CAME)
+    unknown = Payment.state.in_(OPEN)
     rows = await session.execute(
         select(
             Payment.agreement_id,

@@ -17,6 +17,7 @@ class Violation:
     subject: str
 
 
+_CAME = "('succeeded', 'refunded', 'charged_back')"
 _PROMISES = {
     "every transaction has two entries or more and sums to zero": """
         SELECT t.reference FROM {schema}.ledger_transactions t
@@ -33,15 +34,48 @@ _PROMISES = {
                  WHERE agreement_id = a.id)
             <> (SELECT coalesce(sum(total_minor - credited_minor), 0) FROM {schema}.bills
                  WHERE agreement_id = a.id AND state IN ('issued', 'settled'))
-             - (SELECT coalesce(sum(amount_minor), 0) FROM {schema}.payments
-                 WHERE agreement_id = a.id AND state = 'succeeded')""",
+             - (SELECT coalesce(sum(kept_minor), 0) FROM {schema}.payments
+                 WHERE agreement_id = a.id AND state IN {came})""",
     "money that came in is in the books once, and no other": """
         SELECT p.number FROM {schema}.payments p
           LEFT JOIN {schema}.ledger_transactions t ON t.reference = 'payment:' || p.number
-          LEFT JOIN {schema}.ledger_entries e ON e.transaction_id = t.id AND e.account = 'cash'
+          LEFT JOIN {schema}.ledger_entries e
+                 ON e.transaction_id = t.id AND e.account IN ('cash', 'suspense')
          GROUP BY p.id
         HAVING coalesce(sum(e.amount_minor), 0)
-            <> CASE WHEN p.state = 'succeeded' THEN p.amount_minor ELSE 0 END""",
+            <> CASE WHEN p.state IN {came} THEN p.amount_minor ELSE 0 END""",
+    "what went back of a payment is in the books, and never more than came": """
+        SELECT p.number FROM {schema}.payments p LEFT JOIN (
+               SELECT split_part(t.reference, ':', -1) AS number, sum(e.amount_minor) AS minor
+                 FROM {schema}.ledger_transactions t
+                 JOIN {schema}.ledger_entries e
+                   ON e.transaction_id = t.id AND e.account = 'receivable'
+                WHERE t.kind IN ('refund', 'chargeback', 'reinstated')
+                   OR t.reference LIKE 'reverse:payment:%'
+                GROUP BY 1) back USING (number)
+         WHERE p.refunded_minor + p.charged_back_minor <> coalesce(back.minor, 0)""",
+    "a payment's state is what came and went back of it": """
+        SELECT number FROM {schema}.payments
+         WHERE state <> CASE WHEN state NOT IN {came} THEN state
+                             WHEN charged_back_minor > 0 THEN 'charged_back'
+                             WHEN refunded_minor = amount_minor THEN 'refunded'
+                             ELSE 'succeeded' END
+            OR state NOT IN {came} AND kept_minor <> amount_minor""",
+    "what a provider confirmed was credited or lies in suspense": """
+        SELECT DISTINCT v.provider || ' ' || v.reference FROM {schema}.provider_events v
+         WHERE v.kind = 'succeeded' AND v.problem IS NULL
+           AND NOT EXISTS (SELECT FROM {schema}.payments p
+                            WHERE p.provider = v.provider AND p.reference = v.reference
+                              AND p.amount_minor = v.amount_minor AND p.state IN {came})
+           AND NOT EXISTS (SELECT FROM {schema}.suspense_items s
+                            WHERE s.provider = v.provider AND s.reference = v.reference
+                              AND s.amount_minor = v.amount_minor)""",
+    "all that lies in suspense is on the list of what waits": """
+        SELECT currency FROM (
+            SELECT currency, -amount_minor AS minor FROM {schema}.ledger_entries
+             WHERE account = 'suspense'
+            UNION ALL SELECT currency, -left_minor FROM {schema}.suspense_items) s
+         GROUP BY currency HAVING sum(minor) <> 0""",
     "the bills of an agreement follow each other without a gap": """
         SELECT number FROM (
             SELECT number, starts_date, lag(ends_date) OVER (
@@ -69,7 +103,7 @@ _PROMISES = {
             OR EXISTS (SELECT FROM {schema}.deliveries WHERE dedupe_key = 'bill:' || number))""",
     "a payment is put to bills once at most": """
         SELECT p.number FROM {schema}.payments p JOIN {schema}.allocations a ON a.payment_id = p.id
-         GROUP BY p.id HAVING sum(a.amount_minor) > p.amount_minor OR p.state <> 'succeeded'""",
+         GROUP BY p.id HAVING sum(a.amount_minor) > p.kept_minor OR p.state NOT IN {came}""",
     "a bill takes its total at most, and is settled exactly then": """
         SELECT b.number FROM {schema}.bills b
           LEFT JOIN {schema}.allocations a ON a.bill_id = b.id
@@ -81,9 +115,9 @@ _PROMISES = {
     "nobody has credit and an open bill at once": """
         SELECT CAST(p.agreement_id AS text) FROM {schema}.payments p
           LEFT JOIN {schema}.allocations a ON a.payment_id = p.id
-         WHERE p.state = 'succeeded' AND EXISTS (
+         WHERE p.state IN {came} AND EXISTS (
                SELECT FROM {schema}.bills WHERE agreement_id = p.agreement_id AND state = 'issued')
-         GROUP BY p.id HAVING coalesce(sum(a.amount_minor), 0) < p.amount_minor""",
+         GROUP BY p.id HAVING coalesce(sum(a.amount_minor), 0) < p.kept_minor""",
     "numbers have no gaps": """
         SELECT s.prefix FROM {schema}.series s JOIN (
                SELECT left(number, 1) AS prefix, number FROM {schema}.bills
@@ -100,6 +134,6 @@ async def list_violations(session: AsyncSession) -> list[Violation]:
     """Return every broken promise of the books; empty when all is well."""
     found = []
     for promise, query in {**_PROMISES, **correction_checks.PROMISES}.items():
-        subjects = await session.scalars(text(query.format(schema=SCHEMA)))
+        subjects = await session.scalars(text(query.format(schema=SCHEMA, came=_CAME)))
         found += [Violation(promise=promise, subject=subject) for subject in subjects]
     return found

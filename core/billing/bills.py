@@ -20,13 +20,8 @@ from core.billing.calculation import Basis, ComputedBill, compute_bill
 from core.billing.drafts import Draft, Skipped, draft_bills
 from core.billing.inputs import read_basis, read_ends
 from core.billing.ledger import Posting
-from core.billing.models import (
-    Bill,
-    BillingSkip,
-    BillState,
-    LedgerAccount,
-    TariffVersion,
-)
+from core.billing.models import Bill, BillState, LedgerAccount, TariffVersion
+from core.billing.run_models import BillingSkip
 from core.billing.runs import get_scope
 from core.billing.settlement import list_creditors, lock_agreements, settle
 from core.billing.tariff_store import read_version

@@ -7,19 +7,21 @@ is rounded once.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
+from dataclasses import dataclass, field
+from datetime import date, timedelta
 from decimal import Decimal, localcontext
+from fractions import Fraction
 from itertools import pairwise
 
 from core.billing.consumption import share_by_days
-from core.billing.tariff_model import Charge, ChargePer, TariffVersion, Window, version_on
+from core.billing.tariff_model import Interval, PartMonth, TariffVersion, Window, version_on
 from core.billing.tariffs import Line, PricingContext, Usage, price
-from core.billing.tiers import LimitsPer
+from core.billing.tiers import LimitsPer, total
 from core.money import round_minor
 from core.periods import Period, month_of, year_of
 
 _DIGITS = 60  # enough that no sum of exact amounts loses one
+_DAY = timedelta(days=1)
 _BY_DAYS = {LimitsPer.DAY, LimitsPer.THIRTY_DAYS}
 
 
@@ -29,7 +31,9 @@ class Basis:
     Everything that decides a bill.
 
     `used` is what the year's tiers hold when the period starts, by register; `customer_since` is
-    the day from which the months of the first year are counted.
+    the day from which the months of the first year are counted, `customer_until` that with which
+    those of the last year end. `attributes` are what the tariff's formulas may ask about, and
+    `intervals` the use by short intervals, if prices follow the market or the hour.
 
     Units:
         `quantities`, `used`: the service's unit.
@@ -41,6 +45,9 @@ class Basis:
     used: Mapping[str, Decimal]
     people: int
     customer_since: date
+    customer_until: date | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    intervals: tuple[Interval, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,28 +80,41 @@ def compute_bill(basis: Basis) -> ComputedBill:
         return _compute(basis, _parts(basis))
 
 
+def attributes_asked(
+    versions: Sequence[TariffVersion], *, customer_class: str, known: Mapping[str, str]
+) -> dict[str, str]:
+    """Return what is known about a customer that these versions ask for."""
+    asked = {name for version in versions for name in version.attributes}
+    all_known = {"customer_class": customer_class, **known}
+    return {name: str(all_known[name]) for name in sorted(asked & all_known.keys())}
+
+
 def _compute(basis: Basis, periods: Sequence[Period]) -> ComputedBill:
-    digits = version_on(basis.versions, basis.period.starts).quantity_digits
-    shares = {
-        register: share_by_days(quantity, parts=periods, digits=digits)
-        for register, quantity in basis.quantities.items()
-    }
+    uses = _uses(basis, periods)
     parts: list[BilledPart] = []
     exact = Decimal(0)
-    for index, period in enumerate(periods):
-        quantities = {register: share[index] for register, share in shares.items()}
-        version = version_on(basis.versions, period.starts)
-        whole = version
-        if len(periods) > 1:
-            version = _part_of_bill(version, is_last=index == len(periods) - 1, before=exact)
-        context = PricingContext(
-            used=_used_before(basis, whole, period, parts),
-            people=basis.people,
-            months=_months(basis, whole, period),
+    for use in uses:
+        version = version_on(basis.versions, use.period.starts)
+        window = _window(basis, version, use.period)
+        used = _used_before(basis, version, window, parts)
+        later = (
+            total(each.quantities)
+            for each in uses[len(parts) :]
+            if window.contains(each.period.starts)
         )
-        priced = price(version, usage=Usage(period=period, quantities=quantities), context=context)
+        context = PricingContext(
+            used=used,
+            window_use=total(used) + sum(later, Decimal(0)),
+            people=basis.people,
+            months=_months(basis, version, window),
+            attributes=basis.attributes,
+            bill=Usage(period=basis.period, quantities=basis.quantities),
+            before=exact,
+            is_last=len(parts) == len(uses) - 1,
+        )
+        priced = price(version, usage=use, context=context)
         exact += priced.total
-        parts.append(BilledPart(period=period, quantities=quantities, lines=priced.lines))
+        parts.append(BilledPart(period=use.period, quantities=use.quantities, lines=priced.lines))
     last = version_on(basis.versions, basis.period.last_day)
     return ComputedBill(
         currency=last.currency,
@@ -103,6 +123,24 @@ def _compute(basis: Basis, periods: Sequence[Period]) -> ComputedBill:
             exact, currency=last.currency, mode=last.rounding.mode, digits=last.rounding.digits
         ),
     )
+
+
+def _uses(basis: Basis, periods: Sequence[Period]) -> list[Usage]:
+    """Return the use of each part: by its intervals, or if they are not known by its days."""
+    digits = version_on(basis.versions, basis.period.starts).quantity_digits
+    shares = {
+        register: share_by_days(quantity, parts=periods, digits=digits)
+        for register, quantity in basis.quantities.items()
+    }
+    uses = []
+    for index, period in enumerate(periods):
+        within = tuple(each for each in basis.intervals if period.contains(each.at.date()))
+        quantities = {register: share[index] for register, share in shares.items()}
+        if basis.intervals:
+            (register,) = quantities
+            quantities[register] = sum((each.use for each in within), Decimal(0))
+        uses.append(Usage(period=period, quantities=quantities, intervals=within))
+    return uses
 
 
 def _parts(basis: Basis) -> list[Period]:
@@ -132,20 +170,33 @@ def _season(version: TariffVersion, day: date) -> str:
     return next((name for name, months in version.seasons.items() if day.month in months), "")
 
 
+def _window(basis: Basis, version: TariffVersion, period: Period) -> Period:
+    """Return the days whose use fills the same tiers as that of a part."""
+    match version.window:
+        case Window.YEAR:
+            return year_of(period.starts)
+        case Window.MONTH:
+            return month_of(period.starts)
+    if any(tiering.per in _BY_DAYS for tiering in version.tiers.values()):
+        return period
+    # Other limits or prices begin their own tiers, with the months that they were in force.
+    season = _season(version, period.starts)
+    starts, ends = basis.period.starts, basis.period.ends
+    for day in list(_months_of(basis.period))[1:]:
+        if day <= period.starts and _season(version, day - _DAY) != season:
+            starts = day
+        if period.starts < day < ends and _season(version, day) != season:
+            ends = day
+    return Period(starts, ends)
+
+
 def _used_before(
-    basis: Basis, version: TariffVersion, period: Period, parts: Sequence[BilledPart]
+    basis: Basis, version: TariffVersion, window: Period, parts: Sequence[BilledPart]
 ) -> Mapping[str, Decimal]:
     """Return what the tiers of a part's window hold when the part starts."""
     used: dict[str, Decimal] = {}
-    window = basis.period
-    if version.window is Window.YEAR:
-        window = year_of(period.starts)
-        if window.contains(basis.period.starts):
-            used = dict(basis.used)
-    elif version.window is Window.MONTH:
-        window = month_of(period.starts)
-    elif any(tiering.per in _BY_DAYS for tiering in version.tiers.values()):
-        return {}
+    if version.window is Window.YEAR and window.contains(basis.period.starts):
+        used = dict(basis.used)
     for part in parts:
         if window.contains(part.period.starts):
             for register, quantity in part.quantities.items():
@@ -153,28 +204,14 @@ def _used_before(
     return used
 
 
-def _months(basis: Basis, version: TariffVersion, period: Period) -> int | None:
-    """Return the months counted in a part's window, a part of a month as one; None is all."""
-    match version.window:
-        case Window.YEAR:
-            year = year_of(period.starts)
-            since = max(year.starts, basis.customer_since)
-            return None if since == year.starts else Period(since, year.ends).months_touched
-        case Window.BILL:
-            return basis.period.months_touched
-        case Window.MONTH:
+def _months(basis: Basis, version: TariffVersion, window: Period) -> int | Fraction | None:
+    """Return the months counted in a window, a part of one as the tariff says; None is all."""
+    if version.window is Window.MONTH:
+        return None
+    counted = window
+    if version.window is Window.YEAR:
+        until = min(window.ends, basis.customer_until or window.ends)
+        counted = Period(max(window.starts, basis.customer_since), until)
+        if counted == window:
             return None
-
-
-def _part_of_bill(version: TariffVersion, *, is_last: bool, before: Decimal) -> TariffVersion:
-    """Return a version whose charges per bill stand in the last part only."""
-
-    def is_kept(charge: Charge) -> bool:
-        return is_last or charge.per is not ChargePer.BILL
-
-    minimum = version.minimum
-    if minimum is not None and minimum.per is ChargePer.BILL:
-        missing = max(minimum.amount - before, Decimal(0))
-        minimum = replace(minimum, amount=missing) if is_last else None
-    fixed = {code: charge for code, charge in version.fixed.items() if is_kept(charge)}
-    return replace(version, minimum=minimum, fixed=fixed)
+    return counted.months_touched if version.part_month is PartMonth.WHOLE else counted.months

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import Agreement
 from core.billing import bills, proposals, runs
 from core.billing.bills import IssuedChunk
-from core.billing.models import BillingChunk
+from core.billing.run_models import BillingChunk
 
 CHUNK = 1000
 _APPROVED = 1

@@ -138,19 +138,24 @@ def consumption_of(
 def share_by_days(
     quantity: Decimal, *, parts: Sequence[Period], digits: int
 ) -> tuple[Decimal, ...]:
+    """Return the quantity divided over adjoining periods by their days, as `share` does."""
+    return share(quantity, weights=[Decimal(part.days) for part in parts], digits=digits)
+
+
+def share(quantity: Decimal, *, weights: Sequence[Decimal], digits: int) -> tuple[Decimal, ...]:
     """
-    Return the quantity divided over adjoining periods by their days.
+    Return the quantity divided by weights of which none is negative and one is not zero.
 
     Each share is the difference of two rounded running totals, so the shares always add up to the
     quantity, which must itself have no more than `digits` digits after the point.
     """
-    if len(parts) == 1:
+    if len(weights) == 1:
         return (round_to(quantity, digits=digits),)
-    days = sum(part.days for part in parts)
-    shares, elapsed, given = [], 0, Decimal(0)
-    for part in parts:
-        elapsed += part.days
-        reached = divide(quantity * elapsed, days, digits=digits)
+    whole = sum(weights, Decimal(0))
+    shares, elapsed, given = [], Decimal(0), Decimal(0)
+    for weight in weights:
+        elapsed += weight
+        reached = divide(quantity * elapsed, whole, digits=digits)
         shares.append(reached - given)
         given = reached
     return tuple(shares)

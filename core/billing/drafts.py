@@ -12,13 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Service
 from core.accounts.service import get_operator
-from core.billing import registers
-from core.billing.calculation import Basis, ComputedBill, compute_bill
+from core.billing import models, registers
+from core.billing.calculation import Basis, ComputedBill, attributes_asked, compute_bill
 from core.billing.consumption import BilledSpan, consumption_of
 from core.billing.holds import find_reason_to_hold
 from core.billing.inputs import read_ahead, read_closings, write_inputs
+from core.billing.intervals import needs_intervals, read_intervals
 from core.billing.registers import NoReading, Window
-from core.billing.tariff_model import TariffNotInForce, version_on
+from core.billing.tariff_model import Interval, TariffNotInForce, TariffVersion, version_on
 from core.billing.tariff_model import Window as WindowOfTiers
 from core.billing.tariff_store import StoredTariff, get_tariffs
 from core.db import SCHEMA
@@ -31,7 +32,7 @@ DAILY_DIGITS = 6
 
 _SUBJECTS = f"""
 SELECT a.id, a.service_point_id, a.tariff_code, a.starts_date, a.ends_date,
-       p.customer_class, h.household_size, h.address, c.number,
+       p.customer_class, p.attributes, h.household_size, h.address, c.number,
        b.ends_date AS billed_until, b.state AS last_state, b.inputs AS last_inputs,
        u.usual_per_day
   FROM {SCHEMA}.agreements a
@@ -160,9 +161,14 @@ async def draft_bills(
             subjects.append(subject)
     spans = await registers.read_spans(session, windows=[_window(each, zone) for each in subjects])
     used = await _used_by(session, subjects)
+    timed = {code for code, each in tariffs.items() if needs_intervals(each.tariff.versions)}
     for subject, shown in zip(subjects, spans, strict=True):
         try:
-            found.append(_draft(subject, shown, used.get(subject.row.id, {}), scope))
+            intervals: tuple[Interval, ...] = ()
+            if subject.row.tariff_code in timed and not isinstance(shown, NoReading):
+                intervals = await _intervals(session, subject, shown, zone)
+            used_before = used.get(subject.row.id, {})
+            found.append(_draft(subject, shown, used_before, scope, intervals))
         except DomainError as refusal:
             found.append(_skipped(subject.row, refusal))
     return found
@@ -222,23 +228,38 @@ async def _used_by(
     return used
 
 
+async def _intervals(
+    session: AsyncSession, subject: _Subject, spans: Sequence[BilledSpan], zone: ZoneInfo
+) -> tuple[Interval, ...]:
+    period = subject.period
+    version = version_on(subject.tariff.tariff.versions, period.last_day)
+    ahead, digits = read_ahead(subject.row.last_inputs or {}), version.quantity_digits
+    counted = consumption_of(spans, ahead=ahead, kept_digits=digits)
+    return await read_intervals(
+        session,
+        series=version.series,
+        spans=spans,
+        quantity=sum(counted.quantities.values(), Decimal(0)),
+        digits=digits,
+        starts_at=start_of_day(period.starts, zone=zone),
+        ends_at=start_of_day(period.ends, zone=zone),
+        zone=zone,
+    )
+
+
 def _draft(
     subject: _Subject,
     spans: tuple[BilledSpan, ...] | NoReading,
     used: Mapping[str, Decimal],
     scope: Scope,
+    intervals: tuple[Interval, ...],
 ) -> Draft:
     if isinstance(spans, NoReading):
         raise spans
     row, period = subject.row, subject.period
     versions = subject.tariff.tariff.versions
     digits = version_on(versions, period.starts).quantity_digits
-    in_force = [
-        (version, stored)
-        for version, stored in zip(versions, subject.tariff.rows, strict=True)
-        if version.valid_from < period.ends
-        and (version.valid_to is None or version.valid_to > period.starts)
-    ]
+    in_force = _in_force(subject)
     last = row.last_inputs or {}
     counted = consumption_of(spans, ahead=read_ahead(last), kept_digits=digits)
     guessed = {
@@ -254,6 +275,11 @@ def _draft(
         used=used,
         people=row.household_size,
         customer_since=row.starts_date,
+        customer_until=row.ends_date,
+        attributes=attributes_asked(
+            versions, customer_class=row.customer_class, known=row.attributes
+        ),
+        intervals=intervals,
     )
     computed = compute_bill(basis)
     consumption = sum(counted.quantities.values(), Decimal(0))
@@ -290,6 +316,17 @@ def _draft(
         ),
         estimates=guessed,
     )
+
+
+def _in_force(subject: _Subject) -> list[tuple[TariffVersion, models.TariffVersion]]:
+    """Return the versions that price some day of the period, with their rows."""
+    period = subject.period
+    return [
+        (version, stored)
+        for version, stored in zip(subject.tariff.tariff.versions, subject.tariff.rows, strict=True)
+        if version.valid_from < period.ends
+        and (version.valid_to is None or version.valid_to > period.starts)
+    ]
 
 
 def _since(last: Mapping[str, Any], spans: Sequence[BilledSpan], period: Period) -> date:

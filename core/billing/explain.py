@@ -63,7 +63,14 @@ def take_apart(earlier: Basis, later: Basis) -> list[Part]:
 
 
 def _steps(earlier: Basis, later: Basis) -> Iterator[tuple[str, Basis]]:
-    """Yield the bases between two bills; whole months differ in days by their use only."""
+    """
+    Yield the bases between two bills; whole months differ in days by their use only.
+
+    Where each interval has its own price, use and price cannot be told apart.
+    """
+    if earlier.intervals or later.intervals:
+        yield "use", later
+        return
     digits = version_on(earlier.versions, earlier.period.starts).quantity_digits
     old, days = earlier.period, later.period.days
     is_as_many_months = old.months == later.period.months
@@ -85,7 +92,10 @@ def _steps(earlier: Basis, later: Basis) -> Iterator[tuple[str, Basis]]:
         # Where the year begins decides how far its tiers are filled; a season has other prices.
         basis = replace(basis, period=later.period)
     yield "tiers", basis
-    yield "price", replace(basis, versions=later.versions, period=later.period)
+    yield (
+        "price",
+        replace(basis, versions=later.versions, period=later.period, attributes=later.attributes),
+    )
     yield "use", later
 
 

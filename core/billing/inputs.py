@@ -8,7 +8,7 @@ from typing import Any
 from core.billing import models
 from core.billing.calculation import Basis, ComputedBill
 from core.billing.consumption import BilledSpan, Consumption, Shown
-from core.billing.tariff_model import TariffVersion
+from core.billing.tariff_model import Interval, TariffVersion
 from core.periods import Period
 
 
@@ -33,6 +33,9 @@ def write_inputs(
         "ends": str(basis.period.ends),
         "people": basis.people,
         "customer_since": str(basis.customer_since),
+        "customer_until": basis.customer_until and str(basis.customer_until),
+        "attributes": dict(basis.attributes),
+        "intervals": [[str(each.at), str(each.use), str(each.market)] for each in basis.intervals],
         "used": _written(basis.used),
         "quantities": _written(basis.quantities),
         "tariff": [
@@ -112,6 +115,7 @@ def read_ends(inputs: Mapping[str, Any]) -> dict[int, date | None]:
 
 def read_basis(inputs: Mapping[str, Any], *, versions: Sequence[TariffVersion]) -> Basis:
     """Return what a bill was computed from."""
+    until = inputs.get("customer_until")
     return Basis(
         versions=tuple(versions),
         period=Period(date.fromisoformat(inputs["starts"]), date.fromisoformat(inputs["ends"])),
@@ -119,6 +123,12 @@ def read_basis(inputs: Mapping[str, Any], *, versions: Sequence[TariffVersion]) 
         used=_decimals(inputs["used"]),
         people=inputs["people"],
         customer_since=date.fromisoformat(inputs["customer_since"]),
+        customer_until=until and date.fromisoformat(until),
+        attributes=inputs.get("attributes", {}),
+        intervals=tuple(
+            Interval(at=datetime.fromisoformat(at), use=Decimal(use), market=Decimal(market))
+            for at, use, market in inputs.get("intervals", ())
+        ),
     )
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import CheckConstraint, Computed, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.accounts.models import Service
@@ -31,12 +31,30 @@ class LedgerAccount(StrEnum):
 
 
 class PaymentState(StrEnum):
-    """An unknown payment never counts as paid and never allows a cut."""
+    """
+    An unknown payment never counts as paid and never allows a cut.
+
+    Charged back is what the payer's bank, or the desk that took it by mistake, took back again.
+    """
 
     PENDING = "pending"
     UNKNOWN = "unknown"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    REFUNDED = "refunded"
+    CHARGED_BACK = "charged_back"
+
+
+class EventKind(StrEnum):
+    """What a provider can say of a payment."""
+
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+    SUCCEEDED = "succeeded"
+    REFUNDED = "refunded"
+    CHARGED_BACK = "charged_back"
+    REINSTATED = "reinstated"
 
 
 class StepKind(StrEnum):
@@ -63,64 +81,14 @@ class TariffVersion(Base):
     content: Mapped[str]
 
 
-class BillingRun(Base):
-    """
-    One run over a service and a period; running it again issues only what is missing.
+class MarketPrice(Base):
+    """The price of a market from a moment until the next one, as formulas of tariffs take it."""
 
-    Nothing is issued before it is approved, by a manager or by the operator's setting.
-    `proposal` is the dry run that the managers saw, `reach` what became of the messages,
-    `class_p99` what only one bill in a hundred of each customer class exceeded before.
-    Units: m³ or kWh a day.
-    """
+    __tablename__ = "market_prices"
 
-    __tablename__ = "billing_runs"
-    __table_args__ = (UniqueConstraint("service", "starts_date", "ends_date"),)
-
-    id: Mapped[Id]
-    service: Mapped[Service]
-    starts_date: Mapped[date]
-    ends_date: Mapped[date]
-    started_at: Mapped[datetime]
-    proposal: Mapped[dict[str, Any] | None]
-    approved_at: Mapped[datetime | None]
-    approved_by_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
-    finished_at: Mapped[datetime | None]
-    class_p99: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-    reach: Mapped[dict[str, Any] | None]
-
-
-class BillingChunk(Base):
-    """
-    The agreements of a run from `first_id` to `last_id`, issued in one transaction.
-
-    Units: `issued`, `held`, `skipped` agreements; `total_minor` of what was issued.
-    """
-
-    __tablename__ = "billing_chunks"
-
-    run_id: Mapped[int] = mapped_column(ForeignKey("billing_runs.id"), primary_key=True)
-    nr: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    first_id: Mapped[int]
-    last_id: Mapped[int]
-    agreements: Mapped[int]
-    done_at: Mapped[datetime | None]
-    issued: Mapped[int] = mapped_column(server_default=text("0"))
-    held: Mapped[int] = mapped_column(server_default=text("0"))
-    skipped: Mapped[int] = mapped_column(server_default=text("0"))
-    total_minor: Mapped[int] = mapped_column(server_default=text("0"))
-
-
-class BillingSkip(Base):
-    """An agreement that a run could not bill, and why; the row goes when it is billed."""
-
-    __tablename__ = "billing_skips"
-
-    run_id: Mapped[int] = mapped_column(ForeignKey("billing_runs.id"), primary_key=True)
-    agreement_id: Mapped[int] = mapped_column(
-        ForeignKey("agreements.id"), primary_key=True, index=True
-    )
-    reason: Mapped[str]
-    at: Mapped[datetime]
+    series: Mapped[str] = mapped_column(primary_key=True)
+    starts_at: Mapped[datetime] = mapped_column(primary_key=True)
+    price: Mapped[Decimal]
 
 
 class Bill(Base):
@@ -238,14 +206,21 @@ class Payment(Base):
     """
     Money that came in for an agreement, once per provider and reference, for ever.
 
-    `bill_id` is the bill that the payer chose, if any.
+    `bill_id` is the bill that the payer chose, if any; `kept_minor` what did not go back. Of a
+    payment whose fate is unknown, `verdict` is what the first of two people decided.
     """
 
     __tablename__ = "payments"
     __table_args__ = (
         UniqueConstraint("provider", "reference"),
         CheckConstraint("amount_minor > 0", name="positive"),
+        CheckConstraint(
+            "refunded_minor >= 0 AND charged_back_minor >= 0"
+            " AND refunded_minor + charged_back_minor <= amount_minor",
+            name="returned",
+        ),
     )
+    __mapper_args__ = {"eager_defaults": True}  # noqa: RUF012 (SQLAlchemy declares its type)
 
     id: Mapped[Id]
     number: Mapped[str] = mapped_column(unique=True)
@@ -256,8 +231,76 @@ class Payment(Base):
     reference: Mapped[str]
     currency: Mapped[str]
     amount_minor: Mapped[int]
+    refunded_minor: Mapped[int] = mapped_column(default=0, server_default="0")
+    charged_back_minor: Mapped[int] = mapped_column(default=0, server_default="0")
+    kept_minor: Mapped[int] = mapped_column(
+        Computed("amount_minor - refunded_minor - charged_back_minor", persisted=True)
+    )
     state: Mapped[PaymentState]
+    verdict: Mapped[PaymentState | None]
+    verdict_by_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
     received_at: Mapped[datetime]
+
+
+class ProviderEvent(Base):
+    """
+    What a provider said, signed by it, kept as it came and once.
+
+    `reference` is its name of the payment, `order` the one that we gave the payer; `item` names
+    one refund or dispute, and a refund without any is the sum of all so far. `problem` is why
+    the payment's events could not be acted on, until somebody has noted it.
+    """
+
+    __tablename__ = "provider_events"
+    __table_args__ = (
+        UniqueConstraint("provider", "event_id"),
+        Index(None, "provider", "reference"),
+    )
+
+    id: Mapped[Id]
+    provider: Mapped[str]
+    event_id: Mapped[str]
+    kind: Mapped[EventKind]
+    reference: Mapped[str]
+    order: Mapped[str]
+    item: Mapped[str]
+    amount_minor: Mapped[int]
+    currency: Mapped[str]
+    at: Mapped[datetime]
+    body: Mapped[str]
+    received_at: Mapped[datetime]
+    problem: Mapped[str | None]
+    noted_by_id: Mapped[int | None] = mapped_column(ForeignKey("people.id"))
+
+
+class SuspenseItem(Base):
+    """
+    Money that came in and cannot be placed: it waits, with the reason, for a person.
+
+    `left_minor` is what still waits; `payments` and `returns` count what became of the rest.
+    """
+
+    __tablename__ = "suspense_items"
+    __table_args__ = (
+        UniqueConstraint("provider", "reference"),
+        CheckConstraint("left_minor BETWEEN 0 AND amount_minor", name="left"),
+        Index("ix_suspense_items_waiting", "received_at", postgresql_where=text("left_minor > 0")),
+    )
+
+    id: Mapped[Id]
+    provider: Mapped[str]
+    reference: Mapped[str]
+    amount_minor: Mapped[int]
+    left_minor: Mapped[int]
+    returned_minor: Mapped[int] = mapped_column(default=0, server_default="0")
+    currency: Mapped[str]
+    payer: Mapped[str]
+    words: Mapped[str]
+    reason: Mapped[str]
+    received_at: Mapped[datetime]
+    at: Mapped[datetime]
+    payments: Mapped[int] = mapped_column(default=0, server_default="0")
+    returns: Mapped[int] = mapped_column(default=0, server_default="0")
 
 
 class Allocation(Base):

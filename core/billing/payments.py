@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import BigInteger, cast, func, select
+from sqlalchemy import BigInteger, cast, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from core import audit
 from core.accounts.models import Account, Agreement, Service, ServicePoint
 from core.billing import ledger
 from core.billing.bills import BillNotFound, people_of
@@ -19,21 +20,19 @@ from core.billing.models import (
     Payment,
     PaymentState,
 )
-from core.billing.settlement import list_open_bills, lock_agreements, settle
+from core.billing.payment_states import CAME, MOVES, OPEN
+from core.billing.settlement import (
+    IN_TURN,
+    list_open_bills,
+    lock_agreements,
+    settle,
+    settle_anew,
+)
 from core.db import lock_for_transaction
 from core.errors import DomainError
-from core.money import Money
 from core.notices import service as notices
 from core.notices.models import Lane
 from core.numbers import take_numbers
-
-# What a later report of the provider may overrule; money that came in is never un-said.
-_WEIGHT = {
-    PaymentState.PENDING: 0,
-    PaymentState.UNKNOWN: 1,
-    PaymentState.FAILED: 2,
-    PaymentState.SUCCEEDED: 3,
-}
 
 
 class PaymentConflict(DomainError):
@@ -48,22 +47,16 @@ class AgreementNotFound(DomainError):
     code = "payment.agreement_not_found"
 
 
-class BillNotOpen(DomainError):
-    """The bill is paid or void: there is nothing to pay."""
+class PaymentNotFound(DomainError):
+    """There is no payment of this number."""
 
-    code = "payment.bill_not_open"
-
-
-class AmountChanged(DomainError):
-    """Less is open now than the invoice asks for, or it is another currency."""
-
-    code = "payment.amount_changed"
+    code = "payment.not_found"
 
 
-class InvoiceNotOurs(DomainError):
-    """The invoice does not name a bill in the way ours do."""
+class FateIsKnown(DomainError):
+    """The payment came or failed: there is nothing to decide."""
 
-    code = "payment.invoice_not_ours"
+    code = "payment.fate_is_known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +144,14 @@ async def record_payment(
     now: datetime,
     payer_id: int | None = None,
     state: PaymentState = PaymentState.SUCCEEDED,
+    source: LedgerAccount = LedgerAccount.CASH,
 ) -> RecordedPayment:
     """
     Record what a provider says about a payment; the same report again changes nothing.
 
     Locks the agreement. Money that came in is posted, put to the named bill and then to the
     oldest, and receipted. An unknown payment is kept and moves no money until the provider says
-    more.
+    more. `source` is where the money lies until now.
 
     Raises:
         PaymentConflict: the reference is known with another amount, bill or agreement.
@@ -186,11 +180,11 @@ async def record_payment(
         await session.flush()
     elif _what(payment) != (target.agreement_id, target.bill_id, amount_minor, currency):
         raise PaymentConflict(reference=reference)
-    elif _WEIGHT[state] > _WEIGHT[payment.state]:
+    elif payment.state not in CAME and state in MOVES[payment.state]:
         payment.state = state
         await session.flush()
-    if payment.state is PaymentState.SUCCEEDED and before is not PaymentState.SUCCEEDED:
-        await _take_in(session, payment, now)
+    if payment.state is PaymentState.SUCCEEDED and before not in CAME:
+        await _take_in(session, payment, now, source=source)
     return await _recorded(session, payment, is_new=before is None)
 
 
@@ -198,20 +192,34 @@ def _what(payment: Payment) -> tuple[int, int | None, int, str]:
     return payment.agreement_id, payment.bill_id, payment.amount_minor, payment.currency
 
 
-async def _take_in(session: AsyncSession, payment: Payment, now: datetime) -> None:
+async def _take_in(
+    session: AsyncSession, payment: Payment, now: datetime, *, source: LedgerAccount
+) -> None:
     await ledger.post(
         session,
         kind="payment",
         reference=f"payment:{payment.number}",
         entries=ledger.owed_against(
-            LedgerAccount.CASH,
+            source,
             agreement_id=payment.agreement_id,
             amount_minor=-payment.amount_minor,
             currency=payment.currency,
         ),
         at=now,
     )
-    await settle(session, agreement_ids=[payment.agreement_id], now=now)
+    later = await session.scalar(
+        select(Allocation.payment_id)
+        .join(Payment, Payment.id == Allocation.payment_id)
+        .where(
+            Payment.agreement_id == payment.agreement_id,
+            tuple_(*IN_TURN) > (payment.received_at, payment.provider, payment.reference),
+        )
+        .limit(1)
+    )
+    if later is None:
+        await settle(session, agreement_ids=[payment.agreement_id], now=now)
+    else:
+        await settle_anew(session, agreement_id=payment.agreement_id, now=now)
     people = await people_of(session, agreement_ids=[payment.agreement_id])
     told = {*people.get(payment.agreement_id, ())}
     if payment.payer_id is not None:
@@ -254,101 +262,15 @@ async def list_paid_bills(session: AsyncSession, *, payment_id: int) -> list[Pai
 async def _recorded(session: AsyncSession, payment: Payment, *, is_new: bool) -> RecordedPayment:
     bills = await list_paid_bills(session, payment_id=payment.id)
     used = sum(bill.amount_minor for bill in bills)
-    has_come = payment.state is PaymentState.SUCCEEDED
+    has_come = payment.state in CAME
     return RecordedPayment(
         number=payment.number,
         state=payment.state,
         amount_minor=payment.amount_minor,
         currency=payment.currency,
         bills=bills,
-        credit_minor=payment.amount_minor - used if has_come else 0,
+        credit_minor=payment.kept_minor - used if has_come else 0,
         is_new=is_new,
-    )
-
-
-def invoice_payload(*, number: str, amount_minor: int, owing_minor: int, is_for_all: bool) -> str:
-    """
-    Return what an invoice in the chat carries; it names, and grants nothing.
-
-    `owing_minor` is what is open as the invoice is made: a part is paid by one invoice once.
-    """
-    return f"{'payall' if is_for_all else 'pay'}:{number}:{amount_minor}:{owing_minor}"
-
-
-async def check_checkout(
-    session: AsyncSession,
-    *,
-    payload: str,
-    amount_minor: int,
-    currency: str,
-    person_id: int,
-) -> Target:
-    """
-    Return what a payment that is about to be made would pay, or refuse it.
-
-    Raises:
-        InvoiceNotOurs: the payload is not one that we make for this amount.
-        BillNotFound: there is no such bill, or this person has no right on its account.
-        BillNotOpen: nothing is left to pay.
-        AmountChanged: less is left to pay than when it was made, or the currency differs.
-    """
-    number, is_for_all, quoted = _read_payload(payload, amount_minor)
-    target = await find_target_by_bill(session, number=number)
-    people = await people_of(session, agreement_ids=[target.agreement_id])
-    if person_id not in people.get(target.agreement_id, ()):
-        raise BillNotFound(number=number)
-    bills = await list_open_bills(session, agreement_ids=[target.agreement_id])
-    named = next((bill for bill in bills if bill.bill_id == target.bill_id), None)
-    if named is None:
-        raise BillNotOpen(number=number)
-    owing = sum(bill.left_minor for bill in bills) if is_for_all else named.left_minor
-    # Of all bills a newer one may have come in; the amount then pays the oldest ones all the same.
-    has_changed = amount_minor > owing or (owing != quoted and not is_for_all)
-    if currency != named.currency or has_changed:
-        raise AmountChanged(number=number, left=Money(owing, named.currency))
-    return target
-
-
-def _read_payload(payload: str, amount_minor: int) -> tuple[str, bool, int]:
-    """Return an invoice's bill, whether it may pay the next ones too, and what was open then."""
-    match payload.split(":"):
-        case ("pay" | "payall" as family, number, amount, owing) if (
-            number and amount == str(amount_minor) and owing.isascii() and owing.isdecimal()
-        ):
-            return number, family == "payall", int(owing)
-    raise InvoiceNotOurs
-
-
-async def take_invoice_payment(
-    session: AsyncSession,
-    *,
-    provider: str,
-    reference: str,
-    payload: str,
-    amount_minor: int,
-    currency: str,
-    payer_id: int,
-    now: datetime,
-) -> RecordedPayment:
-    """
-    Record a paid invoice: the money has moved, so an open amount that changed is no obstacle.
-
-    Raises:
-        InvoiceNotOurs: the payload names no bill.
-        BillNotFound: the same.
-        PaymentConflict: see `record_payment`.
-    """
-    target = await find_target_by_bill(session, number=_read_payload(payload, amount_minor)[0])
-    return await record_payment(
-        session,
-        provider=provider,
-        reference=reference,
-        target=target,
-        amount_minor=amount_minor,
-        currency=currency,
-        received_at=now,
-        now=now,
-        payer_id=payer_id,
     )
 
 
@@ -364,8 +286,56 @@ async def has_unknown_payment(session: AsyncSession, *, agreement_id: int) -> bo
         select(Payment.id)
         .where(
             Payment.agreement_id == agreement_id,
-            Payment.state.in_([PaymentState.PENDING, PaymentState.UNKNOWN]),
+            Payment.state.in_(OPEN),
         )
         .limit(1)
     )
     return found is not None
+
+
+async def get_payment(session: AsyncSession, *, number: str) -> Payment:
+    """
+    Return a payment, with its agreement locked.
+
+    Raises:
+        PaymentNotFound: there is none.
+    """
+    query = select(Payment).where(Payment.number == number)
+    payment = await session.scalar(query)
+    if payment is None:
+        raise PaymentNotFound(number=number)
+    await lock_agreements(session, agreement_ids=[payment.agreement_id])
+    return (await session.scalars(query.execution_options(populate_existing=True))).one()
+
+
+async def decide_fate(
+    session: AsyncSession, *, number: str, has_come: bool, actor_id: int, now: datetime
+) -> RecordedPayment:
+    """
+    Say what became of a payment that its provider left open; it counts when a second person agrees.
+
+    Raises:
+        PaymentNotFound: there is none.
+        FateIsKnown: it is not open any more.
+    """
+    payment = await get_payment(session, number=number)
+    if payment.state not in OPEN:
+        raise FateIsKnown(number=number)
+    verdict = PaymentState.SUCCEEDED if has_come else PaymentState.FAILED
+    agrees = payment.verdict is verdict and payment.verdict_by_id != actor_id
+    if payment.verdict is not verdict:
+        payment.verdict, payment.verdict_by_id = verdict, actor_id
+    audit.record(
+        session,
+        at=now,
+        actor_id=actor_id,
+        action="payment.fate_decided" if agrees else "payment.fate_proposed",
+        subject=f"payment:{number}",
+        verdict=verdict.value,
+    )
+    if agrees:
+        payment.state = verdict
+        await session.flush()
+        if has_come:
+            await _take_in(session, payment, now, source=LedgerAccount.CASH)
+    return await _recorded(session, payment, is_new=False)

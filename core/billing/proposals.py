@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts import service as accounts
 from core.accounts.models import Person, Role
 from core.billing import runs
-from core.billing.models import BillingChunk, BillingRun, BillingSkip
+from core.billing.run_models import BillingChunk, BillingRun, BillingSkip
 from core.billing.runs import Preview, StrangeBill
 from core.db import SCHEMA
 from core.notices import service as notices

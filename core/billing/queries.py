@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, func, or_, select
+from sqlalchemy import Row, Select, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Account, AccountRight, Agreement, Premise, Service, ServicePoint
 from core.billing.bills import BillNotFound
 from core.billing.consumption import BilledSpan
 from core.billing.inputs import read_spans
-from core.billing.models import Allocation, Bill, BillLine, BillState, Payment, PaymentState
+from core.billing.models import Allocation, Bill, BillLine, BillState, Payment
+from core.billing.payment_states import CAME
 from core.billing.payments import PaidBill, list_paid_bills
 from core.billing.settlement import list_open_bills
 from core.billing.tariff_store import get_tariffs
@@ -189,9 +190,11 @@ async def _list_usage(session: AsyncSession, *, agreement_id: int, until: date) 
     return rows.all()
 
 
-async def get_receipt(session: AsyncSession, *, number: str, person_id: int) -> ReceiptView:
+async def get_receipt(session: AsyncSession, *, number: str, person_id: int | None) -> ReceiptView:
     """
     Return the receipt of a payment that a person made, or that was made for their account.
+
+    The staff (`person_id` empty) may see all.
 
     Raises:
         ReceiptNotFound: there is none, the money has not come, or it is somebody else's.
@@ -199,8 +202,8 @@ async def get_receipt(session: AsyncSession, *, number: str, person_id: int) -> 
     theirs = select(AccountRight.account_id).where(AccountRight.person_id == person_id)
     query = _with_party(select(Payment, *_PARTY).select_from(Payment).join(Agreement)).where(
         Payment.number == number,
-        Payment.state == PaymentState.SUCCEEDED,
-        or_(Payment.payer_id == person_id, Account.id.in_(theirs)),
+        Payment.state.in_(CAME),
+        true() if person_id is None else or_(Payment.payer_id == person_id, Account.id.in_(theirs)),
     )
     row = (await session.execute(query)).one_or_none()
     if row is None:
@@ -212,6 +215,6 @@ async def get_receipt(session: AsyncSession, *, number: str, person_id: int) -> 
         payment=payment,
         party=Party(*party),
         bills=paid,
-        credit_minor=payment.amount_minor - sum(bill.amount_minor for bill in paid),
+        credit_minor=payment.kept_minor - sum(bill.amount_minor for bill in paid),
         owed_minor=sum(bill.left_minor for bill in waiting),
     )

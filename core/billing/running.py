@@ -17,11 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import Account, Agreement, Premise, Service, ServicePoint
 from core.accounts.service import get_operator
 from core.billing import registers
-from core.billing.calculation import Basis, ComputedBill, compute_bill
+from core.billing.calculation import Basis, ComputedBill, attributes_asked, compute_bill
 from core.billing.consumption import BilledSpan, consumption_of
 from core.billing.inputs import read_ahead, read_spans
-from core.billing.models import Bill, BillingRun, BillState
+from core.billing.models import Bill, BillState
 from core.billing.registers import NoReading, Window
+from core.billing.run_models import BillingRun
 from core.billing.tariff_model import Tariff, TariffNotInForce, version_on
 from core.billing.tariff_store import get_tariffs
 from core.errors import DomainError
@@ -144,6 +145,10 @@ async def find_running(session: AsyncSession, *, agreement_id: int, now: datetim
             used=_used_this_year(bills, starts),
             people=premise.household_size,
             customer_since=agreement.starts_date,
+            customer_until=agreement.ends_date,
+            attributes=attributes_asked(
+                tariff.versions, customer_class=point.customer_class, known=point.attributes
+            ),
         ),
         exact=_exact(known, counted, digits=digits),
         spans=known,

@@ -16,7 +16,8 @@ from core.accounts.models import Agreement, Service, ServicePoint
 from core.accounts.service import get_operator
 from core.billing.class_usage import find_class_p99
 from core.billing.drafts import Draft, Scope, Skipped, draft_bills
-from core.billing.models import Bill, BillingRun, BillingSkip, BillState
+from core.billing.models import Bill, BillState
+from core.billing.run_models import BillingRun, BillingSkip
 from core.billing.tariff_store import get_tariffs, list_codes
 from core.errors import DomainError
 from core.periods import Period, local_day, month_of

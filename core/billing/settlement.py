@@ -4,13 +4,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import BigInteger, Date, Row, cast, func, select, update
+from sqlalchemy import BigInteger, Date, Row, cast, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Agreement
-from core.billing.models import Allocation, Bill, BillState, Payment, PaymentState
+from core.billing.models import Allocation, Bill, BillState, Payment
+from core.billing.payment_states import CAME
 from core.monitoring.rows import is_among
+
+# The order in which payments reach bills: as the money came in, not as we heard of it.
+IN_TURN = (Payment.received_at, Payment.provider, Payment.reference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +69,16 @@ async def _list_credits(
             Payment.id,
             Payment.agreement_id,
             Payment.bill_id,
-            cast(Payment.amount_minor - used, BigInteger),
+            cast(Payment.kept_minor - used, BigInteger),
         )
         .outerjoin(Allocation, Allocation.payment_id == Payment.id)
         .where(
             is_among(Payment.agreement_id, set(agreement_ids)),
-            Payment.state == PaymentState.SUCCEEDED,
+            Payment.state.in_(CAME),
         )
         .group_by(Payment.id)
-        .having(Payment.amount_minor > used)
-        .order_by(Payment.received_at, Payment.id)
+        .having(Payment.kept_minor > used)
+        .order_by(*IN_TURN)
     )
     return rows.all()
 
@@ -126,3 +130,36 @@ async def settle(
             .execution_options(synchronize_session=False)
         )
     return settled
+
+
+async def settle_anew(session: AsyncSession, *, agreement_id: int, now: datetime) -> None:
+    """
+    Put all money of an agreement to its bills from the first, as if all was known in time.
+
+    Needed when money went back, so that bills open again, and when an earlier payment is heard of
+    after a later one. The caller holds the agreement locked.
+    """
+    ours = select(Bill.id).where(Bill.agreement_id == agreement_id)
+    was = dict(
+        (
+            await session.execute(
+                update(Bill)
+                .where(
+                    Bill.id.in_(select(Allocation.bill_id).where(Allocation.bill_id.in_(ours))),
+                    Bill.state == BillState.SETTLED,
+                )
+                .values(state=BillState.ISSUED)
+                .returning(Bill.id, Bill.settled_at)
+                .execution_options(synchronize_session=False)
+            )
+        ).all()
+    )
+    await session.execute(delete(Allocation).where(Allocation.bill_id.in_(ours)))
+    settled = await settle(session, agreement_ids=[agreement_id], now=now)
+    for bill_id, settled_at in was.items():
+        await session.execute(
+            update(Bill)
+            .where(Bill.id == bill_id)
+            .values(settled_at=settled_at if bill_id in settled else None)
+            .execution_options(synchronize_session=False)
+        )

@@ -1,14 +1,24 @@
 """What a tariff must fulfil beyond its form, shown by the bill that it would make. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Final
 
-from core.billing.tariff_model import MINIMUM, Component, Example, Mark, Tariff, TariffVersion
-from core.billing.tariffs import LineKind, Priced, PricingContext, Usage, price, season_of
-from core.billing.tiers import Tiering, in_season, tier_limits
+from core.billing.formula_checks import problems_of_names
+from core.billing.tariff_model import (
+    MINIMUM,
+    Component,
+    Example,
+    Mark,
+    Tariff,
+    TariffVersion,
+    Window,
+)
+from core.billing.tariffs import Priced, PricingContext, Usage, cliff_case, price
+from core.billing.terms import Names
+from core.billing.tiers import Tiering, in_case, tier_limits, total
 from core.errors import DomainError
 from core.money import UnknownCurrency, currency_digits
 from core.periods import Period
@@ -44,8 +54,12 @@ def require_sound(tariff: Tariff) -> None:
         at = f"versions[{number}]"
         if not version.examples:
             raise Wrong(f"{at}.examples", "must be at least one")
-        for field, reason in _problems(tariff, version):
-            raise Wrong(f"{at}.{field}", reason, _bill(version, 1, version.examples[0]))
+        bill = _bill(version, 1, version.examples[0])
+        try:
+            for field, reason in _problems(tariff, version):
+                raise Wrong(f"{at}.{field}", reason, bill)
+        except DomainError as error:
+            raise Wrong(at, f"cannot be worked out: {error}", bill) from error
         _require_examples(version, at)
     for number, (earlier, later) in enumerate(pairwise(tariff.versions), 2):
         if earlier.valid_to is None or later.valid_from < earlier.valid_to:
@@ -77,12 +91,17 @@ def _problems(tariff: Tariff, version: TariffVersion) -> Iterator[tuple[str, str
     if (version.mark is Mark.CHECK) != bool(version.to_check):
         yield "to_check", "must name fields if the mark is check, and none if it is checked"
     yield from _problems_of_codes(tariff, version)
-    seasons = version.seasons or {"": frozenset[int]()}
+    yield from problems_of_names(version)
+    if version.cliff is not None and version.cliff not in version.tiers:
+        yield "cliff", f"{version.cliff!r} is not among the tiers of this version"
+        return
+    if version.cliff is not None and version.window is Window.YEAR:
+        yield "cliff", "needs a window of a bill or a month: the year's use is known too late"
     for name, tiering in version.tiers.items():
-        for field, reason in _problems_of_tiers(tiering, seasons):
+        for field, reason in _problems_of_tiers(name, tiering, version):
             yield f"tiers.{name}.{field}", reason
     for code, component in version.components.items():
-        for field, reason in _problems_of_component(component, version, seasons):
+        for field, reason in _problems_of_component(component, version):
             yield f"components.{code}.{field}", reason
 
 
@@ -94,9 +113,14 @@ def _problems_of_codes(tariff: Tariff, version: TariffVersion) -> Iterator[tuple
             yield f"labels.{code}", "is missing"
         if codes.count(code) > 1:
             yield code, "is the code of two things"
+    known = set(codes) - version.taxes.keys()
     for name, tax in version.taxes.items():
-        if not set(tax.on) <= set(codes) - version.taxes.keys():
-            yield f"taxes.{name}.on", "must name components, fixed charges or the minimum"
+        if not set(tax.on) <= known:
+            yield (
+                f"taxes.{name}.on",
+                "must name components, fixed charges, the minimum or earlier taxes",
+            )
+        known.add(name)
 
 
 def _problems_of_form(version: TariffVersion) -> Iterator[tuple[str, str]]:
@@ -114,50 +138,99 @@ def _problems_of_form(version: TariffVersion) -> Iterator[tuple[str, str]]:
         yield "seasons", "must name each month from 1 to 12 once"
 
 
+def _cases(version: TariffVersion, *tables: object) -> list[tuple[str, ...]]:
+    """Return the cases among which these tables of limits or prices choose, with all seasons."""
+    tiers = _cliff_tiers(version)
+    by_cliff = any(isinstance(table, Mapping) and table.keys() == set(tiers) for table in tables)
+    return list(product(version.seasons or ("",), tiers if by_cliff else ("",)))
+
+
+def _cliff_tiers(version: TariffVersion) -> list[str]:
+    if version.cliff is None:
+        return []
+    limits = version.tiers[version.cliff].limits
+    tables = limits.values() if isinstance(limits, Mapping) else [limits]
+    return [cliff_case(tier) for tier in range(1, max(map(len, tables)) + 2)]
+
+
+def _problem_of_cases(table: object, version: TariffVersion, tiers: Sequence[str]) -> str | None:
+    if not isinstance(table, Mapping) or table.keys() in (version.seasons.keys(), set(tiers)):
+        return None
+    return f"must have the {' or '.join(_listed(seasons=version.seasons, cliff=tiers))}"
+
+
+def _listed(**names: Collection[str]) -> Iterator[str]:
+    for what, listed in names.items():
+        if listed:
+            yield f"{what} {', '.join(listed)}"
+
+
 def _problems_of_tiers(
-    tiering: Tiering, seasons: Mapping[str, object]
+    name: str, tiering: Tiering, version: TariffVersion
 ) -> Iterator[tuple[str, str]]:
-    if isinstance(tiering.limits, Mapping) and tiering.limits.keys() != seasons.keys():
-        yield "limits", f"must have the seasons {', '.join(seasons)}"
-    for season in seasons:
-        limits = in_season(tiering.limits, season)
-        if not limits or limits[0] <= 0 or any(low >= high for low, high in pairwise(limits)):
-            yield "limits", f"must rise from above 0: {', '.join(map(str, limits))}"
+    tiers = [] if name == version.cliff else _cliff_tiers(version)
+    if problem := _problem_of_cases(tiering.limits, version, tiers):
+        yield "limits", problem
+        return
+    by_cliff = _cases(version, tiering.limits) if tiers else _cases(version)
+    for cases in by_cliff:
+        written = in_case(tiering.limits, cases)
         for number, rule in enumerate(tiering.household, 1):
             field = f"household[{number}]"
             if rule.from_person < 1 or bool(rule.per_head) == bool(rule.limits):
                 yield field, "must have from_person of 1 or more, and either limits or per_head"
-            if not set(rule.limits) <= set(range(1, len(limits) + 1)):
+            if not set(rule.limits) <= set(range(1, len(written) + 1)):
                 yield f"{field}.limits", "must be numbers of limits, from 1"
-            if rule.per_head and len(rule.per_head) != len(limits):
-                yield f"{field}.per_head", f"must be {len(limits)}, not {len(rule.per_head)}"
-        by_people = [_limits_for(tiering, season, n) for n in range(1, _MOST_PEOPLE + 1)]
+            if rule.per_head and len(rule.per_head) != len(written):
+                yield f"{field}.per_head", f"must be {len(written)}, not {len(rule.per_head)}"
+        plain = [limit for limit in written if isinstance(limit, Decimal)]
+        if (not written and not cases[-1]) or any(
+            low >= high for low, high in pairwise([Decimal(0), *plain])
+        ):
+            yield "limits", f"must rise from above 0: {', '.join(map(str, plain))}"
+        by_people = [_limits_for(tiering, version, cases, n) for n in range(1, _MOST_PEOPLE + 1)]
         for people, (fewer, more) in enumerate(pairwise(by_people), 2):
             if any(low > high for low, high in zip(fewer, more, strict=True)):
                 yield "household", f"makes a household of {people} pay more than a smaller one"
 
 
-def _limits_for(tiering: Tiering, season: str, people: int) -> tuple[Decimal, ...]:
+def _limits_for(
+    tiering: Tiering, version: TariffVersion, cases: tuple[str, ...], people: int
+) -> tuple[Decimal, ...]:
+    example = version.examples[0]
+    names = Names(
+        version,
+        period=_A_MONTH,
+        use=total(example.use),
+        people=people,
+        attributes=example.attributes,
+    )
     return tier_limits(
-        tiering, season=season, period=_A_MONTH, people=people, months=None, digits=_MOST_DIGITS
+        tiering,
+        cases=cases,
+        names=names,
+        period=_A_MONTH,
+        people=people,
+        months=None,
+        digits=_MOST_DIGITS,
     )
 
 
 def _problems_of_component(
-    component: Component, version: TariffVersion, seasons: Mapping[str, object]
+    component: Component, version: TariffVersion
 ) -> Iterator[tuple[str, str]]:
     if component.tiers is not None and component.tiers not in version.tiers:
         yield "tiers", f"{component.tiers!r} is not among the tiers of this version"
         return
-    if isinstance(component.prices, Mapping) and component.prices.keys() != seasons.keys():
-        yield "prices", f"must have the seasons {', '.join(seasons)}"
+    if problem := _problem_of_cases(component.prices, version, _cliff_tiers(version)):
+        yield "prices", problem
         return
     if component.factor <= 0:
         yield "factor", "must be above 0"
+    tables = version.tiers[component.tiers].limits if component.tiers else ()
     registers = set()
-    for season in seasons:
-        limits = in_season(version.tiers[component.tiers].limits, season) if component.tiers else ()
-        prices = in_season(component.prices, season)
+    for cases in _cases(version, tables, component.prices):
+        limits, prices = in_case(tables, cases), in_case(component.prices, cases)
         if len(prices) != len(limits) + 1:
             yield "prices", f"must be {len(limits) + 1}, one for each tier, not {len(prices)}"
         registers |= {frozenset(p) if isinstance(p, Mapping) else None for p in prices}
@@ -172,33 +245,46 @@ def _require_examples(version: TariffVersion, at: str) -> None:
         field = f"{at}.examples[{number}]"
         bill = _bill(version, number, example)
         try:
-            priced, season = _price(version, example), season_of(version, period=_period(example))
+            priced = _price(version, example)
         except (DomainError, ValueError) as error:
             raise Wrong(field, f"cannot be priced: {error}", bill) from error
         if _total(version, priced) != example.total:
             raise Wrong(f"{field}.total", f"is {example.total}", bill)
-        lines = [line for line in priced.lines if line.kind is LineKind.USE]
-        reached |= {(line.code, season, line.tier or 1, line.register) for line in lines}
+        for line in priced.lines:
+            for chosen in (priced.cases[:1], priced.cases):
+                reached.add((line.code, chosen, line.tier or 1, line.register))
+    for code, cases, tier, register in _prices(version):
+        if (code, cases, tier, register) not in reached:
+            what = " ".join(filter(None, (*cases, f"tier {tier}", register)))
+            bill = _bill(version, 1, version.examples[0])
+            field = f"{at}.components.{code}.prices"
+            raise Wrong(field, f"{what} is used by no example bill", bill)
+
+
+def _prices(version: TariffVersion) -> Iterator[tuple[str, tuple[str, ...], int, str | None]]:
+    """Yield the component, the cases, the tier and the register of every price."""
     for code, component in version.components.items():
-        for season in version.seasons or ("",):
-            for tier, each in enumerate(in_season(component.prices, season), 1):
+        tables = version.tiers[component.tiers].limits if component.tiers else ()
+        for cases in _cases(version, tables, component.prices):
+            chosen = cases if cases[-1] else cases[:1]
+            for tier, each in enumerate(in_case(component.prices, cases), 1):
                 for register in each if isinstance(each, Mapping) else (None,):
-                    if (code, season, tier, register) not in reached:
-                        what = " ".join(filter(None, (season, f"tier {tier}", register)))
-                        reason = f"{what} is used by no example bill"
-                        bill = _bill(version, 1, version.examples[0])
-                        raise Wrong(f"{at}.components.{code}.prices", reason, bill)
-
-
-def _period(example: Example) -> Period:
-    return Period(example.starts, example.ends)
+                    yield code, chosen, tier, register
 
 
 def _price(version: TariffVersion, example: Example) -> Priced:
-    context = PricingContext(used=example.used, people=example.people, months=example.months)
-    return price(
-        version, usage=Usage(period=_period(example), quantities=example.use), context=context
+    context = PricingContext(
+        used=example.used,
+        people=example.people,
+        months=example.months,
+        attributes=example.attributes,
     )
+    usage = Usage(
+        period=Period(example.starts, example.ends),
+        quantities=example.use,
+        intervals=example.intervals,
+    )
+    return price(version, usage=usage, context=context)
 
 
 def _total(version: TariffVersion, priced: Priced) -> Decimal:

@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from importlib.resources import files
@@ -18,15 +18,21 @@ from importlib.resources.abc import Traversable
 from types import NoneType, UnionType
 from typing import Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
+from core.billing.formulas import NUMBER, Formula, Number, parse_number
 from core.billing.tariff_checks import Wrong, require_sound
 from core.billing.tariff_model import Tariff
 from core.errors import DomainError
 
 _FORMAT: Final = 1
-# Bounds keep every product exact and every bill printable.
-_CODE: Final = re.compile(r"[a-z][a-z0-9_-]{0,39}|[a-z]{2}_[A-Z]{2}")
-_DECIMAL: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,12})?")
-_NAMES: Final = {dict: "table", list: "list", str: "text", int: "whole number", date: "date"}
+_CODE: Final = re.compile(r"[a-z0-9][a-z0-9_./-]{0,39}|[a-z]{2}_[A-Z]{2}")
+_NAMES: Final = {
+    dict: "table",
+    list: "list",
+    str: "text",
+    int: "whole number",
+    date: "date",
+    datetime: "date and time without a zone",
+}
 
 T = TypeVar("T")
 
@@ -98,9 +104,12 @@ def _read(kind: Any, value: object, at: str) -> Any:  # noqa: ANN401, C901, PLR0
     """Read a TOML value as a type of the tariff model."""
     origin = get_origin(kind)
     if origin is UnionType:
-        mapping = [each for each in get_args(kind) if get_origin(each) is Mapping]
-        plain = [each for each in get_args(kind) if each not in (*mapping, NoneType)]
-        return _read((mapping if mapping and isinstance(value, dict) else plain)[0], value, at)
+        kinds = [each for each in get_args(kind) if each not in (NoneType, Formula)]
+        tables = [each for each in kinds if get_origin(each) is Mapping or is_dataclass(each)]
+        plain = [each for each in kinds if each not in tables] or tables
+        if isinstance(value, dict) and tables:
+            return _read(tables[0], value, at)
+        return _read_number(value, at) if Formula in get_args(kind) else _read(plain[0], value, at)
     if isinstance(kind, type) and is_dataclass(kind):
         return _read_record(kind, _typed(dict, value, at), at)
     if origin is Mapping:
@@ -113,7 +122,7 @@ def _read(kind: Any, value: object, at: str) -> Any:  # noqa: ANN401, C901, PLR0
         listed = enumerate(_typed(list, value, at), 1)
         return origin(_read(get_args(kind)[0], each, f"{at}[{n}]") for n, each in listed)
     if kind is Decimal:
-        if not isinstance(value, str) or not _DECIMAL.fullmatch(value):
+        if not isinstance(value, str) or not NUMBER.fullmatch(value):
             raise Wrong(at, f'must be a number in quotes like "3.15", not {value!r}')
         return Decimal(value)
     if issubclass(kind, StrEnum):
@@ -121,6 +130,14 @@ def _read(kind: Any, value: object, at: str) -> Any:  # noqa: ANN401, C901, PLR0
             raise Wrong(at, f"must be one of {', '.join(kind)}, not {value!r}")
         return kind(value)
     return _typed(kind, value, at)
+
+
+def _read_number(value: object, at: str) -> Number:
+    try:
+        return parse_number(value if isinstance(value, str) else "")
+    except ValueError:
+        reason = 'must be a number in quotes like "3.15", or a formula, not'
+        raise Wrong(at, f"{reason} {value!r}") from None
 
 
 def _read_record(kind: type, table: dict[str, object], at: str) -> Any:  # noqa: ANN401 (any record)

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
+from core.billing.formulas import Number
 from core.billing.tiers import Tiering
 from core.errors import DomainError
 from core.money import RoundingMode
 
 MINIMUM: Final = "minimum"  # the code of the line that fills a bill up to its minimum
+REQUIRED: Final = "required"  # stands for the default of an attribute that has none
 
-Prices = tuple[Decimal | Mapping[str, Decimal], ...]
+Prices = tuple[Number | Mapping[str, Number], ...]
 
 
 class TariffNotInForce(DomainError):
@@ -38,6 +40,13 @@ class ChargePer(StrEnum):
     MONTH = "month"  # part months by their days
 
 
+class PartMonth(StrEnum):
+    """What part of a month counts for in limits that are multiplied by months."""
+
+    WHOLE = "whole"
+    DAYS = "days"
+
+
 class Mark(StrEnum):
     """Whether every number of a version was read in its source."""
 
@@ -48,9 +57,10 @@ class Mark(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Component:
     """
-    One priced part of the use; `prices` has one entry per tier, or that for each season.
+    One priced part of the use; `prices` has one entry per tier, or that for each case.
 
-    An entry is one price for everything or a price for each register (time of use).
+    A case is a season or a tier of the version's cliff. An entry is one price for everything or
+    a price for each register (time of use).
 
     Units:
         `factor`: share of the use that is charged (sewage on 0.9 of the water).
@@ -64,17 +74,21 @@ class Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """An amount that is due without any use."""
+    """An amount that is due beside the priced use; a credit is negative."""
 
-    amount: Decimal
+    amount: Number
     per: ChargePer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tax:
-    """A share of the lines with these codes, or of all lines if none is named."""
+    """
+    A tax or surcharge: a share of the lines with these codes.
 
-    rate: Decimal
+    If none is named, of all lines but taxes; taxes that stand above it may be named.
+    """
+
+    rate: Number
     on: tuple[str, ...] = ()
 
 
@@ -84,6 +98,23 @@ class Rounding:
 
     mode: RoundingMode
     digits: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """A number for each text that an attribute of the customer may have."""
+
+    by: str
+    table: Mapping[str, Decimal]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """The use from a local moment until the next one, and the market's price then."""
+
+    at: datetime
+    use: Decimal
+    market: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +129,8 @@ class Example:
     used: Mapping[str, Decimal] = field(default_factory=dict)
     people: int = 1
     months: int | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    intervals: tuple[Interval, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +138,10 @@ class TariffVersion:
     """
     Everything that decides a bill under one tariff from `valid_from` until before `valid_to`.
 
-    `source` is the approval; `to_check` names the fields that were not read in it.
+    `source` is the approval; `to_check` names the fields that were not read in it. `attributes`
+    are what formulas may ask about the customer, with defaults; `values` are named numbers.
+    `cliff` is the tiering whose tier, that of the window's whole use, chooses among the cases of
+    limits and prices. `series` are the market prices by which intervals are priced.
 
     Units:
         `quantity_digits`: digits after the point that a billed quantity has; 0 is whole units.
@@ -120,9 +156,14 @@ class TariffVersion:
     mark: Mark
     to_check: tuple[str, ...] = ()
     window: Window
+    part_month: PartMonth = PartMonth.WHOLE
     rounding: Rounding
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Number | Lookup] = field(default_factory=dict)
+    series: str | None = None
     seasons: Mapping[str, frozenset[int]] = field(default_factory=dict)
     tiers: Mapping[str, Tiering] = field(default_factory=dict)
+    cliff: str | None = None
     components: Mapping[str, Component]
     fixed: Mapping[str, Charge] = field(default_factory=dict)
     minimum: Charge | None = None

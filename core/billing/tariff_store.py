@@ -30,11 +30,16 @@ class StoredTariff:
     rows: Sequence[models.TariffVersion]
 
 
-def shipped_contents() -> dict[str, bytes]:
-    """Return the tariff files that come with the program, by name."""
+def shipped_contents(*, currency: str | None = None) -> dict[str, bytes]:
+    """Return the tariff files that come with the program, by name, or those in one currency."""
     folder = files("core.billing") / "tariffs"
-    shipped = (file for file in folder.iterdir() if file.name.endswith(".toml"))
-    return {file.name: file.read_bytes() for file in shipped}
+    shipped = sorted(file.name for file in folder.iterdir() if file.name.endswith(".toml"))
+    contents = {name: (folder / name).read_bytes() for name in shipped}
+    return {
+        name: content
+        for name, content in contents.items()
+        if currency in (None, parse_tariff(content, file=name).versions[-1].currency)
+    }
 
 
 async def load_tariffs(session: AsyncSession, *, contents: Mapping[str, bytes]) -> list[str]:

@@ -1,11 +1,13 @@
 """Tiers: where the limits lie for one customer, and which use falls between them. Pure."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
+from fractions import Fraction
 from typing import TypeVar
 
+from core.billing.formulas import Names, Number, value_of
 from core.money import divide
 from core.periods import Period
 
@@ -41,13 +43,13 @@ class HouseholdRule:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tiering:
     """
-    Inclusive upper limits of all tiers but the last, or those for each season.
+    Inclusive upper limits of all tiers but the last, or those for each case.
 
     Units:
         `limits`: the customer's own units, before any component's factor.
     """
 
-    limits: tuple[Decimal, ...] | Mapping[str, tuple[Decimal, ...]]
+    limits: tuple[Number, ...] | Mapping[str, tuple[Number, ...]]
     per: LimitsPer
     household: tuple[HouseholdRule, ...] = ()
 
@@ -62,43 +64,57 @@ class TierUse:
     by_register: Mapping[str, Decimal]
 
 
-def in_season(values: T | Mapping[str, T], season: str) -> T:
-    """Return what holds in a season, for values with or without seasons."""
-    return values[season] if isinstance(values, Mapping) else values
+def in_case(values: T | Mapping[str, T], cases: Collection[str]) -> T:
+    """Return what holds in these cases (a season, a tier of a cliff), if it depends on them."""
+    if not isinstance(values, Mapping):
+        return values
+    for case in cases:
+        if case in values:
+            return values[case]
+    raise LookupError(f"none of {', '.join(cases)}")
 
 
 def tier_limits(
-    tiering: Tiering, *, season: str, period: Period, people: int, months: int | None, digits: int
+    tiering: Tiering,
+    *,
+    cases: Collection[str],
+    names: Names,
+    period: Period,
+    people: int,
+    months: int | Fraction | None,
+    digits: int,
 ) -> tuple[Decimal, ...]:
     """
     Return the limits for this household, period and number of months counted, to `digits`.
 
     A limit that a household rule lifts above the next one lifts that one too.
     """
-    multiplier, divisor = _scale(tiering.per, days=period.days, months=months)
+    factor = _scale(tiering.per, days=period.days, months=months)
     limits: list[Decimal] = []
-    for limit in _household_limits(tiering, season=season, people=people):
-        scaled = divide(limit * multiplier, divisor, digits=digits)
-        limits.append(max(scaled, limits[-1]) if limits else scaled)
+    for limit in _household_limits(tiering, cases=cases, names=names, people=people):
+        scaled = divide(limit * factor.numerator, factor.denominator, digits=digits)
+        limits.append(max(scaled, limits[-1] if limits else Decimal(0)))
     return tuple(limits)
 
 
-def _scale(per: LimitsPer, *, days: int, months: int | None) -> tuple[Decimal, int]:
+def _scale(per: LimitsPer, *, days: int, months: int | Fraction | None) -> Fraction:
     match per:
         case LimitsPer.BILL:
-            return Decimal(1), 1
+            return Fraction(1)
         case LimitsPer.DAY:
-            return Decimal(days), 1
+            return Fraction(days)
         case LimitsPer.THIRTY_DAYS:
-            return divide(Decimal(days), 30, digits=2), 1
+            return Fraction(divide(Decimal(days), 30, digits=2))
         case LimitsPer.MONTH:
-            return Decimal(1 if months is None else months), 1
+            return Fraction(1 if months is None else months)
         case LimitsPer.YEAR:
-            return Decimal(12 if months is None else months), 12
+            return Fraction(12 if months is None else months) / 12
 
 
-def _household_limits(tiering: Tiering, *, season: str, people: int) -> list[Decimal]:
-    limits = list(in_season(tiering.limits, season))
+def _household_limits(
+    tiering: Tiering, *, cases: Collection[str], names: Names, people: int
+) -> list[Decimal]:
+    limits = [value_of(limit, names) for limit in in_case(tiering.limits, cases)]
     for rule in tiering.household:
         if people < rule.from_person:
             continue

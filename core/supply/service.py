@@ -15,9 +15,9 @@ from core.billing.models import (
     BillState,
     DunningStep,
     Payment,
-    PaymentState,
     StepKind,
 )
+from core.billing.payment_states import CAME
 from core.billing.settlement import lock_agreements
 from core.errors import DomainError
 from core.monitoring.models import Meter
@@ -133,7 +133,7 @@ def _candidates(now: datetime) -> Select[int, int, int, int, int]:
         select(func.count())
         .where(
             Payment.agreement_id == DunningStep.agreement_id,
-            Payment.state == PaymentState.SUCCEEDED,
+            Payment.state.in_(CAME),
         )
         .scalar_subquery()
     )

@@ -59,10 +59,16 @@ def price_use(
     used: str = "0",
     people: int = 1,
     months: int | None = None,
+    attributes: dict[str, str] | None = None,
 ) -> Priced:
     by_register = {"total": quantities} if isinstance(quantities, str) else quantities
     return price(
         version,
         usage=Usage(period=period, quantities={k: Decimal(v) for k, v in by_register.items()}),
-        context=PricingContext(used={"total": Decimal(used)}, people=people, months=months),
+        context=PricingContext(
+            used={"total": Decimal(used)},
+            people=people,
+            months=months,
+            attributes=attributes or {},
+        ),
     )

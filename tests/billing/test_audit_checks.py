@@ -45,6 +45,22 @@ BREAKS = {
         "a payment is put to bills once at most",
         "a bill takes its total at most, and is settled exactly then",
     ),
+    "UPDATE shuidian.payments SET state = 'refunded'": (
+        "a payment's state is what came and went back of it",
+    ),
+    "UPDATE shuidian.ledger_entries SET account = 'suspense' WHERE account = 'cash'": (
+        "all that lies in suspense is on the list of what waits",
+    ),
+    "UPDATE shuidian.payments SET refunded_minor = 6000, state = 'refunded'": (
+        "what an agreement owes is its bills less its payments",
+        "what went back of a payment is in the books, and never more than came",
+        "a payment is put to bills once at most",
+    ),
+    'INSERT INTO shuidian.provider_events (provider, event_id, kind, reference, "order", item,'
+    " amount_minor, currency, at, body, received_at)"
+    " VALUES ('link', 'e', 'succeeded', 'p', 'E1001-1', '', 1, 'CNY', now(), '{}', now())": (
+        "what a provider confirmed was credited or lies in suspense",
+    ),
     "UPDATE shuidian.bills SET state = 'issued' WHERE number = 'E1001'": (
         "a bill takes its total at most, and is settled exactly then",
     ),

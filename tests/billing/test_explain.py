@@ -1,7 +1,7 @@
 """Why this much: every cause is found, and the causes add up exactly."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
@@ -13,6 +13,7 @@ from core.billing.bills import BillNotFound
 from core.billing.calculation import Basis, compute_bill
 from core.billing.explain import Part, explain_bill, take_apart
 from core.billing.tariff_files import shipped_tariffs
+from core.billing.tariff_model import Interval
 from core.db import Database
 from core.periods import Period, month_of
 from tests.billing.books import load_shipped, run_bills, show
@@ -60,6 +61,20 @@ class TestTakeApart:
         winter = basis("guangzhou-electricity", month_of(date(2026, 12, 1)), "600")
 
         assert take_apart(summer, winter) == [Part(cause="price", minor=5300)]
+
+    def test_takes_what_is_known_about_the_customer_with_the_price(self) -> None:
+        before = basis("shandong-electricity", APRIL, "100")
+        after = replace(before, attributes={"low_income": "1"})
+
+        assert take_apart(before, after) == [Part(cause="price", minor=-820)]
+
+    def test_does_not_tell_use_and_price_apart_where_each_interval_has_its_own(self) -> None:
+        def agile(period: Period, market: str) -> Basis:
+            at = datetime(period.starts.year, period.starts.month, 2, 3, tzinfo=UTC)
+            interval = Interval(at=at, use=Decimal(50), market=Decimal(market))
+            return replace(basis("octopus-agile", period, "50"), intervals=(interval,))
+
+        assert take_apart(agile(MARCH, "10"), agile(APRIL, "20")) == [Part(cause="use", minor=1100)]
 
     @pytest.mark.parametrize("used", ["0", "180", "300"])
     def test_blames_no_price_for_tiers_that_begin_anew_with_the_year(self, used: str) -> None:

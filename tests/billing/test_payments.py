@@ -10,18 +10,12 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, text
 
 from core.accounts.models import Service
-from core.billing import corrections, ledger, payments
+from core.billing import corrections, invoices, ledger, payments
 from core.billing.audit_checks import list_violations
 from core.billing.bills import BillNotFound
+from core.billing.invoices import AmountChanged, BillNotOpen, InvoiceNotOurs
 from core.billing.models import Bill, BillState, PaymentState
-from core.billing.payments import (
-    AmountChanged,
-    BillNotOpen,
-    InvoiceNotOurs,
-    PaymentConflict,
-    RecordedPayment,
-    Target,
-)
+from core.billing.payments import PaymentConflict, RecordedPayment, Target
 from core.billing.settlement import list_open_bills
 from core.db import Database
 from core.monitoring.models import Reading
@@ -218,7 +212,7 @@ class TestCheckCheckout:
             **changes,
         }
         async with database.transaction() as session:
-            return await payments.check_checkout(session, **asked)  # type: ignore[arg-type]
+            return await invoices.check_checkout(session, **asked)  # type: ignore[arg-type]
 
     async def test_lets_a_person_of_the_account_pay_all_or_a_part(
         self, database: Database, open_bills: World, target: Target

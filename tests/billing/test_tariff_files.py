@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.billing.formulas import Formula, parse_number
 from core.billing.tariff_checks import LANGUAGES
 from core.billing.tariff_files import TariffRefused, parse_tariff, read_tariff, shipped_tariffs
 from core.billing.tariff_model import Charge, ChargePer, Mark, Tax, Window
@@ -120,7 +121,7 @@ class TestParseTariff:
         assert version.valid_to == date(2026, 1, 1)
 
     @pytest.mark.parametrize(
-        "number", ["0.7", "7", "true", '"0,7"', '"\uff17"', '"1e3"', '"-1"', '"NaN"', '".7"']
+        "number", ["0.7", "7", "true", '"0,7"', '"\uff17"', '"1e3"', '"+1"', '"NaN"', '".7"']
     )
     def test_refuses_a_price_that_is_not_a_plain_number_in_quotes(self, number):
         sentence = refusal_of('peak = "0.7"', f"peak = {number}")
@@ -216,6 +217,84 @@ class TestParseTariff:
         assert ".total is" in sentence
         assert " would be " in sentence
 
+    @pytest.mark.parametrize(
+        "formula",
+        [
+            "use.real",
+            "use[0]",
+            "use()",
+            "open('x')",
+            "min(use)",
+            "floor(use, 2)",
+            "max(*use, 1)",
+            "min(use, 2, key=1)",
+            "lambda: 1",
+            "[1, 2]",
+            "'a' + 'b'",
+            "1e3 + use",
+            "use ** 9",
+            "use // 2",
+            "use % 2",
+            "use if 1",
+            "__import__('os')",
+            "Use + 1",
+            "(use := 2)",
+            "use and\\n2",
+            "use in (1, 2)",
+            "true",
+            "- - " * 80 + "1",
+            "(" * 250 + "1" + ")" * 250,
+        ],
+    )
+    def test_refuses_a_formula_that_is_more_than_arithmetic(self, formula):
+        sentence = refusal_of('peak = "0.7"', f'peak = "{formula}"')
+
+        assert "prices[2].peak" in sentence
+
+    @pytest.mark.parametrize(
+        ("old", "new", "sentence"),
+        [
+            ('amount = "3"', 'amount = "kw * 3"', "fixed.meter.amount uses 'kw', which is no name"),
+            ('amount = "3"', 'amount = "market"', "fixed.meter.amount uses 'market'"),
+            ('rate = "0.05"', 'rate = "hour"', "taxes.vat.rate uses 'hour'"),
+            ('"260", "600"', '"260 * a", "600"', "tiers.use.limits.summer[1] uses 'a'"),
+            ('"260", "600"', '"260 - 90 * people", "600"', "makes a household of 2 pay more"),
+            ('summer = ["0.2"]', 'summer = ["market"]', "prices.summer[1] uses 'market'"),
+            ('"month"\nrounding', '"month"\ncliff = "uses"\nrounding', "cliff 'uses' is not among"),
+            ('"month"\nrounding', '"year"\ncliff = "use"\nrounding', "cliff needs a window of a"),
+            (
+                '"month"\nrounding',
+                '"month"\nattributes = { use = "1" }\nrounding',
+                "use is the name of something else in every formula",
+            ),
+            (
+                '"month"\nrounding',
+                '"month"\nvalues = { a = { by = "b", table = { c = "1" } } }\nrounding',
+                "values.a.by must name an attribute",
+            ),
+            (
+                '"month"\nrounding',
+                '"month"\nvalues = { a = "b + 1", b = "1" }\nrounding',
+                "values.a uses 'b', which is no name that is known there",
+            ),
+        ],
+    )
+    def test_refuses_names_that_mean_nothing_there_with_the_bill(self, old, new, sentence):
+        refusal = refusal_of(old, new)
+
+        assert sentence in refusal
+        assert FIRST_BILL in refusal
+
+    def test_refuses_a_limit_that_fails_for_some_household(self):
+        refusal = refusal_of('"260", "600"', '"260 / (people - 4)", "600"')
+
+        assert "cannot be worked out: billing.formula_fails" in refusal
+
+    def test_shows_what_a_formula_that_fails_would_do(self):
+        refusal = refusal_of('amount = "3"', 'amount = "1 / (use - use)"')
+
+        assert "examples[1] cannot be priced: billing.formula_fails" in refusal
+
     def test_refuses_an_example_that_cannot_be_priced(self):
         refusal = refusal_of('use = { peak = "500"', 'use = { sharp = "500"')
 
@@ -296,11 +375,26 @@ class TestShippedTariffs:
 
         assert shipped.keys() == {
             "anhui-electricity",
+            "beijing-electricity",
             "beijing-water",
+            "britain-electricity",
+            "california-electricity",
+            "california-water",
+            "cape-town-water",
             "guangzhou-electricity",
             "hefei-water",
+            "hong-kong-water",
+            "kerala-electricity",
+            "octopus-agile",
+            "shandong-electricity",
+            "shanghai-electricity",
+            "shanghai-electricity-two-rate",
             "shanghai-water",
             "shenzhen-electricity",
+            "shenzhen-water",
+            "taiwan-electricity",
+            "zhejiang-electricity",
+            "zhejiang-electricity-two-rate",
         }
         assert all(tariff.place.keys() == LANGUAGES for tariff in shipped.values())
         assert "tiers.volume.limits" in shipped["hefei-water"].versions[-1].to_check
@@ -311,3 +405,18 @@ class TestShippedTariffs:
         example = page.split("```toml\n")[1].split("```")[0]
 
         assert tomllib.loads(example)["code"] == parse_tariff(example.encode(), file="docs").code
+
+    def test_and_its_formulas_can_all_be_read(self):
+        page = (Path(__file__).parents[2] / "docs" / "tariffs.md").read_text(encoding="utf-8")
+        formulas = page.split("```toml\n")[2].split("```")[0]
+
+        def texts(part: object) -> list[str]:
+            if isinstance(part, str):
+                return [part]
+            each = part.values() if isinstance(part, dict) else part
+            return [text for inner in each for text in texts(inner)]
+
+        versions = tomllib.loads(formulas)["versions"]
+        del versions["taxes"]["vat"]["on"]
+        read = [parse_number(text) for text in texts(versions)]
+        assert sum(isinstance(number, Formula) and len(number.names) > 1 for number in read) >= 4

@@ -26,7 +26,7 @@ from core.billing.tariffs import (
 )
 from core.billing.tiers import HouseholdRule, LimitsPer, Tiering
 from core.money import RoundingMode
-from core.periods import Period, bimonth_of, month_of
+from core.periods import Period, month_of
 from tests.billing.tariff_building import (
     APRIL,
     YEAR,
@@ -46,24 +46,6 @@ def shipped(code: str, day: date = date(2026, 1, 1)):
     return version_on(SHIPPED[code].versions, day)
 
 
-HEFEI_READINGS = [1, 3, 6, 7, 7, 7, 9]
-HEFEI_BILLS = [630, 945, 315, 0, 0, 630]
-
-SANTA_MONICA = make_version(
-    currency="USD",
-    tiers={"volume": tiering("210", per=LimitsPer.BILL)},
-    components={"water": component("4.07", "10.03", tiers="volume")},
-)
-KERALA = make_version(
-    currency="INR",
-    tiers={"slabs": tiering("50", "100", "150", "200")},
-    components={"energy": component("3.15", "3.70", "4.80", "6.40", "7.60", tiers="slabs")},
-)
-UNITED_KINGDOM = make_version(
-    currency="GBP",
-    components={"energy": component("0.154")},
-    taxes={"vat": Tax(rate=Decimal("0.05"))},
-)
 TAIWAN_SEASONS = {
     "summer": frozenset({6, 7, 8, 9}),
     "other": frozenset({1, 2, 3, 4, 5, 10, 11, 12}),
@@ -91,19 +73,6 @@ HONG_KONG = make_version(
     components={
         "water": component("0", "4.16", "6.45", "9.05", tiers="fresh"),
         "sewage": component("0", "2.92", tiers="free"),
-    },
-)
-HONG_KONG_FLUSHING = make_version(
-    currency="HKD",
-    tiers={"free": tiering("30", per=LimitsPer.BILL)},
-    components={"flushing": component("0", "4.58", tiers="free")},
-)
-JINPING = make_version(
-    tiers={"volume": tiering("16", "25")},
-    components={
-        "water": component("2.90", "4.35", "5.80", tiers="volume"),
-        "resource": component("0.20"),
-        "sewage": component("1.10"),
     },
 )
 SHANDONG = make_version(
@@ -135,13 +104,6 @@ GUANGDONG_ADD_ON = make_version(
         "tier_surcharge": component("0", "0.05", "0.30", tiers="energy"),
     },
 )
-SHENZHEN_WATER = make_version(
-    tiers={"volume": tiering("22", "30")},
-    components={
-        "water": component("2.67", "4.01", "8.01", tiers="volume"),
-        "sewage": component("0.90", "1.00", "1.10", tiers="volume"),
-    },
-)
 SHENZHEN_COLLECTIVE = make_version(
     tiers={
         "volume": tiering(
@@ -152,88 +114,6 @@ SHENZHEN_COLLECTIVE = make_version(
     },
     components={"water": component("2.67", "4.01", "8.01", tiers="volume")},
 )
-YINGKOU = make_version(
-    tiers={"volume": tiering("108", "180", per=LimitsPer.YEAR)},
-    components={
-        "water": component("2.15", "3.30", "6.45", tiers="volume"),
-        "sewage": component("0.95"),
-    },
-)
-
-
-class TestPriceMakesThePublishedBill:
-    @pytest.mark.parametrize("number", range(6), ids=["T01", "T02", "T03", "T04", "T04b", "T05"])
-    def test_of_hefei_water(self, number):
-        before, after = HEFEI_READINGS[number : number + 2]
-
-        priced = price_use(
-            shipped("hefei-water"),
-            str(after - before),
-            period=bimonth_of(date(2025, 3 + number, 1)),
-            used=str(before - 1),
-        )
-
-        assert priced.total_minor == HEFEI_BILLS[number]
-
-    def test_of_a_hefei_year_t06(self):
-        assert price_use(shipped("hefei-water"), "8", period=YEAR).total_minor == 2520
-
-    @pytest.mark.parametrize(
-        ("code", "quantity", "period", "expected"),
-        [
-            pytest.param("guangzhou-electricity", "600", JULY, 37040, id="T07"),
-            pytest.param("guangzhou-electricity", "600", JANUARY, 42340, id="T08"),
-            pytest.param("shenzhen-electricity", "367.88", AUGUST, 24925, id="T09"),
-            pytest.param("shenzhen-electricity", "1", SEPTEMBER, 66, id="T13"),
-            pytest.param("shenzhen-electricity", "610", AUGUST, 42435, id="T16"),
-            pytest.param("beijing-water", "300", YEAR, 182000, id="T46"),
-        ],
-    )
-    def test_of_a_shipped_tariff(self, code, quantity, period, expected):
-        assert price_use(shipped(code), quantity, period=period).total_minor == expected
-
-    def test_of_shenzhen_in_august_exactly_t09(self):
-        priced = price_use(shipped("shenzhen-electricity"), "367.88", period=AUGUST)
-
-        assert priced.total == Decimal("249.25015575")
-
-    @pytest.mark.parametrize(("used", "expected"), [("0", 405), ("220", 580), ("300", 879)])
-    def test_of_one_cubic_metre_in_shanghai_t44(self, used, expected):
-        assert price_use(shipped("shanghai-water"), "1", used=used).total_minor == expected
-
-    @pytest.mark.parametrize(
-        ("version", "quantities", "expected"),
-        [
-            pytest.param(SANTA_MONICA, "388", 264004, id="T17"),
-            pytest.param(SANTA_MONICA, "9", 3663, id="T18-9"),
-            pytest.param(SANTA_MONICA, "22", 8954, id="T18-22"),
-            pytest.param(SANTA_MONICA, "73", 29711, id="T18-73"),
-            pytest.param(SANTA_MONICA, "84", 34188, id="T18-84"),
-            pytest.param(KERALA, "117", 42410, id="T23"),
-            pytest.param(UNITED_KINGDOM, "479", 7745, id="T29"),
-            pytest.param(HONG_KONG_FLUSHING, "100", 32060, id="T42"),
-            pytest.param(HONG_KONG, "62", 25151 + 14600, id="T43"),
-            pytest.param(JINPING, "1", 420, id="T45-1"),
-            pytest.param(JINPING, "26", 16 * 420 + 9 * 565 + 710, id="T45"),
-            pytest.param(SHANDONG, "5000", 290850, id="T48"),
-            pytest.param(SHANGHAI_TWO_RATE, {"peak": "150", "valley": "60"}, 11097, id="T50"),
-            pytest.param(SHENZHEN_WATER, "35", 16417, id="T51"),
-            pytest.param(YINGKOU, "200", 78880, id="T52"),
-        ],
-    )
-    def test_of_another_place(self, version, quantities, expected):
-        assert price_use(version, quantities).total_minor == expected
-
-    def test_of_taiwan_in_whole_dollars_t30_t31(self):
-        summer = price_use(TAIWAN, "404", period=JULY)
-        winter = price_use(TAIWAN, "404", period=JANUARY)
-
-        assert summer.total == Decimal("955.88")
-        assert summer.total_minor == 956
-        assert summer.total_minor - winter.total_minor == 106
-
-    def test_of_five_people_in_shandong_t49(self):
-        assert price_use(SHANDONG, "5000", people=5).total_minor == 284850
 
 
 class TestPrice:

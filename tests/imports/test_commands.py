@@ -12,6 +12,7 @@ from typer.testing import CliRunner, Result
 
 from bot import logs
 from bot.cli import app
+from core.billing.tariff_store import shipped_contents
 from tests.gateway.shelves import DATA
 from tests.imports.first_data import ACCOUNTS, EXAMPLES, METERS, changed, table
 
@@ -38,6 +39,33 @@ def ask(url: str, query: str) -> list[tuple[object, ...]]:
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(plain) as connection:
         return connection.execute(query).fetchall()
+
+
+class TestTariffs:
+    def test_that_are_shipped_are_those_in_the_operators_currency(
+        self, run, database_url, tmp_path
+    ):
+        loaded = "SELECT DISTINCT code FROM shuidian.tariff_versions"
+        codes = {code for (code,) in ask(database_url, loaded)}
+        assert {"hefei-water", "zhejiang-electricity"} <= codes
+        assert not {"kerala-electricity", "octopus-agile", "cape-town-water"} & codes
+
+        named = run("tariffs", "load", "octopus-agile")
+        assert (named.exit_code, named.output) == (0, "octopus-agile 2022-01-01\n")
+        assert run("tariffs", "load", "hefei-water").output == "Nothing new.\n"
+
+        assert "No such file" in run("tariffs", "load", "no-such-water").output
+
+        wrong = tmp_path / "hefei-water.toml"
+        wrong.write_bytes(shipped_contents()["hefei-water.toml"].replace(b"0.95", b"0.96"))
+        refused = run("tariffs", "load", wrong)
+        assert refused.exit_code == 1
+        assert "would be 6.32 CNY, the file says 6.30" in refused.output
+
+    def test_that_are_shipped_are_all_good(self, run):
+        checked = run("tariffs", "check")
+        assert checked.exit_code == 0
+        assert checked.output.count(": good\n") == len(shipped_contents())
 
 
 class TestImport:

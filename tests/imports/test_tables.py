@@ -11,6 +11,7 @@ from core.monitoring.ingest import Reason
 from tests.billing.books import ask
 from tests.imports.first_data import (
     ACCOUNTS,
+    KINDS,
     METERS,
     READINGS,
     bring,
@@ -79,7 +80,7 @@ class TestText:
 
 
 class TestHeader:
-    @pytest.mark.parametrize("kind", COLUMNS)
+    @pytest.mark.parametrize("kind", KINDS)
     async def test_can_be_chinese(self, empty, kind):
         rows = {"accounts": ACCOUNTS, "meters": METERS, "readings": READINGS}[kind]
         await bring_all(empty)

@@ -1,0 +1,84 @@
+"""Bank statements into the books, from the command line or the office, and what came of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from bot.bank_files import read_statement
+from bot.imports import Imported, all_or_nothing
+from bot.texts import Texts
+from core.accounts.service import get_operator
+from core.db import Database
+from core.importing import Outcome
+from core.supply import settlement
+
+FAULTS_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    """What became of a statement; `out` counts its lines of money that went out."""
+
+    imported: Imported
+    out: int
+    is_dry_run: bool
+
+
+async def import_statement(
+    database: Database,
+    *,
+    content: bytes,
+    columns: Mapping[str, str],
+    is_dry_run: bool,
+    now: datetime,
+) -> Posted:
+    """
+    Take in a statement, all of it or nothing; what is not sure waits in suspense.
+
+    Raises:
+        FileNotReadable, ColumnsNotFound: it is no statement that we can read.
+    """
+    async with database.transaction() as session:
+        operator = await get_operator(session)
+    statement = read_statement(
+        content,
+        zone=ZoneInfo(operator.timezone),
+        currency=operator.currency,
+        columns=columns,
+    )
+
+    async def store(session: AsyncSession) -> Outcome:
+        outcome = await settlement.receive_statement(session, statement.lines, now=now)
+        return replace(outcome, faults=[*statement.faults, *outcome.faults])
+
+    imported = await all_or_nothing(database, store, columns={}, is_dry_run=is_dry_run)
+    return Posted(imported=imported, out=statement.out, is_dry_run=is_dry_run)
+
+
+def describe(posted: Posted, texts: Texts) -> list[str]:
+    """Return what became of a statement, line by line."""
+    outcome = posted.imported.outcome
+    if outcome.faults:
+        faults = [
+            texts.plain(
+                "import.fault_in_file",
+                row=fault.position,
+                column=fault.field,
+                why=texts.plain(
+                    fault.code, **{name: texts.value(value) for name, value in fault.params.items()}
+                ),
+            )
+            for fault in outcome.faults[:FAULTS_SHOWN]
+        ]
+        return [texts.count("statement.refused", len(outcome.faults)), *faults]
+    counts = {
+        "statement.posted": outcome.new,
+        "statement.waits": outcome.held,
+        "statement.known": outcome.unchanged,
+        "statement.out": posted.out,
+    }
+    lines = [texts.count(key, count) for key, count in counts.items() if count]
+    return [*lines, *([texts.plain("import.dry_run")] if posted.is_dry_run else [])]

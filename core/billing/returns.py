@@ -1,0 +1,230 @@
+"""Money that goes back: refunds, charge-backs, and payments that the desk took by mistake."""
+
+from datetime import datetime
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core import audit
+from core.billing import ledger
+from core.billing.bills import people_of
+from core.billing.models import (
+    LedgerAccount,
+    LedgerEntry,
+    LedgerTransaction,
+    Payment,
+    ProviderEvent,
+    SuspenseItem,
+)
+from core.billing.payment_states import CAME, MOVES, state_of
+from core.billing.payments import PaymentNotFound, get_payment
+from core.billing.settlement import settle_anew
+from core.errors import DomainError
+from core.money import Money
+from core.notices import service as notices
+
+
+class RefundTooLarge(DomainError):
+    """More would go back than came in and is still here."""
+
+    code = "payment.refund_too_large"
+
+
+class PartlyReturned(DomainError):
+    """A part of the payment went back already, so it cannot be undone as a whole."""
+
+    code = "payment.partly_returned"
+
+
+class RefundAtProvider(DomainError):
+    """The provider gives the money back, and reports it; the desk would do it twice."""
+
+    code = "payment.refund_at_provider"
+
+
+class ReturnConflict(DomainError):
+    """A return of this name is in the books with another amount."""
+
+    code = "payment.return_conflict"
+
+
+async def refund_payment(
+    session: AsyncSession,
+    *,
+    number: str,
+    amount_minor: int,
+    key: str,
+    reason: str,
+    actor_id: int,
+    now: datetime,
+) -> None:
+    """
+    Give a payer money back at the desk; the same key gives it once.
+
+    Raises:
+        PaymentNotFound: there is no such payment, or no money came by it.
+        RefundAtProvider: it came by a provider that reports refunds itself.
+        RefundTooLarge: more than is left of it, or not more than nothing.
+        ReturnConflict: the key was used with another amount.
+    """
+    payment = await _get_that_came(session, number)
+    is_told = await session.scalar(
+        select(ProviderEvent.id)
+        .where(
+            ProviderEvent.provider == payment.provider,
+            ProviderEvent.reference == payment.reference,
+        )
+        .limit(1)
+    )
+    if is_told is not None:
+        raise RefundAtProvider(number=number)
+    if await post_return(
+        session, payment, kind="refund", key=key, amount_minor=amount_minor, now=now
+    ):
+        await stand_anew(session, payment, kind="refund", key=key, now=now)
+        _note(session, payment, "refunded", actor_id, now, amount_minor=amount_minor, reason=reason)
+
+
+async def reverse_payment(
+    session: AsyncSession, *, number: str, reason: str, actor_id: int, now: datetime
+) -> None:
+    """
+    Undo a payment as a whole: typed by mistake, put to the wrong account, or bounced.
+
+    Money that was placed from suspense waits there again.
+
+    Raises:
+        PaymentNotFound: there is no such payment, or no money came by it.
+        PartlyReturned: a part of it went back already.
+        AlreadyReversed: it was undone before.
+    """
+    payment = await _get_that_came(session, number)
+    if payment.charged_back_minor == payment.amount_minor:
+        raise ledger.AlreadyReversed(reference=number)
+    if payment.kept_minor != payment.amount_minor:
+        raise PartlyReturned(number=number)
+    await ledger.reverse(session, reference=f"payment:{number}", at=now)
+    payment.charged_back_minor = payment.amount_minor
+    await stand_anew(session, payment, kind="reversal", key="desk", now=now)
+    from_suspense = (
+        select(LedgerEntry.id)
+        .join(LedgerTransaction, LedgerTransaction.id == LedgerEntry.transaction_id)
+        .where(
+            LedgerTransaction.reference == f"payment:{number}",
+            LedgerEntry.account == LedgerAccount.SUSPENSE,
+        )
+        .exists()
+    )
+    await session.execute(
+        update(SuspenseItem)
+        .where(
+            SuspenseItem.provider == payment.provider,
+            SuspenseItem.reference == payment.reference.rpartition("/")[0],
+            from_suspense,
+        )
+        .values(left_minor=SuspenseItem.left_minor + payment.amount_minor)
+    )
+    _note(session, payment, "reversed", actor_id, now, reason=reason)
+
+
+async def post_return(
+    session: AsyncSession,
+    payment: Payment,
+    *,
+    kind: str,
+    key: str,
+    amount_minor: int,
+    now: datetime,
+) -> bool:
+    """
+    Post what went back of a payment, or (`reinstated`) came again; tell whether it is new.
+
+    `key` is its name for ever. The caller holds the agreement locked and ends with `stand_anew`.
+
+    Raises:
+        RefundTooLarge: it is not more than nothing.
+        ReturnConflict: it is in the books with another amount.
+    """
+    reference = f"{kind}:{key}:{payment.number}"
+    signed = -amount_minor if kind == "reinstated" else amount_minor
+    posted = await session.scalar(
+        select(LedgerEntry.amount_minor)
+        .join(LedgerTransaction, LedgerTransaction.id == LedgerEntry.transaction_id)
+        .where(
+            LedgerTransaction.reference == reference,
+            LedgerEntry.account == LedgerAccount.RECEIVABLE,
+        )
+    )
+    if posted is not None:
+        if posted != signed:
+            raise ReturnConflict(number=payment.number)
+        return False
+    if amount_minor <= 0:
+        raise RefundTooLarge(left=Money(payment.kept_minor, payment.currency))
+    entries = ledger.owed_against(
+        LedgerAccount.CASH,
+        agreement_id=payment.agreement_id,
+        amount_minor=signed,
+        currency=payment.currency,
+    )
+    await ledger.post(session, kind=kind, reference=reference, entries=entries, at=now)
+    if kind == "refund":
+        payment.refunded_minor += signed
+    else:
+        payment.charged_back_minor += signed
+    return True
+
+
+async def stand_anew(
+    session: AsyncSession, payment: Payment, *, kind: str, key: str, now: datetime
+) -> None:
+    """
+    Bring a payment's state, its bills and its people to what the books say since a return.
+
+    Raises:
+        RefundTooLarge: more went back than had come in.
+    """
+    returned = payment.refunded_minor + payment.charged_back_minor
+    if returned > payment.amount_minor:
+        raise RefundTooLarge(left=Money(payment.kept_minor, payment.currency))
+    state = state_of(
+        amount_minor=payment.amount_minor,
+        refunded_minor=payment.refunded_minor,
+        charged_back_minor=payment.charged_back_minor,
+    )
+    assert state is payment.state or state in MOVES[payment.state]  # noqa: S101 (follows from sums)
+    payment.state = state
+    await session.flush()
+    await settle_anew(session, agreement_id=payment.agreement_id, now=now)
+    people = await people_of(session, agreement_ids=[payment.agreement_id])
+    told = {*people.get(payment.agreement_id, ())}
+    if payment.payer_id is not None:
+        told.add(payment.payer_id)
+    await notices.enqueue(
+        session,
+        person_ids=told,
+        kind="payment.returned",
+        params={"number": payment.number, "what": kind, "returned_minor": returned},
+        dedupe_key=f"payment.returned:{kind}:{key}:{payment.number}",
+        now=now,
+    )
+
+
+async def _get_that_came(session: AsyncSession, number: str) -> Payment:
+    payment = await get_payment(session, number=number)
+    if payment.state not in CAME:
+        raise PaymentNotFound(number=number)
+    return payment
+
+
+def _note(
+    session: AsyncSession, payment: Payment, what: str, actor_id: int, now: datetime, **more: object
+) -> None:
+    audit.record(
+        session,
+        at=now,
+        actor_id=actor_id,
+        action=f"payment.{what}",
+        subject=f"payment:{payment.number}",
+        **more,
+    )

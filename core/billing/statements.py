@@ -1,0 +1,94 @@
+"""Lines of a bank statement: which are sure to be for whom, and why the others are not."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from core.accounts.models import Account, Agreement
+from core.accounts.service import get_operator
+from core.billing.models import Bill, BillState
+from core.billing.payments import Target
+from core.billing.settlement import OpenBill, list_open_bills
+
+BANK = "bank"
+_NUMBERS = re.compile(r"[A-Z0-9](?:[A-Z0-9-]*[A-Z0-9])?", re.ASCII)
+_BILLS = re.compile(r"[A-Z][0-9]{4,}", re.ASCII)
+_NAMED_MAX = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BankLine:
+    """Money that came in by the bank; the bank gives each `reference` once."""
+
+    position: int
+    reference: str
+    amount_minor: int
+    currency: str
+    received_at: datetime
+    payer: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """For whom a line is: parts that are sure, or the reason why nobody can be."""
+
+    parts: Sequence[tuple[Target, int]] = ()
+    reason: str = ""
+
+
+async def match_line(session: AsyncSession, line: BankLine) -> Match:
+    """
+    Return where a line's money goes, when a number and the amount leave no doubt.
+
+    The number of a bill, and what is left of it; the number of an account, and what it owes for
+    a service or for both; in either case also all that is owed there. All else waits.
+    """
+    if line.currency != (await get_operator(session)).currency:
+        return Match(reason="currency")
+    written = unicodedata.normalize("NFKC", line.words).upper()
+    named = list(dict.fromkeys([*_NUMBERS.findall(written), *_BILLS.findall(written)]))[:_NAMED_MAX]
+    bills = (
+        await session.execute(
+            select(Bill.id, Bill.agreement_id, Agreement.account_id)
+            .join(Agreement, Agreement.id == Bill.agreement_id)
+            .where(Bill.number.in_(named), Bill.state != BillState.HELD)
+        )
+    ).all()
+    accounts = set(await session.scalars(select(Account.id).where(Account.number.in_(named))))
+    if len(bills) > 1 or len(accounts) > 1:
+        return Match(reason="several_numbers")
+    if not bills and not accounts:
+        return Match(reason="no_number")
+    if bills and accounts and bills[0].account_id not in accounts:
+        return Match(reason="numbers_disagree")
+    of = Agreement.id == bills[0].agreement_id if bills else Agreement.account_id.in_(accounts)
+    agreements = list(await session.scalars(select(Agreement.id).where(of)))
+    waiting = await list_open_bills(session, agreement_ids=agreements)
+    return _fit(line.amount_minor, waiting, bill_id=bills[0].id if bills else None)
+
+
+def _fit(amount_minor: int, waiting: Sequence[OpenBill], *, bill_id: int | None) -> Match:
+    named = next((bill for bill in waiting if bill.bill_id == bill_id), None)
+    if bill_id is not None and named is None:
+        return Match(reason="bill_not_open")
+    if named is not None and named.left_minor == amount_minor:
+        return Match(
+            parts=[(Target(agreement_id=named.agreement_id, bill_id=named.bill_id), amount_minor)]
+        )
+    owed: dict[int, int] = {}
+    for bill in waiting:
+        owed[bill.agreement_id] = owed.get(bill.agreement_id, 0) + bill.left_minor
+    fitting = [agreement for agreement, minor in owed.items() if minor == amount_minor]
+    if len(fitting) == 1:
+        return Match(parts=[(Target(agreement_id=fitting[0]), amount_minor)])
+    if not fitting and owed and sum(owed.values()) == amount_minor:
+        return Match(
+            parts=[(Target(agreement_id=agreement), minor) for agreement, minor in owed.items()]
+        )
+    return Match(reason="amount_differs" if waiting else "nothing_owed")
