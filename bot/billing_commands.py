@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -49,10 +50,13 @@ def run_bills(
     dry_run: Annotated[  # noqa: FBT002 (an option of the command line)
         bool, typer.Option("--dry-run", help="Show what would be issued; write nothing.")
     ] = False,
+    yes: Annotated[  # noqa: FBT002 (the same)
+        bool, typer.Option("--yes", help="Approve without being asked.")
+    ] = False,
 ) -> None:
-    """Issue the bills of a month; running it again issues only what is missing."""
+    """Issue the bills of a month; running it again, or twice at once, issues what is missing."""
     from core.accounts.models import Service
-    from core.billing import bills, runs
+    from core.billing import runs
     from core.periods import month_of
 
     try:
@@ -61,30 +65,52 @@ def run_bills(
     except ValueError:
         raise typer.BadParameter("give --service water --period 2026-10") from None
 
-    async def issue(database: "Database", clock: "Clock") -> "RunState":
-        async with database.transaction() as session:
-            run_id = await runs.start_run(session, service=chosen, period=wanted, now=clock.now())
-            scope = await runs.get_scope(session, run_id=run_id)
-            agreements = await runs.list_unbilled(session, scope=scope)
-        for chunk in runs.chunks_of(agreements):
-            async with database.transaction() as session:
-                await bills.issue_bills(
-                    session, run_id=run_id, agreement_ids=chunk, now=clock.now()
-                )
-            print(".", end="", flush=True)
-        async with database.transaction() as session:
-            return await runs.finish_run(session, run_id=run_id, now=clock.now())
+    async def preview(session: "AsyncSession", now: datetime) -> "Preview":
+        return await runs.preview_run(session, service=chosen, period=wanted, now=now)
+
+    async def start(session: "AsyncSession", now: datetime) -> "RunState":
+        run_id = await runs.start_run(session, service=chosen, period=wanted, now=now)
+        return await runs.get_run(session, run_id=run_id)
 
     if dry_run:
-        _print_preview(
-            _in_transaction(
-                lambda session, now: runs.preview_run(
-                    session, service=chosen, period=wanted, now=now
-                )
-            )
+        _print_preview(_in_transaction(preview))
+        return
+    run = _in_transaction(start).run
+    if run.approved_at is None:
+        if not yes:
+            _print_preview(_in_transaction(preview))
+            typer.confirm("Issue these bills?", abort=True)
+        _in_transaction(
+            lambda session, now: runs.approve_run(session, run_id=run.id, actor_id=None, now=now)
         )
-    else:
-        _print_run(_use(issue))
+    _print_run(_use(partial(_issue, run_id=run.id)))
+
+
+async def _issue(database: "Database", clock: "Clock", *, run_id: int) -> "RunState":
+    """Issue the chunks that nobody else has, and show how far all are, until none is left."""
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from core.billing import chunks, proposals, runs
+
+    async with database.transaction() as session:
+        waiting = await chunks.plan_chunks(session, run_id=run_id, now=clock.now())
+    columns = (*Progress.get_default_columns()[:-1], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        bar = progress.add_task("bills", total=None)
+        while waiting:
+            for nr in waiting:
+                async with database.transaction() as session:
+                    issued = await chunks.issue_chunk(
+                        session, run_id=run_id, nr=nr, now=clock.now()
+                    )
+                    done = (await proposals.get_run(session, run_id=run_id)).progress
+                progress.update(bar, completed=done.done, total=done.planned)
+            async with database.transaction() as session:
+                waiting = await chunks.list_waiting(session, run_id=run_id)
+            if waiting and issued is None:
+                await asyncio.sleep(1)  # another worker has them
+    async with database.transaction() as session:
+        return await runs.get_run(session, run_id=run_id)
 
 
 def _print_preview(found: "Preview") -> None:

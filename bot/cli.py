@@ -105,6 +105,7 @@ async def _keep_operator(settings: Settings, database: "Database", _: "Clock") -
             reading_days=settings.reading_days,
             back_billing_days=settings.back_billing_days,
             dispute_days=settings.dispute_days,
+            approves_bills=settings.approve_bills,
         )
 
 

@@ -29,6 +29,7 @@ from bot.handlers import (
     rebilling,
     repairs,
     reports,
+    runs,
     silences,
     supply,
     technician,
@@ -64,6 +65,7 @@ MODULES: Sequence[ModuleType] = (
     losses,
     silences,
     cuts,
+    runs,
 )
 
 

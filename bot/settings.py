@@ -117,6 +117,11 @@ class Settings(BaseSettings):
     dispute_days: int = Field(
         default=7, ge=1, le=60, description="Within how many days an objection is answered."
     )
+    approve_bills: bool = Field(
+        default=True,
+        description="A manager approves each month's bills before they are sent; false: they go out"
+        " by themselves on the first of the month.",
+    )
     bridges_file: str = Field(
         default="",
         description="File of the bridges to meters on wires (docs/wire.md); empty: none.",

@@ -1,7 +1,8 @@
 """Background work: queued in the transaction of its cause, done by any worker, safe to do twice."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import gc
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import procrastinate
@@ -9,6 +10,7 @@ import structlog
 from procrastinate import JobContext, RetryDecision
 from procrastinate.exceptions import AlreadyEnqueued
 from procrastinate.jobs import Job
+from procrastinate.types import JSONValue
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -23,6 +25,7 @@ RETRIES_MAX = 8
 RETRY_SECONDS_MAX = 300
 GRACE_SECONDS = 10
 STALLED_SECONDS = 30
+GARBAGE_OBJECTS = 100_000
 
 
 class Retry(procrastinate.BaseRetryStrategy):
@@ -61,6 +64,17 @@ async def defer(
         log.debug("task.already_waiting", name=name)
 
 
+async def defer_all(
+    session: AsyncSession, name: str, params: Sequence[Mapping[str, JSONValue]]
+) -> None:
+    """Queue one job for each of the params in the caller's transaction, all at once."""
+    if not params:
+        return
+    raw = await (await session.connection()).get_raw_connection()
+    deferrer = _QUEUE.configure_task(name, allow_unknown=True, connection=raw.driver_connection)
+    await deferrer.batch_defer_async(*(dict(each) for each in params))
+
+
 class Tasks:
     """The queue: which work there is, how it is queued, and the worker that does it."""
 
@@ -93,6 +107,8 @@ class Tasks:
 
     async def run(self) -> None:
         """Do queued work until cancelled, or until the worker is lost (then it is started anew)."""
+        # A chunk is a hundred thousand objects and no cycle; looking for some took a fifth of it.
+        gc.set_threshold(GARBAGE_OBJECTS, 20, 20)
         async with self.app.open_async(), asyncio.TaskGroup() as group:
             group.create_task(self._work())
             group.create_task(self._sweep())

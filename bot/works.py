@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from datetime import time
 
 from bot import inbox
-from bot.billing_runs import ISSUE_BILLS, start_due
+from bot.billing_runs import ISSUE_CHUNK, PROPOSE_RUN, start_due
 from bot.early_warnings import WARN_EARLY, start_warnings
 from bot.tasks import Work
 from bot.timetable import Job
-from core.billing.bills import issue_bills
+from core.billing.chunks import issue_chunk
 from core.billing.dispute_promises import tell_late
 from core.billing.dunning import run_dunning
 from core.billing.early_warnings import warn_early
+from core.billing.proposals import propose_run, report_reach
 from core.billing.reading_window import remind_to_read
 from core.billing.suspense import remind_of_suspense
 from core.monitoring.gateways import forget_refused
@@ -36,7 +37,8 @@ TAKE_UP_ALARMS = "take-up-alarms"
 
 WORKS: Mapping[str, Work] = {
     TAKE_UP_ALARMS: take_up_alarms,
-    ISSUE_BILLS: issue_bills,
+    PROPOSE_RUN: propose_run,
+    ISSUE_CHUNK: issue_chunk,
     WARN_EARLY: warn_early,
 }
 
@@ -65,6 +67,7 @@ JOBS: Mapping[str, Job] = {
         Job(name="billing", run=start_due, at=time(2, 10)),
         Job(name="suspense", run=remind_of_suspense, at=time(8, 45)),
         Job(name="early-warnings", run=start_warnings, at=time(10)),
+        Job(name="billing-reach", run=report_reach),
         Job(name="forget-old", run=inbox.forget_old, at=time(3, 30)),
         Job(name="reading-reminders", run=remind_to_read, at=time(9)),
         Job(name="losses", run=watch_losses, at=time(7, 30)),

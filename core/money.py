@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, ROUND_UP, Context, Decimal
 from enum import StrEnum
+from functools import cache
 from typing import Final
 
 from core.errors import DomainError
@@ -74,7 +75,12 @@ def currency_digits(currency: str) -> int:
 
 def round_to(value: Decimal, *, digits: int, mode: RoundingMode = RoundingMode.HALF_UP) -> Decimal:
     """Return the value with exactly this many digits after the point."""
-    return value.quantize(Decimal(1).scaleb(-digits), rounding=_MODES[mode], context=_WIDE)
+    return value.quantize(_unit(digits), rounding=_MODES[mode], context=_WIDE)
+
+
+@cache
+def _unit(digits: int) -> Decimal:
+    return Decimal(1).scaleb(-digits)
 
 
 def divide(value: Decimal, by: Decimal | int, *, digits: int) -> Decimal:

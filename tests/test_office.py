@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import aiohttp
@@ -22,8 +22,11 @@ from bot.texts import Texts
 from bot.works import JOBS
 from core.accounts.models import ApiKey, Role, Service, Staff
 from core.audit import AuditEntry
+from core.billing import runs
+from core.billing.chunks import issue_chunk
 from core.billing.correction_models import Ground
 from core.billing.disputes import open_dispute
+from core.billing.proposals import propose_run, report_reach
 from core.db import Database
 from core.monitoring.gateway_models import GatewaySilence, Quarantined
 from core.monitoring.ingest import NewReading, Reason, store_batch
@@ -754,3 +757,38 @@ class TestDisputePages:
         page = (await billed.get("/office/disputes/D1001"))[1]
         assert "it is right" in page
         assert "No objection waits" in (await billed.get("/office/disputes"))[1]
+
+
+class TestBilling:
+    async def test_shows_what_a_run_would_do_and_takes_the_approval(self, office):
+        await load_shipped(office.database)
+        await show(
+            office.database,
+            office.world.home.meters[Service.ELECTRICITY],
+            {date(2026, 9, 1): "0", date(2026, 10, 1): "90000"},
+        )
+        async with office.database.transaction() as session:
+            run_id = await runs.start_run(
+                session, service=Service.ELECTRICITY, period=SEPTEMBER, now=NOON
+            )
+            await propose_run(session, run_id=run_id, now=NOON)
+        secret_of(await office.enter(await office.link()))
+        path, own = f"billing/{run_id}/approve", {"Origin": office.base}
+
+        _, page = await office.get("/office/billing")
+        assert "waits for approval" in page and "more than a home can use" in page
+        assert "no reading near the end" in page and 'content="60"' in page
+        foreign = await office.post(path, headers={"Origin": "https://evil.example"})
+        statuses = [(await office.post(path, headers=own)).status for _ in range(2)]
+        assert (foreign.status, statuses) == (403, [303, 409])
+
+        _, page = await office.get("/office/billing")
+        assert "bills are going out" in page and 'content="2"' in page and 'max="2"' in page
+        async with office.database.transaction() as session:
+            await issue_chunk(session, run_id=run_id, nr=1, now=NOON)
+            await report_reach(session, now=NOON)
+        _, page = await office.get("/office/billing")
+        facts = dict(re.findall("<dt>(.*)</dt><dd>(.*)</dd>", page))
+        assert facts["Done"] == "2 of 2" and facts["Held back for a look"] == "1"
+        assert facts["Households that got the message"] == "0 of 0"
+        assert "Maya" in facts["Approved"] and "<progress" not in page

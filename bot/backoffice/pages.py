@@ -13,6 +13,7 @@ from bot.backoffice import (
     money,
     reading_pages,
     repair_pages,
+    run_pages,
     sessions,
 )
 from bot.backoffice.desk import (
@@ -92,7 +93,15 @@ async def leave(request: Request, session: Session, now: Now) -> Response:
     return response
 
 
-for matter in (repair_pages, reading_pages, billing_pages, dispute_pages, gateway_pages, money):
+for matter in (
+    repair_pages,
+    reading_pages,
+    run_pages,
+    billing_pages,
+    dispute_pages,
+    gateway_pages,
+    money,
+):
     router.include_router(matter.router)
 
 

@@ -181,6 +181,7 @@ def _settings_for(place: Place, given: Settings, *, page: str, port: int) -> Set
             "port": port,
             "roles": frozenset({"web", "chat", "worker"}),
             "demo_clock": True,
+            "approve_bills": False,
         }
     )
 

@@ -12,7 +12,7 @@ from bot.handlers.usage_pictures import heading
 from bot.texts import Texts
 from core.accounts.models import Service
 from core.accounts.service import Place
-from core.billing.bills import lines_of
+from core.billing.bill_rows import lines_of
 from core.billing.models import BillLine
 from core.billing.outlook import Outlook
 from core.billing.running import WhatIf

@@ -80,6 +80,7 @@ class Operator(Base):
     reading_last_day: Mapped[int] = mapped_column(server_default=text("28"))
     back_billing_days: Mapped[int] = mapped_column(server_default=text("365"))
     dispute_days: Mapped[int] = mapped_column(server_default=text("7"))
+    approves_bills: Mapped[bool] = mapped_column(server_default=text("true"))
 
 
 class Area(Base):

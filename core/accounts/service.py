@@ -87,6 +87,7 @@ async def keep_operator(
     reading_days: tuple[int, int],
     back_billing_days: int = 365,
     dispute_days: int = 7,
+    approves_bills: bool = True,
 ) -> None:
     """Make the operator of this installation, or bring it up to date with the settings."""
     first, last = reading_days
@@ -95,6 +96,7 @@ async def keep_operator(
         "reading_last_day": last,
         "back_billing_days": back_billing_days,
         "dispute_days": dispute_days,
+        "approves_bills": approves_bills,
         "name": name,
         "hotline": hotline,
         "timezone": timezone,

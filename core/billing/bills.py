@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,29 +15,32 @@ from core.accounts.models import AccountRight, Agreement, Service
 from core.accounts.service import get_operator
 from core.billing import ledger
 from core.billing.back_billing import OLD, hold_old, oldest_billable
+from core.billing.bill_rows import BILLS, LINES, bill_row, line_rows, numbered
 from core.billing.calculation import Basis, ComputedBill, compute_bill
 from core.billing.drafts import Draft, Skipped, draft_bills
 from core.billing.inputs import read_basis, read_ends
 from core.billing.ledger import Posting
-from core.billing.models import (
-    Bill,
-    BillingSkip,
-    BillLine,
-    BillState,
-    LedgerAccount,
-    TariffVersion,
-)
-from core.billing.runs import finish_if_tried, get_scope
-from core.billing.settlement import lock_agreements, settle
+from core.billing.models import Bill, BillState, LedgerAccount, TariffVersion
+from core.billing.run_models import BillingSkip
+from core.billing.runs import get_scope
+from core.billing.settlement import list_creditors, lock_agreements, settle
 from core.billing.tariff_store import read_version
+from core.db import SCHEMA
 from core.errors import DomainError
 from core.monitoring.estimates import keep_estimates
+from core.monitoring.rows import copy_lines, is_among
 from core.notices import service as notices
 from core.numbers import take_numbers
 from core.periods import local_day
 
 # How long people have to pay; what the operator promises on every bill.
 DAYS_TO_PAY = timedelta(days=15)
+_NEXT_IDS = text(
+    f"""
+    SELECT nextval(pg_get_serial_sequence('{SCHEMA}.bills', 'id'))
+    FROM generate_series(1, CAST(:count AS bigint))
+    """  # noqa: S608 (a constant)
+)
 SERIES = {Service.WATER: "W", Service.ELECTRICITY: "E"}
 
 
@@ -45,6 +48,15 @@ class BillNotFound(DomainError):
     """There is no bill of this number that this person may see."""
 
     code = "billing.bill_not_found"
+
+
+class DueBill(NamedTuple):
+    """A bill that has to be paid from now on. Units: minor units."""
+
+    number: str
+    agreement_id: int
+    total_minor: int
+    currency: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +77,6 @@ async def issue_bills(
 
     Locks the agreements, so two workers with the same chunk issue every bill once. Whoever
     cannot be billed is kept with the reason. Bills that look wrong are held and told to nobody.
-    The last chunk finishes the run.
     """
     await lock_agreements(session, agreement_ids=agreement_ids)
     scope = await get_scope(session, run_id=run_id)
@@ -76,15 +87,8 @@ async def issue_bills(
     await _keep_skips(session, run_id, skips, drafts, now)
     guessed = {key: value for draft in drafts for key, value in draft.estimates.items()}
     await keep_estimates(session, guessed, now=now)
+    await _store(session, run_id, SERIES[scope.service], drafts, now)
     issued = [draft for draft in drafts if draft.held_reason is None]
-    if drafts:
-        numbers = await take_numbers(session, prefix=SERIES[scope.service], count=len(drafts))
-        bill_ids = await insert_bills(
-            session, run_id=run_id, drafts=dict(zip(numbers, drafts, strict=True))
-        )
-        due = [bill_ids[n] for n, draft in zip(numbers, drafts, strict=True) if draft in issued]
-        await make_due(session, bill_ids=due, now=now)
-    await finish_if_tried(session, run_id=run_id, now=now)
     return IssuedChunk(
         issued=len(issued),
         held=len(drafts) - len(issued),
@@ -105,10 +109,11 @@ async def _keep_skips(
     drafts: Sequence[Draft],
     now: datetime,
 ) -> None:
+    billed = [draft.agreement_id for draft in drafts]
     await session.execute(
-        delete(BillingSkip).where(
-            BillingSkip.agreement_id.in_([draft.agreement_id for draft in drafts])
-        )
+        delete(BillingSkip)
+        .where(is_among(BillingSkip.agreement_id, billed))
+        .execution_options(synchronize_session=False)
     )
     if skips:
         added = insert(BillingSkip)
@@ -129,66 +134,56 @@ async def _keep_skips(
         )
 
 
+async def _store(
+    session: AsyncSession, run_id: int, prefix: str, drafts: Sequence[Draft], now: datetime
+) -> None:
+    """Write bills as they leave the house, held ones as held, and tell the others."""
+    if not drafts:
+        return
+    issued = (now, await _due_date(session, now))
+    numbers = await insert_bills(
+        session, run_id=run_id, prefix=prefix, drafts=drafts, issued=issued
+    )
+    due = [
+        DueBill(number, draft.agreement_id, draft.computed.total_minor, draft.computed.currency)
+        for number, draft in zip(numbers, drafts, strict=True)
+        if draft.held_reason is None
+    ]
+    await _announce(session, due, now)
+
+
 async def insert_bills(
     session: AsyncSession,
     *,
     run_id: int | None,
-    drafts: Mapping[str, Draft],
+    prefix: str,
+    drafts: Sequence[Draft],
+    issued: tuple[datetime, date] | None = None,
     replaces_id: int | None = None,
 ) -> dict[str, int]:
-    """Store drafts under their numbers as bills that nobody sees yet; return their ids."""
-    rows = await session.execute(
-        insert(Bill).returning(Bill.number, Bill.id),
-        [
-            {
-                "number": number,
-                "agreement_id": draft.agreement_id,
-                "run_id": run_id,
-                "tariff_version_id": draft.tariff_version_id,
-                "starts_date": draft.period.starts,
-                "ends_date": draft.period.ends,
-                "consumption": draft.consumption,
-                "currency": draft.computed.currency,
-                "total_minor": draft.computed.total_minor,
-                "state": BillState.HELD,
-                "held_reason": draft.held_reason,
-                "inputs": draft.inputs,
-                "replaces_id": replaces_id,
-            }
-            for number, draft in drafts.items()
-        ],
-    )
-    ids = {row.number: row.id for row in rows}
-    lines = [
-        {"bill_id": ids[number], **line}
-        for number, draft in drafts.items()
-        for line in lines_of(draft.computed)
+    """
+    Store drafts as bills with the next numbers and return their ids by them, in the same order.
+
+    They are issued at the moment, with the due date, that `issued` says; without it, and where
+    there is a reason to hold one, nobody sees them yet.
+    """
+    ids = await session.scalars(_NEXT_IDS, {"count": len(drafts)})
+    pairs = list(zip(ids, drafts, strict=True))
+    lines = "".join([line_rows(draft.computed, bill_id=bill_id) for bill_id, draft in pairs])
+    rows = [
+        bill_row(draft, bill_id=bill_id, run_id=run_id, issued=issued, replaces_id=replaces_id)
+        for bill_id, draft in pairs
     ]
+    numbers = await take_numbers(session, prefix=prefix, count=len(drafts))
+    await copy_lines(session, BILLS, iter([numbered(rows, numbers)]))
     if lines:
-        await session.execute(insert(BillLine), lines)
-    return ids
+        await copy_lines(session, LINES, iter([lines]))
+    return dict(zip(numbers, [bill_id for bill_id, _ in pairs], strict=True))
 
 
-def lines_of(computed: ComputedBill) -> list[dict[str, Any]]:
-    """Return a computed bill's lines as they are stored."""
-    lines = [(part.period, line) for part in computed.parts for line in part.lines]
-    return [
-        {
-            "position": position,
-            "kind": line.kind.value,
-            "component": line.code,
-            "starts_date": period.starts,
-            "ends_date": period.ends,
-            "tier": line.tier,
-            "tier_from": line.tier_from,
-            "tier_to": line.tier_to,
-            "register": line.register,
-            "quantity": line.quantity,
-            "price": line.unit_price,
-            "amount": line.amount,
-        }
-        for position, (period, line) in enumerate(lines, 1)
-    ]
+async def _due_date(session: AsyncSession, now: datetime) -> date:
+    zone = ZoneInfo((await get_operator(session)).timezone)
+    return local_day(now, zone=zone) + DAYS_TO_PAY
 
 
 async def make_due(
@@ -206,55 +201,59 @@ async def make_due(
     """
     if not is_decided:
         bill_ids = await hold_old(session, bill_ids=bill_ids, now=now)
-    zone = ZoneInfo((await get_operator(session)).timezone)
-    issued = (
-        await session.execute(
-            update(Bill)
-            .where(Bill.id.in_(bill_ids), Bill.state == BillState.HELD)
-            .values(
-                state=BillState.ISSUED,
-                issued_at=now,
-                due_date=local_day(now, zone=zone) + DAYS_TO_PAY,
-            )
-            .returning(Bill.number, Bill.agreement_id, Bill.total_minor, Bill.currency)
-            .execution_options(synchronize_session=False)
-        )
-    ).all()
+    issued = await session.execute(
+        update(Bill)
+        .where(Bill.id.in_(bill_ids), Bill.state == BillState.HELD)
+        .values(state=BillState.ISSUED, issued_at=now, due_date=await _due_date(session, now))
+        .returning(Bill.number, Bill.agreement_id, Bill.total_minor, Bill.currency)
+        .execution_options(synchronize_session=False)
+    )
     # The books tell them in their order, and E10000 comes after E9999.
     rows = sorted(issued, key=lambda row: (len(row.number), row.number))
+    await _announce(session, [DueBill(*row) for row in rows], now, is_told=is_told)
+    return list(bill_ids)
+
+
+async def _announce(
+    session: AsyncSession, due: Sequence[DueBill], now: datetime, *, is_told: bool = True
+) -> None:
+    """Post bills that became due, use the credit of their agreements and tell the people."""
     postings = [
         Posting(
             kind="bill",
-            reference=f"bill:{row.number}",
+            reference=f"bill:{bill.number}",
             entries=ledger.owed_against(
                 LedgerAccount.REVENUE,
-                agreement_id=row.agreement_id,
-                amount_minor=row.total_minor,
-                currency=row.currency,
+                agreement_id=bill.agreement_id,
+                amount_minor=bill.total_minor,
+                currency=bill.currency,
             ),
         )
-        for row in rows
-        if row.total_minor
+        for bill in due
+        if bill.total_minor
     ]
     await ledger.post_all(session, postings=postings, at=now)
-    agreements = {row.agreement_id for row in rows}
-    await settle(session, agreement_ids=agreements, now=now)
+    agreements = [bill.agreement_id for bill in due]
+    credited = await list_creditors(session, agreement_ids=agreements)
+    # Nothing is left to pay of a bill over nothing.
+    credited |= {bill.agreement_id for bill in due if not bill.total_minor}
+    if credited:
+        await settle(session, agreement_ids=credited, now=now)
     people = await people_of(session, agreement_ids=agreements)
     await notices.enqueue_each(
         session,
         kind="bill.issued",
         messages=[
             notices.Message(
-                person_ids=people.get(row.agreement_id, ()),
-                params={"number": row.number},
-                dedupe_key=f"bill:{row.number}",
+                person_ids=people[bill.agreement_id],
+                params={"number": bill.number},
+                dedupe_key=f"bill:{bill.number}",
             )
-            for row in rows
-            if is_told
+            for bill in due
+            if is_told and bill.agreement_id in people
         ],
         now=now,
     )
-    return list(bill_ids)
 
 
 async def people_of(session: AsyncSession, *, agreement_ids: Iterable[int]) -> dict[int, list[int]]:
@@ -263,7 +262,7 @@ async def people_of(session: AsyncSession, *, agreement_ids: Iterable[int]) -> d
     for agreement_id, person_id in await session.execute(
         select(Agreement.id, AccountRight.person_id)
         .join(AccountRight, AccountRight.account_id == Agreement.account_id)
-        .where(Agreement.id.in_(sorted(set(agreement_ids))))
+        .where(is_among(Agreement.id, set(agreement_ids)))
         .order_by(Agreement.id, AccountRight.person_id)
     ):
         people.setdefault(agreement_id, []).append(person_id)

@@ -12,19 +12,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Service
 from core.accounts.service import get_operator
-from core.billing import registers
+from core.billing import models, registers
 from core.billing.calculation import Basis, ComputedBill, attributes_asked, compute_bill
 from core.billing.consumption import BilledSpan, consumption_of
 from core.billing.holds import find_reason_to_hold
-from core.billing.inputs import read_ahead, read_spans, write_inputs
+from core.billing.inputs import read_ahead, read_closings, write_inputs
 from core.billing.intervals import needs_intervals, read_intervals
 from core.billing.registers import NoReading, Window
-from core.billing.tariff_model import Interval, TariffNotInForce, version_on
+from core.billing.tariff_model import Interval, TariffNotInForce, TariffVersion, version_on
+from core.billing.tariff_model import Window as WindowOfTiers
 from core.billing.tariff_store import StoredTariff, get_tariffs
 from core.db import SCHEMA
 from core.errors import DomainError
 from core.money import divide
-from core.monitoring.rows import Key, Rows
+from core.monitoring.rows import Key, Rows, array, arrays
 from core.periods import Period, start_of_day, year_of
 
 DAILY_DIGITS = 6
@@ -47,7 +48,7 @@ SELECT a.id, a.service_point_id, a.tariff_code, a.starts_date, a.ends_date,
          FROM {SCHEMA}.bills
         WHERE agreement_id = a.id AND state IN ('issued', 'settled')
           AND ends_date > CAST(:year_ago AS date)) u ON true
- WHERE a.id = ANY(:ids)
+ WHERE a.id = ANY(CAST(:ids AS bigint[]))
  ORDER BY a.id
 """  # noqa: S608 (a constant)
 
@@ -142,7 +143,7 @@ async def draft_bills(
         await session.execute(
             text(_SUBJECTS),
             {
-                "ids": list(agreement_ids),
+                "ids": array(agreement_ids),
                 "year_ago": scope.period.starts - timedelta(days=365),
             },
         )
@@ -206,23 +207,21 @@ def _window(subject: _Subject, zone: ZoneInfo) -> Window:
         service_point_id=subject.row.service_point_id,
         starts_at=start_of_day(subject.period.starts, zone=zone),
         ends_at=start_of_day(subject.period.ends, zone=zone),
-        opened={(span.meter_id, span.register): span.closing for span in read_spans(last)}
-        if last
-        else {},
+        opened=read_closings(last) if last else {},
     )
 
 
 async def _used_by(
     session: AsyncSession, subjects: Sequence[_Subject]
 ) -> dict[int, dict[str, Decimal]]:
-    rows = await session.execute(
-        text(_USED),
-        {
-            "ids": [subject.row.id for subject in subjects],
-            "years": [year_of(subject.period.starts).starts for subject in subjects],
-            "starts": [subject.period.starts for subject in subjects],
-        },
-    )
+    yearly = [
+        (subject.row.id, year_of(subject.period.starts).starts, subject.period.starts)
+        for subject in subjects
+        if any(version.window is WindowOfTiers.YEAR for version in subject.tariff.tariff.versions)
+    ]
+    if not yearly:
+        return {}
+    rows = await session.execute(text(_USED), arrays("ids years starts", yearly))
     used: dict[int, dict[str, Decimal]] = {}
     for agreement_id, register, quantity in rows:
         used.setdefault(agreement_id, {})[register] = quantity
@@ -260,12 +259,7 @@ def _draft(
     row, period = subject.row, subject.period
     versions = subject.tariff.tariff.versions
     digits = version_on(versions, period.starts).quantity_digits
-    in_force = [
-        (version, stored)
-        for version, stored in zip(versions, subject.tariff.rows, strict=True)
-        if version.valid_from < period.ends
-        and (version.valid_to is None or version.valid_to > period.starts)
-    ]
+    in_force = _in_force(subject)
     last = row.last_inputs or {}
     counted = consumption_of(spans, ahead=read_ahead(last), kept_digits=digits)
     guessed = {
@@ -322,6 +316,17 @@ def _draft(
         ),
         estimates=guessed,
     )
+
+
+def _in_force(subject: _Subject) -> list[tuple[TariffVersion, models.TariffVersion]]:
+    """Return the versions that price some day of the period, with their rows."""
+    period = subject.period
+    return [
+        (version, stored)
+        for version, stored in zip(subject.tariff.tariff.versions, subject.tariff.rows, strict=True)
+        if version.valid_from < period.ends
+        and (version.valid_to is None or version.valid_to > period.starts)
+    ]
 
 
 def _since(last: Mapping[str, Any], spans: Sequence[BilledSpan], period: Period) -> date:

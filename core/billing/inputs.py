@@ -1,8 +1,6 @@
 """What is kept with a bill so that it can be computed again, byte for byte, years later. Pure."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -30,30 +28,58 @@ def write_inputs(
     `estimates` is how many bills in a row, this one among them, rest on an estimate; `since` is
     the first day whose use is charged.
     """
-    inputs = {
-        "starts": basis.period.starts,
-        "ends": basis.period.ends,
+    return {
+        "starts": str(basis.period.starts),
+        "ends": str(basis.period.ends),
         "people": basis.people,
-        "customer_since": basis.customer_since,
+        "customer_since": str(basis.customer_since),
         "customer_until": basis.customer_until and str(basis.customer_until),
         "attributes": dict(basis.attributes),
         "intervals": [[str(each.at), str(each.use), str(each.market)] for each in basis.intervals],
-        "used": basis.used,
-        "quantities": basis.quantities,
+        "used": _written(basis.used),
+        "quantities": _written(basis.quantities),
         "tariff": [
-            {"id": row.id, "sha256": row.sha256, "valid_to": row.valid_to} for row in tariff
+            {"id": row.id, "sha256": row.sha256, "valid_to": row.valid_to and str(row.valid_to)}
+            for row in tariff
         ],
-        "readings": [asdict(span) for span in spans],
-        "ahead": counted.ahead,
-        "was_ahead": counted.was_ahead,
+        "readings": [_write_span(span) for span in spans],
+        "ahead": _written(counted.ahead),
+        "was_ahead": _written(counted.was_ahead),
         "estimates": estimates,
-        "since": since,
+        "since": str(since),
         "parts": [
-            {"starts": part.period.starts, "quantities": part.quantities} for part in computed.parts
+            {"starts": str(part.period.starts), "quantities": _written(part.quantities)}
+            for part in computed.parts
         ],
     }
-    stored: dict[str, Any] = json.loads(json.dumps(inputs, default=str))
-    return stored
+
+
+def _written(quantities: Mapping[str, Decimal]) -> dict[str, str]:
+    return {register: str(quantity) for register, quantity in quantities.items()}
+
+
+def _write_span(span: BilledSpan) -> dict[str, Any]:
+    return {
+        "meter_id": span.meter_id,
+        "serial": span.serial,
+        "register": span.register,
+        "digits": span.digits,
+        "multiplier": str(span.multiplier),
+        "opening": _write_shown(span.opening),
+        "closing": _write_shown(span.closing),
+    }
+
+
+def _write_shown(shown: Shown) -> dict[str, str]:
+    return {"at": str(shown.at), "value": str(shown.value), "source": shown.source}
+
+
+def read_closings(inputs: Mapping[str, Any]) -> dict[tuple[int, str], Shown]:
+    """Return the readings on which a bill closed, by meter and register."""
+    return {
+        (span["meter_id"], span["register"]): _read_shown(span["closing"])
+        for span in inputs["readings"]
+    }
 
 
 def read_spans(inputs: Mapping[str, Any]) -> tuple[BilledSpan, ...]:

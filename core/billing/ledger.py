@@ -6,15 +6,44 @@ zero for what we owe the holder.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import BigInteger, cast, func, literal, select
+from sqlalchemy import BigInteger, cast, func, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.billing.models import LedgerAccount, LedgerEntry, LedgerTransaction
+from core.db import SCHEMA
 from core.errors import DomainError
+from core.monitoring.rows import arrays
+
+# All of a transaction in one statement, those of new references only, in the order given.
+_POST = text(
+    f"""
+    WITH given AS (
+        SELECT * FROM unnest(
+            CAST(:references AS text[]), CAST(:kinds AS text[]), CAST(:corrected AS text[]),
+            CAST(:accounts AS text[]), CAST(:agreements AS bigint[]),
+            CAST(:currencies AS text[]), CAST(:amounts AS bigint[])
+        ) WITH ORDINALITY
+            g (reference, kind, corrects, account, agreement_id, currency, amount_minor, nr)
+    ), added AS (
+        INSERT INTO {SCHEMA}.ledger_transactions (at, kind, reference, corrects_id)
+        SELECT CAST(:at AS timestamptz), posting.kind, posting.reference, original.id
+        FROM (SELECT DISTINCT ON (reference) * FROM given ORDER BY reference, nr) posting
+        LEFT JOIN {SCHEMA}.ledger_transactions original ON original.reference = posting.corrects
+        ORDER BY posting.nr
+        ON CONFLICT (reference) DO NOTHING RETURNING id, reference
+    ), entered AS (
+        INSERT INTO {SCHEMA}.ledger_entries
+            (transaction_id, account, agreement_id, currency, amount_minor)
+        SELECT added.id, account, agreement_id, currency, amount_minor
+        FROM given JOIN added USING (reference) ORDER BY nr
+    )
+    SELECT reference FROM added
+    """  # noqa: S608 (constants)
+)
 
 
 class TransactionNotFound(DomainError):
@@ -96,38 +125,21 @@ async def post_all(
     """Post transactions at once and return the references that were new."""
     if not postings:
         return frozenset()
-    added = await session.execute(
-        insert(LedgerTransaction)
-        .on_conflict_do_nothing(index_elements=["reference"])
-        .returning(LedgerTransaction.reference, LedgerTransaction.id),
-        [
-            {
-                "at": at,
-                "kind": posting.kind,
-                "reference": posting.reference,
-                "corrects_id": await _find_id(session, posting.corrects),
-            }
-            for posting in postings
-        ],
-    )
-    ids = {row.reference: row.id for row in added}
-    entries = [
-        {"transaction_id": ids[posting.reference], **asdict(entry)}
-        for posting in postings
-        if posting.reference in ids
-        for entry in posting.entries
+    rows = [
+        (
+            p.reference,
+            p.kind,
+            p.corrects,
+            e.account.value,
+            e.agreement_id,
+            e.currency,
+            e.amount_minor,
+        )
+        for p in postings
+        for e in p.entries
     ]
-    if entries:
-        await session.execute(insert(LedgerEntry), entries)
-    return frozenset(ids)
-
-
-async def _find_id(session: AsyncSession, reference: str | None) -> int | None:
-    if reference is None:
-        return None
-    return await session.scalar(
-        select(LedgerTransaction.id).where(LedgerTransaction.reference == reference)
-    )
+    named = arrays("references kinds corrected accounts agreements currencies amounts", rows)
+    return frozenset(await session.scalars(_POST, {**named, "at": at}))
 
 
 async def reverse(session: AsyncSession, *, reference: str, at: datetime) -> None:
@@ -138,7 +150,9 @@ async def reverse(session: AsyncSession, *, reference: str, at: datetime) -> Non
         TransactionNotFound: nothing was posted under the reference.
         AlreadyReversed: its opposite was posted before.
     """
-    original = await _find_id(session, reference)
+    original = await session.scalar(
+        select(LedgerTransaction.id).where(LedgerTransaction.reference == reference)
+    )
     if original is None:
         raise TransactionNotFound(reference=reference)
     reversal = await session.scalar(

@@ -91,37 +91,6 @@ class MarketPrice(Base):
     price: Mapped[Decimal]
 
 
-class BillingRun(Base):
-    """
-    One run over a service and a period; running it again issues only what is missing.
-
-    `class_p99` is what only one bill in a hundred of each customer class exceeded before.
-    Units: m³ or kWh a day.
-    """
-
-    __tablename__ = "billing_runs"
-    __table_args__ = (UniqueConstraint("service", "starts_date", "ends_date"),)
-
-    id: Mapped[Id]
-    service: Mapped[Service]
-    starts_date: Mapped[date]
-    ends_date: Mapped[date]
-    started_at: Mapped[datetime]
-    finished_at: Mapped[datetime | None]
-    class_p99: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
-
-
-class BillingSkip(Base):
-    """An agreement that a run could not bill, and why; the row goes when it is billed."""
-
-    __tablename__ = "billing_skips"
-
-    run_id: Mapped[int] = mapped_column(ForeignKey("billing_runs.id"), primary_key=True)
-    agreement_id: Mapped[int] = mapped_column(ForeignKey("agreements.id"), primary_key=True)
-    reason: Mapped[str]
-    at: Mapped[datetime]
-
-
 class Bill(Base):
     """
     What an agreement owes for a period, from one reading to the next.

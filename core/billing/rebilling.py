@@ -32,7 +32,6 @@ from core.monitoring.correcting import correct_reading
 from core.monitoring.estimates import keep_estimates
 from core.monitoring.rows import Key
 from core.notices import service as notices
-from core.numbers import take_numbers
 from core.periods import Period
 
 PEOPLE_MAX = 50
@@ -233,9 +232,11 @@ async def _bill_again(
     total = draft.computed.total_minor
     if total < 0:
         raise BillIsNegative(number=old.number)
-    (number,) = await take_numbers(session, prefix=old.number[0])
     await keep_estimates(session, draft.estimates, now=now)
-    ids = await insert_bills(session, run_id=old.run_id, drafts={number: draft}, replaces_id=old.id)
+    ids = await insert_bills(
+        session, run_id=old.run_id, prefix=old.number[0], drafts=[draft], replaces_id=old.id
+    )
+    (number,) = ids
     await session.execute(
         update(Allocation).where(Allocation.bill_id == old.id).values(bill_id=ids[number])
     )

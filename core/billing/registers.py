@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,40 +13,49 @@ from core.billing.consumption import BilledSpan, Shown
 from core.billing.estimates import Unread, Waits, estimate_unread
 from core.db import SCHEMA
 from core.errors import DomainError
+from core.monitoring.rows import arrays
 
 # A reading this old no longer tells what the register shows at the end of a period.
 READING_AGE_MAX = timedelta(days=7)
+_MOMENT = "interval '1 microsecond'"
 
-# The registers of each meter at the latest (or, opening a meter, the earliest) moment of a window.
-_SHOWN = """
-SELECT m.id, m.serial, m.digits, m.multiplier, m.removed_at, r.register, r.taken_at, r.value,
-       r.source, w.nr
-  FROM unnest(CAST(:points AS bigint[]), CAST(:opens AS timestamptz[]),
-              CAST(:froms AS timestamptz[]), CAST(:untils AS timestamptz[]))
-       WITH ORDINALITY AS w (point, opens, starts, ends, nr)
-  JOIN {schema}.meters m ON m.service_point_id = w.point AND m.installed_at < w.ends
-       AND (m.removed_at IS NULL OR m.removed_at > w.opens)
-  LEFT JOIN LATERAL (
-       SELECT DISTINCT ON (register) register, taken_at, value, source
-         FROM {schema}.readings
-        WHERE meter_id = m.id AND status = 'accepted' AND source <> 'estimate'
-           AND taken_at {window}
-        ORDER BY register, taken_at {direction}) r ON true
- ORDER BY w.nr, m.installed_at, m.id, r.register
-"""
-_WINDOWS = {
-    "closing": (
-        """> least(w.ends, coalesce(m.removed_at, w.ends)) - CAST(:age AS interval)
-           AND taken_at <= least(w.ends, coalesce(m.removed_at, w.ends))""",
-        "DESC",
-    ),
-    "before": ("> w.starts - CAST(:age AS interval) AND taken_at <= w.starts", "DESC"),
-    "after": (
-        """>= greatest(w.opens, m.installed_at)
-           AND taken_at <= greatest(w.opens, m.installed_at) + CAST(:age AS interval)""",
-        "ASC",
-    ),
-}
+# Each register of each meter that worked in a window, with the latest reading before its end and
+# the one that opens it. A first bill (`fresh`) opens with the nearest reading before the window, or
+# else with the first in it; later bills bring the readings on which they open, so that only what is
+# new (a meter that was replaced) is looked for, from `opens` on.
+_SHOWN = text(
+    f"""
+    SELECT w.nr, m.id, m.serial, m.digits, m.multiplier, m.removed_at, r.*
+      FROM unnest(CAST(:points AS bigint[]), CAST(:opens AS timestamptz[]),
+                  CAST(:froms AS timestamptz[]), CAST(:untils AS timestamptz[]),
+                  CAST(:fresh AS boolean[]))
+           WITH ORDINALITY AS w (point, opens, starts, ends, fresh, nr)
+      JOIN {SCHEMA}.meters m ON m.service_point_id = w.point AND m.installed_at < w.ends
+           AND (m.removed_at IS NULL OR m.removed_at > w.opens)
+      LEFT JOIN LATERAL (
+           SELECT register, c.taken_at, c.value, c.source, o.taken_at, o.value, o.source
+             FROM (SELECT DISTINCT ON (register) register, taken_at, value, source
+                     FROM {SCHEMA}.readings
+                    WHERE meter_id = m.id AND status = 'accepted' AND source <> 'estimate'
+                      AND taken_at
+                          > least(w.ends, coalesce(m.removed_at, w.ends)) - CAST(:age AS interval)
+                      AND taken_at <= least(w.ends, coalesce(m.removed_at, w.ends))
+                    ORDER BY register, taken_at DESC) c
+             FULL JOIN (
+                   SELECT DISTINCT ON (register) register, taken_at, value, source
+                     FROM {SCHEMA}.readings
+                    WHERE meter_id = m.id AND status = 'accepted' AND source <> 'estimate'
+                      AND taken_at > CASE WHEN w.fresh THEN w.starts - CAST(:age AS interval)
+                                          ELSE greatest(w.opens, m.installed_at) - {_MOMENT} END
+                      AND taken_at <= greatest(w.opens, m.installed_at) + CAST(:age AS interval)
+                      AND (taken_at <= w.starts OR taken_at >= greatest(w.opens, m.installed_at))
+                    ORDER BY register, CASE WHEN w.fresh AND taken_at <= w.starts
+                                            THEN w.starts - taken_at
+                                            ELSE taken_at - w.opens + interval '1 year' END
+                   ) o USING (register)) r ON true
+     ORDER BY w.nr, m.installed_at, m.id, r.register
+    """  # noqa: S608 (constants)
+)
 
 
 class NoReading(DomainError):
@@ -85,93 +95,92 @@ async def read_spans(
     reading nearest to its start. A meter that was replaced closes with its final reading, the new
     one opens with its first. A working meter that was not read near the end is estimated.
     """
-    closing = await _shown(session, windows, "closing")
-    before = await _shown(session, windows, "before")
-    after = await _shown(session, windows, "after")
-    cases = []
-    for nr, window in enumerate(windows, 1):
-        opening = after.get(nr, {})
-        if not window.opened:
-            opening = {**opening, **before.get(nr, {})}
-        cases.append((window, closing.get(nr, {}), opening))
+    cases = await _shown(session, windows)
     await _estimate_unread(session, cases)
-    return [_spans(*case) for case in cases]
+    return [_spans(case) for case in cases]
 
 
-@dataclass(frozen=True, slots=True)
-class _Meter:
-    id: int
+class _Meter(NamedTuple):
     serial: str
     digits: int
     multiplier: Decimal
     removed_at: datetime | None
 
 
-_Registers = dict[tuple[_Meter, str], Shown | Waits | None]
-_Case = tuple[Window, _Registers, _Registers]
+_Registers = dict[tuple[int, str], Shown | Waits | None]
 
 
-async def _shown(
-    session: AsyncSession, windows: Sequence[Window], which: str
-) -> dict[int, _Registers]:
-    window, direction = _WINDOWS[which]
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A window with its meters, and what their registers showed at its end and its start."""
+
+    window: Window
+    meters: dict[int, _Meter]
+    closing: _Registers
+    opening: _Registers
+
+
+async def _shown(session: AsyncSession, windows: Sequence[Window]) -> list[_Case]:
+    cases = [_Case(window, {}, {}, {}) for window in windows]
+    if not windows:
+        return cases
+    asked = [
+        (
+            window.service_point_id,
+            window.starts_at - (READING_AGE_MAX if window.opened else timedelta(0)),
+            window.starts_at,
+            window.ends_at,
+            not window.opened,
+        )
+        for window in windows
+    ]
     rows = await session.execute(
-        text(_SHOWN.format(schema=SCHEMA, window=window, direction=direction)),
-        {
-            "points": [window.service_point_id for window in windows],
-            "opens": [
-                window.starts_at - (READING_AGE_MAX if window.opened else timedelta(0))
-                for window in windows
-            ],
-            "froms": [window.starts_at for window in windows],
-            "untils": [window.ends_at for window in windows],
-            "age": READING_AGE_MAX,
-        },
+        _SHOWN, {**arrays("points opens froms untils fresh", asked), "age": READING_AGE_MAX}
     )
-    found: dict[int, _Registers] = {}
-    for *meter, register, at, value, source, nr in rows:
-        registers = found.setdefault(nr, {})
-        if register is not None:
-            shown = Shown(at=at, value=value, source=source)
-            registers[_Meter(*meter), register] = shown
-        elif which == "closing":  # a meter that nobody read
-            registers[_Meter(*meter), ""] = None
-    return found
+    for nr, meter_id, serial, digits, multiplier, removed_at, register, *shown in rows:
+        case = cases[nr - 1]
+        case.meters[meter_id] = _Meter(serial, digits, multiplier, removed_at)
+        at, value, source, opened_at, opened, opened_source = shown
+        if at is not None:
+            case.closing[meter_id, register] = Shown(at=at, value=value, source=source)
+        if opened_at is not None:
+            case.opening[meter_id, register] = Shown(
+                at=opened_at, value=opened, source=opened_source
+            )
+    return cases
 
 
 async def _estimate_unread(session: AsyncSession, cases: Sequence[_Case]) -> None:
     """Put estimates where a register that was opened has no reading to close with."""
     unread = []
-    for window, closing, opening in cases:
-        meters = {meter.id: meter for meter, _ in closing}
-        opened = {(meters[id_], name) for id_, name in window.opened if id_ in meters}
-        for key in sorted(opened | opening.keys(), key=lambda key: (key[0].id, key[1])):
-            meter, register = key
-            works = meter.removed_at is None or meter.removed_at >= window.ends_at
-            if works and closing.get(key) is None:
-                wanted = Unread(meter.id, register, meter.digits, window.ends_at)
-                unread.append((closing, key, wanted))
+    for case in cases:
+        window, closing = case.window, case.closing
+        for key in sorted((window.opened.keys() | case.opening.keys()) - closing.keys()):
+            meter = case.meters.get(key[0])
+            if meter and (meter.removed_at is None or meter.removed_at >= window.ends_at):
+                unread.append((closing, key, Unread(*key, meter.digits, window.ends_at)))
     found = await estimate_unread(session, [wanted for _, _, wanted in unread])
     for (closing, key, _), shown in zip(unread, found, strict=True):
         if shown is not None:
             closing[key] = shown
-            closing.pop((key[0], ""), None)
 
 
-def _spans(
-    window: Window, closing: _Registers, opening: _Registers
-) -> tuple[BilledSpan, ...] | NoReading:
+def _spans(case: _Case) -> tuple[BilledSpan, ...] | NoReading:
     """Pair the readings of each register: whatever was opened must close."""
-    known = {(meter.id, register): (meter, register) for meter, register in closing | opening}
-    serials = ", ".join(sorted({meter.serial for meter, _ in known.values()}))
+    window, closing, opening = case.window, case.closing, case.opening
+    known = closing | opening
+    serials = ", ".join(sorted({meter.serial for meter in case.meters.values()}))
     missing = NoReading(meters=serials)
-    meters = {meter.id for meter, _ in closing}
-    if not meters or {key for key in window.opened if key[0] in meters} - known.keys():
+    read = {meter_id for meter_id, _ in known}
+    if not read or read != case.meters.keys():
+        return missing
+    if any(key[0] in read and key not in known for key in window.opened):
         return missing
     spans = []
-    for key, (meter, register) in known.items():
-        closed = closing.get((meter, register))
-        opened = window.opened.get(key) or opening.get((meter, register))
+    for key in known:
+        meter = case.meters[key[0]]
+        closed = closing.get(key)
+        opened = window.opened.get(key) or opening.get(key)
         if isinstance(closed, Waits):
             return ReadingWaits(meters=serials)
         if closed is None or opened is None or isinstance(opened, Waits):
@@ -179,9 +188,9 @@ def _spans(
         if meter.removed_at is None or meter.removed_at > window.starts_at or closed != opened:
             spans.append(
                 BilledSpan(
-                    meter_id=meter.id,
+                    meter_id=key[0],
                     serial=meter.serial,
-                    register=register,
+                    register=key[1],
                     digits=meter.digits,
                     multiplier=meter.multiplier,
                     opening=opened,

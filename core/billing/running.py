@@ -20,8 +20,9 @@ from core.billing import registers
 from core.billing.calculation import Basis, ComputedBill, attributes_asked, compute_bill
 from core.billing.consumption import BilledSpan, consumption_of
 from core.billing.inputs import read_ahead, read_spans
-from core.billing.models import Bill, BillingRun, BillState
+from core.billing.models import Bill, BillState
 from core.billing.registers import NoReading, Window
+from core.billing.run_models import BillingRun
 from core.billing.tariff_model import Tariff, TariffNotInForce, version_on
 from core.billing.tariff_store import get_tariffs
 from core.errors import DomainError

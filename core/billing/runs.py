@@ -11,16 +11,18 @@ from sqlalchemy import Select, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core import audit
 from core.accounts.models import Agreement, Service, ServicePoint
 from core.accounts.service import get_operator
 from core.billing.class_usage import find_class_p99
 from core.billing.drafts import Draft, Scope, Skipped, draft_bills
-from core.billing.models import Bill, BillingRun, BillingSkip, BillState
-from core.billing.tariff_store import get_tariffs
+from core.billing.models import Bill, BillState
+from core.billing.run_models import BillingRun, BillingSkip
+from core.billing.tariff_store import get_tariffs, list_codes
 from core.errors import DomainError
 from core.periods import Period, local_day, month_of
 
-CHUNK = 250
+PREVIEWED_AT_ONCE = 1000
 STRANGEST_MAX = 20
 # What a person should look at first.
 _STRANGE = (
@@ -41,6 +43,18 @@ class PeriodNotOver(DomainError):
     """A period is billed when it has ended."""
 
     code = "billing.period_not_over"
+
+
+class RunNotApproved(DomainError):
+    """Nothing is issued before a manager has approved it."""
+
+    code = "billing.run_not_approved"
+
+
+class RunAlreadyApproved(DomainError):
+    """A run is approved once."""
+
+    code = "billing.run_already_approved"
 
 
 class RunNotFound(DomainError):
@@ -179,19 +193,55 @@ async def _scope(
     )
 
 
+async def approve_run(
+    session: AsyncSession, *, run_id: int, actor_id: int | None, now: datetime
+) -> None:
+    """
+    Note that what a run proposes may be issued, and who said so.
+
+    Raises:
+        RunNotFound: there is no such run.
+        RunAlreadyApproved: somebody was faster.
+    """
+    run = await lock_run(session, run_id=run_id)
+    if run.approved_at is not None:
+        raise RunAlreadyApproved(run=run_id)
+    run.approved_at, run.approved_by_id = now, actor_id
+    await session.flush()
+    audit.record(
+        session, at=now, actor_id=actor_id, action="billing.approved", subject=f"run:{run_id}"
+    )
+
+
+async def lock_run(session: AsyncSession, *, run_id: int) -> BillingRun:
+    """
+    Return a run as it is now, held until the transaction ends; bills may refer to it meanwhile.
+
+    Raises:
+        RunNotFound: there is no such run.
+    """
+    run = await session.scalar(
+        select(BillingRun)
+        .where(BillingRun.id == run_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    if run is None:
+        raise RunNotFound(run=run_id)
+    return run
+
+
 async def list_unbilled(session: AsyncSession, *, scope: Scope) -> list[int]:
     """Return the agreements that are due for a bill up to a period's end and have none, by id."""
-    return list(await session.scalars(await _unbilled(session, scope)))
+    return list(await session.scalars(await unbilled(session, scope)))
 
 
-async def _unbilled(session: AsyncSession, scope: Scope) -> Select[int]:
-    codes = await session.scalars(
-        select(Agreement.tariff_code)
-        .join(ServicePoint, ServicePoint.id == Agreement.service_point_id)
-        .where(ServicePoint.service == scope.service)
-        .distinct()
+async def unbilled(session: AsyncSession, scope: Scope) -> Select[int]:
+    """Return the query for the agreements that are due for a bill and have none, by id."""
+    codes = await list_codes(session)
+    tariffs = await get_tariffs(
+        session, codes=[code for code, service in codes.items() if service is scope.service]
     )
-    tariffs = await get_tariffs(session, codes=list(codes))
     later = [code for code, stored in tariffs.items() if not scope.is_due(stored)]
     billed = (
         select(Bill.id)
@@ -216,23 +266,6 @@ async def _unbilled(session: AsyncSession, scope: Scope) -> Select[int]:
     )
 
 
-async def finish_if_tried(session: AsyncSession, *, run_id: int, now: datetime) -> bool:
-    """Finish a run once every agreement that it should bill was billed or skipped; tell if so."""
-    skipped = select(BillingSkip.agreement_id).where(BillingSkip.run_id == run_id)
-    waiting = await _unbilled(session, await get_scope(session, run_id=run_id))
-    untried = await session.scalar(waiting.where(Agreement.id.notin_(skipped)).limit(1))
-    if untried is not None:
-        return False
-    await finish_run(session, run_id=run_id, now=now)
-    return True
-
-
-def chunks_of(agreement_ids: Sequence[int]) -> list[list[int]]:
-    """Return agreements in chunks, each the work of one transaction."""
-    starts = range(0, len(agreement_ids), CHUNK)
-    return [list(agreement_ids[start : start + CHUNK]) for start in starts]
-
-
 async def preview_run(
     session: AsyncSession, *, service: Service, period: Period, now: datetime
 ) -> Preview:
@@ -245,12 +278,14 @@ async def preview_run(
     await _require_over(session, period, now)
     class_p99 = await find_class_p99(session, service=service, until=period.starts)
     scope = await _scope(session, service, period, class_p99)
-    agreements = await list_unbilled(session, scope=scope)
+    waiting = (await unbilled(session, scope)).limit(PREVIEWED_AT_ONCE)
     skipped: Counter[str] = Counter()
     totals: Counter[str] = Counter()
     consumption, bills, held = Decimal(0), 0, 0
     strange: list[StrangeBill] = []
-    for chunk in chunks_of(agreements):
+    latest = 0
+    while chunk := (await session.scalars(waiting.where(Agreement.id > latest))).all():
+        latest = chunk[-1]
         for found in await draft_bills(session, scope=scope, agreement_ids=chunk):
             oddity = _find_oddity(found)
             if oddity is not None:
@@ -262,15 +297,19 @@ async def preview_run(
                 held += found.held_reason is not None
                 consumption += found.consumption
                 totals[found.computed.currency] += found.computed.total_minor
-    strange.sort(key=lambda bill: (_STRANGE.index(bill.reason), -(bill.total_minor or 0)))
+        strange = sorted(strange, key=_strangeness)[:STRANGEST_MAX]
     return Preview(
         bills=bills,
         held=held,
         consumption=consumption,
-        totals_minor=totals,
-        skipped=skipped,
-        strangest=strange[:STRANGEST_MAX],
+        totals_minor=dict(totals),
+        skipped=dict(skipped),
+        strangest=strange,
     )
+
+
+def _strangeness(bill: StrangeBill) -> tuple[int, int]:
+    return _STRANGE.index(bill.reason), -(bill.total_minor or 0)
 
 
 def _find_oddity(found: Draft | Skipped) -> StrangeBill | None:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import Agreement
 from core.billing.models import Allocation, Bill, BillState, Payment
 from core.billing.payment_states import CAME
+from core.monitoring.rows import is_among
 
 # The order in which payments reach bills: as the money came in, not as we heard of it.
 IN_TURN = (Payment.received_at, Payment.provider, Payment.reference)
@@ -32,7 +33,7 @@ async def lock_agreements(session: AsyncSession, *, agreement_ids: Iterable[int]
     """Hold agreements until the transaction ends: their bills and money change one at a time."""
     await session.execute(
         select(Agreement.id)
-        .where(Agreement.id.in_(sorted(set(agreement_ids))))
+        .where(is_among(Agreement.id, set(agreement_ids)))
         .order_by(Agreement.id)
         .with_for_update(key_share=True)
     )
@@ -72,7 +73,7 @@ async def _list_credits(
         )
         .outerjoin(Allocation, Allocation.payment_id == Payment.id)
         .where(
-            Payment.agreement_id.in_(sorted(set(agreement_ids))),
+            is_among(Payment.agreement_id, set(agreement_ids)),
             Payment.state.in_(CAME),
         )
         .group_by(Payment.id)
@@ -80,6 +81,11 @@ async def _list_credits(
         .order_by(*IN_TURN)
     )
     return rows.all()
+
+
+async def list_creditors(session: AsyncSession, *, agreement_ids: Iterable[int]) -> set[int]:
+    """Return those of the agreements that have money which is put to no bill."""
+    return {row.agreement_id for row in await _list_credits(session, agreement_ids)}
 
 
 async def settle(

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from core.accounts.models import Service
 from core.billing import bills, corrections, runs
+from core.billing.bill_rows import lines_of
 from core.billing.corrections import BillNotHeld, LaterBillExists
 from core.billing.models import BillState
 from core.db import Database
@@ -375,5 +376,5 @@ class TestRecompute:
                     line["register"],
                     computed.total_minor,
                 )
-                for line in bills.lines_of(computed)
+                for line in lines_of(computed)
             ]

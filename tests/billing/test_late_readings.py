@@ -8,6 +8,7 @@ from sqlalchemy import update
 
 from core.accounts.models import ApiKey, Service
 from core.billing import bills
+from core.billing.bill_rows import lines_of
 from core.monitoring.ingest import NewReading, store_batch
 from core.monitoring.models import Meter
 from core.periods import start_of_day
@@ -70,7 +71,7 @@ class TestAReadingAfterItsBill:
         async with database.transaction() as session:
             for number in consumptions:
                 computed = await bills.recompute(session, number=number)
-                assert [line["quantity"] for line in bills.lines_of(computed)] == [
+                assert [line["quantity"] for line in lines_of(computed)] == [
                     row[5] for row in after if row[0] == number
                 ]
 
