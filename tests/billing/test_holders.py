@@ -107,8 +107,8 @@ class TestChangeOfHolder:
             " JOIN shuidian.bills b ON b.id = bill_id WHERE b.starts_date >= '2026-10-01'"
             " GROUP BY 1 ORDER BY 1",
         )
-        # 2,000 kWh were used before: the old holder goes on in tier 2, the new one begins in 1.
-        assert tiers == [(world.home.agreements[POWER], [1, 2]), (moved, [1])]
+        # 2,000 kWh were used before, more than ten months' tier 1; the new holder begins in it.
+        assert tiers == [(world.home.agreements[POWER], [2]), (moved, [1])]
 
     async def test_keeps_what_each_owes_apart(
         self, database: Database, world: World, moved: int
