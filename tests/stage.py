@@ -137,14 +137,19 @@ async def empty_stage(database_url: str, world: World) -> AsyncIterator[Stage]:
         yield made
 
 
-@pytest.fixture
-async def stage(empty_stage: Stage) -> AsyncIterator[Stage]:
-    """A stage with a running service, whose daily jobs of the first day are behind it."""
-    async with empty_stage.database() as database, database.transaction() as session:
+async def leave_daily_jobs_behind(stage: Stage) -> None:
+    """Have the daily jobs of the first day done, so that they say nothing in between."""
+    async with stage.database() as database, database.transaction() as session:
         session.add_all(
             JobRun(job=job.name, day=NOON.date(), started_at=NOON, finished_at=NOON)
             for job in JOBS.values()
             if job.at is not None
         )
+
+
+@pytest.fixture
+async def stage(empty_stage: Stage) -> AsyncIterator[Stage]:
+    """A stage with a running service, whose daily jobs of the first day are behind it."""
+    await leave_daily_jobs_behind(empty_stage)
     async with empty_stage.serving():
         yield empty_stage

@@ -68,6 +68,7 @@ async def build_world(database: Database) -> World:
                 currency="CNY",
                 locale="zh_CN",
                 hotline="0551-5550100",
+                approves_bills=False,  # a month's bills wait only where a test is about that
             )
         )
 

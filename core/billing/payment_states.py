@@ -22,16 +22,20 @@ MOVES: Final[Mapping[PaymentState, frozenset[PaymentState]]] = {
 _WEIGHT: Final = (EventKind.PENDING, EventKind.UNKNOWN, EventKind.FAILED, EventKind.SUCCEEDED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class SaidEvent:
-    """One thing that a provider said of a payment. Units: `amount_minor` minor units."""
+    """
+    One thing that a provider said of a payment; ordered by when it happened.
 
+    Units: `amount_minor` minor units.
+    """
+
+    at: datetime
     kind: EventKind
     order: str
     item: str
     amount_minor: int
     currency: str
-    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +55,7 @@ def weigh_events(events: Iterable[SaidEvent]) -> Standing:
     A refund without a name is the sum of all refunds so far. A reinstated dispute was one, also
     if its beginning has not been heard of yet.
     """
-    said = sorted(set(events), key=lambda event: (event.at, event.kind, event.order, event.item))
+    said = sorted(set(events))
     fates = [event for event in said if event.kind in _WEIGHT]
     refunds = {e.item: e.amount_minor for e in said if e.kind is EventKind.REFUNDED and e.item}
     sums = [e.amount_minor for e in said if e.kind is EventKind.REFUNDED and not e.item]

@@ -8,6 +8,7 @@ import pytest
 from bot.imports import import_file
 from core.accounts.models import Service
 from core.billing import bills
+from core.billing.bill_rows import lines_of
 from core.billing.intervals import MarketPricesMissing
 from core.billing.tariff_store import load_tariffs
 from core.db import Database
@@ -107,7 +108,7 @@ async def bill_of(database: Database, number: str = "E1001"):
     )
     again = [
         (line["component"], line["quantity"], line["price"], line["amount"])
-        for line in bills.lines_of(computed)
+        for line in lines_of(computed)
     ]
     assert [tuple(map(str, line)) for line in again] == [tuple(map(str, line)) for line in lines]
     ((total,),) = await ask(

@@ -11,7 +11,7 @@ from core.db import Database
 from core.notices.models import Delivery
 from tests.bot.test_dialogues import all_handled, count
 from tests.chat import text_of
-from tests.stage import TOKEN, Stage
+from tests.stage import TOKEN, Stage, leave_daily_jobs_behind
 
 HEADER = "X-Telegram-Bot-Api-Secret-Token"
 
@@ -108,6 +108,7 @@ class TestPolling:
     async def test_by_two_replicas_is_done_by_one(
         self, empty_stage: Stage, database: Database
     ) -> None:
+        await leave_daily_jobs_behind(empty_stage)
         async with empty_stage.serving(), empty_stage.serving():
             for _ in range(5):
                 await empty_stage.phone(3001).say("/help")

@@ -23,7 +23,7 @@ from core.notices import service as notices
 from core.notices.models import Card, Delivery, Lane, Outcome
 from tests.bot.test_inbox import lose_connections
 from tests.chat import Phone, buttons_of, text_of
-from tests.stage import FAST, Stage
+from tests.stage import FAST, Stage, leave_daily_jobs_behind
 from tests.world import World
 
 DONE = {
@@ -456,6 +456,7 @@ class TestSender:
         self, office: Office, people: People, database_url: str
     ) -> None:
         other = Database(database_url)
+        await leave_daily_jobs_behind(office.stage)
         async with office.stage.serving():
             for number in range(3):
                 await office.queue(*people, text=f"{number}", kind="reply", lane=Lane.REPLY)

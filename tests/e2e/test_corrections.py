@@ -27,6 +27,9 @@ async def billed(stage: Stage) -> Stage:
     for number, body in RUNS.items():
         await admin(stage, "POST", "billing-runs", json=body)
         await stage.phone(1001).expect(number)
+    await stage.phone(3001).until(  # what is said after each run shall not come in between
+        lambda all_: sum("Households" in text_of(each) for each in all_) == len(RUNS)
+    )
     return stage
 
 

@@ -19,6 +19,7 @@ READ = {date(2026, 9, 1): "100", date(2026, 10, 1): "110", date(2026, 11, 1): "1
 async def read(stage: Stage) -> Stage:
     """Li Hua's meters are read, his neighbour's use is absurd; everybody has said hello."""
     database = stage.service.database
+    await set_approving(stage, wanted=True)
     await load_shipped(database)
     for service in Service:
         await show(database, stage.world.home.meters[service], READ)
