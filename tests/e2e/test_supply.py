@@ -235,13 +235,13 @@ async def test_cut_outside_hours_is_refused_before_the_serial_is_asked_for(
     assert not any("last 4" in text_of(message) for message in await manager.messages())
 
 
-@pytest.mark.parametrize("typed", ["0002", "", "\u202e", "🙂", "<b>&", "9" * 4000])
-async def test_approval_needs_the_meters_serial(debtor: Debtor, typed: str) -> None:
+async def test_approval_needs_the_meters_serial(debtor: Debtor) -> None:
     manager = debtor.manager
     card = await debtor.expect_card()
     await manager.press(card, "Approve")
     await manager.expect("last 4 characters")
-    if typed:
+    await manager.mark()
+    for typed in ("0002", "\u202e", "🙂", "<b>&", "9" * 4000):
         assert "⚠" in text_of(await manager.say(typed))
 
     assert "Waiting" in text_of(await manager.refresh(card))
