@@ -20,6 +20,7 @@ from core.billing.models import Bill, BillState
 from core.billing.run_models import BillingRun, BillingSkip
 from core.billing.tariff_store import get_tariffs, list_codes
 from core.errors import DomainError
+from core.monitoring.models import Meter
 from core.periods import Period, local_day, month_of
 
 PREVIEWED_AT_ONCE = 1000
@@ -252,10 +253,21 @@ async def unbilled(session: AsyncSession, scope: Scope) -> Select[int]:
         )
         .exists()
     )
+    # A master meter checks those behind it, which are billed themselves.
+    is_master = (
+        select(Meter.id)
+        .where(
+            Meter.service_point_id == ServicePoint.id,
+            Meter.master_of_id.is_not(None),
+            Meter.removed_at.is_(None),
+        )
+        .exists()
+    )
     return (
         select(Agreement.id)
         .join(ServicePoint, ServicePoint.id == Agreement.service_point_id)
         .where(
+            ~is_master,
             ServicePoint.service == scope.service,
             Agreement.starts_date < scope.period.ends,
             or_(Agreement.ends_date.is_(None), Agreement.ends_date > scope.first_date),

@@ -14,6 +14,7 @@ from core.billing.runs import PeriodNotOver
 from core.billing.tariff_files import shipped_tariffs
 from core.billing.tariff_store import TariffAlreadyBilled, load_tariffs, shipped_contents
 from core.db import Database
+from core.monitoring.models import Meter
 from core.periods import Period, month_of
 from tests.billing.books import (
     NOVEMBER,
@@ -93,6 +94,17 @@ class TestPreviewRun:
         assert [strange.reason for strange in found.strangest] == ["absurd", "billing.no_reading"]
         assert dict(found.skipped) == {"billing.no_reading": 1}
         assert await ask(database, counts) == before == [(0, 0, 0)]
+
+    async def test_leaves_out_a_master_meter(self, database: Database, world: World) -> None:
+        await load_shipped(database)
+        async with database.transaction() as session:
+            meter = await session.get_one(Meter, world.home.meters[Service.ELECTRICITY])
+            meter.master_of_id = world.building
+            found = await runs.preview_run(
+                session, service=Service.ELECTRICITY, period=SEPTEMBER, now=NOW
+            )
+
+        assert found.skipped == {"billing.no_reading": 1}  # the neighbour's
 
     @pytest.mark.usefixtures("world")
     async def test_leaves_out_a_tariff_whose_bills_end_with_another_month(
