@@ -66,8 +66,13 @@ def _leave(number: int, _: FrameType | None) -> None:
 
 
 @contextlib.contextmanager
-def prepared() -> Iterator[Settings]:
-    """Give the settings with a database whose schema is the newest: the one set, or embedded."""
+def prepared(*, is_start: bool = False) -> Iterator[Settings]:
+    """
+    Give the settings with a database whose schema is the newest: the one set, or embedded.
+
+    A start of the service takes over what the settings say of the operator; other commands, which
+    may be typed where nothing is set, only make one if there is none.
+    """
     from bot import logs, migrate
 
     settings = Settings()
@@ -82,14 +87,16 @@ def prepared() -> Iterator[Settings]:
             settings = settings.model_copy(update={"database_url": server.url})
         migrate.upgrade(settings.database_url)
         if not settings.demo_clock:  # the demo's district has an operator of its own
-            asyncio.run(use(settings, partial(_keep_operator, settings)))
+            asyncio.run(use(settings, partial(_keep_operator, settings, is_start=is_start)))
         try:
             yield settings
         except DomainError as refusal:
             raise SystemExit(f"{type(refusal).__doc__} ({refusal})") from None
 
 
-async def _keep_operator(settings: Settings, database: "Database", _: "Clock") -> None:
+async def _keep_operator(
+    settings: Settings, database: "Database", _: "Clock", *, is_start: bool
+) -> None:
     from core.accounts import service
     from core.monitoring.ranges import ensure_default_limits
 
@@ -106,6 +113,7 @@ async def _keep_operator(settings: Settings, database: "Database", _: "Clock") -
             back_billing_days=settings.back_billing_days,
             dispute_days=settings.dispute_days,
             approves_bills=settings.approve_bills,
+            is_start=is_start,
         )
 
 
@@ -144,7 +152,7 @@ def serve(
     """Run the service: web, chat and worker, or those of them named by SHUIDIAN_ROLES."""
     if until_stdin_ends:
         threading.Thread(target=_end_with_parent, daemon=True).start()
-    with prepared() as settings:
+    with prepared(is_start=True) as settings:
         asyncio.run(_serve(settings))
 
 

@@ -22,6 +22,7 @@ from core.accounts import service as accounts
 from core.billing import queries
 from core.billing.bills import BillNotFound
 from core.billing.models import BillState
+from core.errors import DomainError
 from core.supply import settlement
 
 log = structlog.get_logger()
@@ -54,9 +55,11 @@ async def take_notice(request: Request, name: str) -> Response:
     except NotSigned as why:
         log.warning("payment.notice_not_signed", provider=name, why=str(why))
         return problem(401, "http.401", "The signature is not the provider's.")
-    except NotUnderstood as why:
+    except (NotUnderstood, DomainError) as why:
         log.warning("payment.notice_not_understood", provider=name, why=str(why))
         return problem(422, "http.422", "The message is not as documented.")
+    if any(event.amount_minor <= 0 for event in events):
+        return problem(422, "http.422", "An amount is more than nothing.")
     for event in events:
         async with request.app.state.database.transaction() as session:
             await settlement.receive_event(session, event, now=now)

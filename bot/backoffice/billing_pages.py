@@ -22,8 +22,10 @@ from core.billing import correction_queries as stories
 from core.billing import corrections, dunning, queries, rebilling
 from core.billing.back_billing import OLD
 from core.billing.correction_queries import Proof
-from core.billing.models import BillState
+from core.billing.models import Bill, BillState
+from core.billing.settlement import lock_agreements
 from core.billing.tariff_store import list_codes
+from core.errors import DomainError
 from core.money import Money
 from core.supply import settlement
 
@@ -31,6 +33,12 @@ TYPED_MAX = 1000
 UNREACHED_MAX = 100
 Typed = Annotated[str, Form(max_length=TYPED_MAX)]
 router = APIRouter(route_class=OfficeRoute)
+
+
+class BillChanged(DomainError):
+    """Somebody did something with the bill after it was shown."""
+
+    code = "office.bill_changed"
 
 
 @router.get("/bills")
@@ -75,7 +83,6 @@ async def _bill(
     story = await stories.get_story(session, bill=view.bill)
     codes = await list_codes(session)
     is_held = view.bill.state is BillState.HELD
-    rest = view.bill.total_minor - view.bill.credited_minor
     return visit.page(
         "bill.html",
         number=number,
@@ -85,7 +92,7 @@ async def _bill(
         is_void=view.bill.state is BillState.VOID,
         is_held=is_held,
         is_old=is_held and view.bill.held_reason == OLD,
-        rest=str(Money(rest, view.bill.currency).amount),
+        rest=_rest(view.bill),
         readings=[
             {
                 "value": ":".join(map(str, packed)),
@@ -103,6 +110,11 @@ async def _bill(
         preview=preview,
         asked=asked,
     )
+
+
+def _rest(bill: Bill) -> str:
+    """Return what a bill comes to after its credit notes, as the form sends it back."""
+    return str(Money(bill.total_minor - bill.credited_minor, bill.currency).amount)
 
 
 def _lines(words: str) -> list[Markup]:
@@ -131,9 +143,15 @@ def _said(reason: str) -> str:
 
 
 @router.post("/bills/{number}/credit", dependencies=[OwnPage])
-async def credit(visit: Signed, number: str, amount: Typed, reason: Typed) -> Response:
-    """Write a credit note."""
+async def credit(
+    visit: Signed, number: str, *, amount: Typed, reason: Typed, rest: Typed
+) -> Response:
+    """Write a credit note, once for each time that somebody looked at the bill."""
     found = await queries.get_summary(visit.session, number=number, person_id=None)
+    await lock_agreements(visit.session, agreement_ids=[found.bill.agreement_id])
+    await visit.session.refresh(found.bill)
+    if rest != _rest(found.bill):
+        raise BillChanged
     typed = visit.texts.parse_quantity(amount)
     await settlement.credit_bill(
         visit.session,

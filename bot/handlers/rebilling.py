@@ -215,7 +215,8 @@ async def render_rebilled(
     document = None
     if news:
         view = await queries.get_bill(session, number=news[0], person_id=viewer)
-        page = bill_page(texts, await accounts.get_operator(session), view)
+        operator = await accounts.get_operator(session)
+        page = bill_page(texts, operator, view, pay_link=reader.pay_link(news[0]))
         document = File(name=f"{news[0]}.pdf", make=lambda: bill_pdf(page))
     words = describe_replaced(texts, pairs, [each for each in disputes if each is not None])
     return Outgoing(text=words, keyboard=keys, document=document)

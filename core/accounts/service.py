@@ -88,8 +88,9 @@ async def keep_operator(
     back_billing_days: int = 365,
     dispute_days: int = 7,
     approves_bills: bool = True,
+    is_start: bool = True,
 ) -> None:
-    """Make the operator of this installation, or bring it up to date with the settings."""
+    """Make the operator of this installation; a start also brings it up to date."""
     first, last = reading_days
     values = {
         "reading_first_day": first,
@@ -103,10 +104,11 @@ async def keep_operator(
         "currency": currency,
         "locale": locale,
     }
+    made = insert(Operator).values(id=1, **values)
     await session.execute(
-        insert(Operator)
-        .values(id=1, **values)
-        .on_conflict_do_update(index_elements=["id"], set_=values)
+        made.on_conflict_do_update(index_elements=["id"], set_=values)
+        if is_start
+        else made.on_conflict_do_nothing(index_elements=["id"])
     )
 
 

@@ -30,7 +30,9 @@ _REACH = text(
     f"""
     SELECT reach, count(*) FROM (
         SELECT CASE min(CASE d.outcome WHEN 'sent' THEN 1 WHEN 'unknown' THEN 2
-                        WHEN 'failed' THEN 3 WHEN 'blocked' THEN 4 ELSE 5 END)
+                        WHEN 'failed' THEN 3 WHEN 'blocked' THEN 4
+                        ELSE CASE WHEN d.outcome IS NULL AND d.id IS NOT NULL THEN 5 ELSE 6 END
+                        END)
                WHEN 1 THEN 'sent' WHEN 2 THEN 'unknown' WHEN 3 THEN 'failed'
                WHEN 4 THEN 'blocked' WHEN 5 THEN 'waiting' ELSE 'nobody' END AS reach
         FROM {SCHEMA}.bills b

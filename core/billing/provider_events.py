@@ -131,7 +131,8 @@ async def _take_fate(
     session: AsyncSession, provider: str, reference: str, told: SaidEvent, now: datetime
 ) -> None:
     """Record what became of a payment, or put it into suspense when it names no bill of ours."""
-    target = await _find_target(session, told)
+    is_ours = told.currency == (await get_operator(session)).currency
+    target = await _find_target(session, told) if is_ours else None
     if target is not None:
         await record_payment(
             session,
@@ -153,15 +154,13 @@ async def _take_fate(
             currency=told.currency,
             payer="",
             words=told.order,
-            reason="order_not_ours",
+            reason="order_not_ours" if is_ours else "currency",
             received_at=told.at,
             now=now,
         )
 
 
 async def _find_target(session: AsyncSession, told: SaidEvent) -> Target | None:
-    if told.currency != (await get_operator(session)).currency:
-        return None
     try:
         return await find_target_by_bill(session, number=told.order.partition("-")[0])
     except BillNotFound:

@@ -39,6 +39,12 @@ class NotInSuspense(DomainError):
     code = "suspense.not_found"
 
 
+class MoneyIsForeign(DomainError):
+    """Accounts are kept in the operator's currency; other money pays no bill at par."""
+
+    code = "suspense.money_is_foreign"
+
+
 class PartsDoNotFit(DomainError):
     """The parts are more than waits, or one of them is nothing."""
 
@@ -154,8 +160,12 @@ async def assign(
     Raises:
         NotInSuspense: it does not wait.
         PartsDoNotFit: the parts are more than waits, or one is nothing.
+        MoneyIsForeign: it is another currency than the operator's.
     """
     item = await get_item(session, item_id=item_id)
+    own = (await accounts.get_operator(session)).currency
+    if item.currency != own:
+        raise MoneyIsForeign(currency=item.currency, own=own)
     if not parts or any(amount <= 0 for _, amount in parts) or _sum(parts) > item.left_minor:
         raise PartsDoNotFit(left=Money(item.left_minor, item.currency))
     placed = []

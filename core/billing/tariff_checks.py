@@ -298,5 +298,5 @@ def _bill(version: TariffVersion, number: int, example: Example) -> str:
     try:
         made = f"{_total(version, _price(version, example))} {version.currency}"
     except (DomainError, ValueError, LookupError) as error:
-        return f"{text} cannot be made: {error!r}"
+        return f"{text} cannot be made" + (f": {error}" if isinstance(error, DomainError) else "")
     return f"{text} would be {made}, the file says {example.total}"

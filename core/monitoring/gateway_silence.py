@@ -143,7 +143,7 @@ async def _load(session: AsyncSession, *, since: datetime | None, now: datetime)
             func.count().filter(is_counted),
             func.count().filter(passed(func.greatest(Hearing.heard_at, watched_since))),
             func.count().filter(unheard),
-            func.min(Hearing.heard_at).filter(unheard),
+            func.max(Hearing.heard_at).filter(unheard),  # since then all of them are silent
             func.min(Hearing.allowed_seconds).filter(is_counted),
         )
         .join(last, last.c.gateway_id == ApiKey.id)

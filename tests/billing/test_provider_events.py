@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from core.billing import suspense
 from core.billing.models import EventKind, Payment, PaymentState
 from core.billing.payment_states import MOVES, SaidEvent, weigh_events
-from core.billing.payments import Target
+from core.billing.payments import Target, find_target_by_bill
 from core.billing.provider_events import NewEvent
 from core.db import Database
 from core.supply import settlement
@@ -133,9 +133,21 @@ class TestReceiveEvent:
 
         async with database.transaction() as session:
             (item,) = (await suspense.list_exceptions(session, before=NOW)).items
-        assert (item.left_minor, item.reason) == (5000, "order_not_ours")
+        reason = "currency" if "currency" in change else "order_not_ours"
+        assert (item.left_minor, item.reason) == (5000, reason)
         assert await ask(database, "SELECT id FROM shuidian.payments") == []
         await require_sound_books(database)
+
+    async def test_lets_nobody_place_foreign_money_at_par(self, database: Database) -> None:
+        await say(database, event(K.SUCCEEDED, currency="USD"))
+
+        async with database.transaction() as session:
+            (item,) = (await suspense.list_exceptions(session, before=NOW)).items
+            target = await find_target_by_bill(session, number="E1001")
+            with pytest.raises(suspense.MoneyIsForeign):
+                await suspense.assign(
+                    session, item_id=item.id, parts=[(target, 1000)], actor_id=None, now=NOW
+                )
 
     async def test_keeps_what_was_said_for_ever(self, database: Database) -> None:
         await say(database, event(K.SUCCEEDED))
