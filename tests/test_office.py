@@ -378,7 +378,7 @@ class TestGateways:
         ("silent", "words"),
         [(3, "silent since"), (1, "1 meter silent since"), (0, "spoke")],
     )
-    async def test_says_what_the_alarm_says_though_empty_messages_come(self, office, silent, words):
+    async def test_says_what_the_alarm_says_whatever_came_last(self, office, silent, words):
         async with office.database.transaction() as session:
             key = ApiKey(
                 **dict.fromkeys(("name", "token_hash"), "x"), scope="gateway", created_at=NOON
@@ -386,7 +386,8 @@ class TestGateways:
             session.add(key)
             await session.flush()
             await session.execute(update(Meter).values(gateway_id=key.id))
-            await store_batch(session, gateway_id=key.id, readings=[], samples=[], now=NOON)
+            sent = [NewReading(0, "nobody", "total", NOON, Decimal(1))]
+            await store_batch(session, gateway_id=key.id, readings=sent, samples=[], now=NOON)
             if silent:
                 moments = dict.fromkeys(("began_at", "found_at", "told_at"), NOON)
                 counts = {"gateway_id": key.id, "meters": 3, "silent": silent}
@@ -397,6 +398,18 @@ class TestGateways:
 
         shown = "gateway-silent" if silent else "gateway-speaks"
         assert re.search(rf'{shown}">{words} 2 Nov', page), page
+
+    async def test_takes_an_empty_message_for_no_word(self, office):
+        async with office.database.transaction() as session:
+            key = ApiKey(
+                **dict.fromkeys(("name", "token_hash"), "x"), scope="gateway", created_at=NOON
+            )
+            session.add(key)
+            await session.flush()
+            await store_batch(session, gateway_id=key.id, readings=[], samples=[], now=NOON)
+        await office.enter(await office.link())
+
+        assert "has never spoken" in (await office.get("/office/gateways"))[1]
 
     async def test_is_for_managers_who_signed_in(self, office):
         assert (await office.get("/office/gateways"))[0] == 401

@@ -231,7 +231,7 @@ class TestStripe:
         )
         assert await ask(
             database, "SELECT amount_minor, currency, reason FROM shuidian.suspense_items"
-        ) == [(1200, "JPY", "order_not_ours")]
+        ) == [(1200, "JPY", "currency")]
 
     async def test_opens_a_page_with_an_order_of_its_own(self, desk: Desk) -> None:
         url = desk.links.for_bill("E1001")
@@ -363,6 +363,22 @@ class TestPaymentPage:
         await desk.tell("succeeded")
         async with desk.http.get(desk.links.for_bill("E1001")) as answer:
             assert "<button" not in await answer.text()
+
+    @pytest.mark.parametrize(
+        ("kind", "words", "anew"),
+        [("failed", "did not go through", False), ("unknown", "do not pay again", True)],
+    )
+    async def test_tells_a_declined_payment_from_an_unknown_one(
+        self, desk: Desk, kind: str, words: str, *, anew: bool
+    ) -> None:
+        await desk.tell(kind)
+        english = {"Accept-Language": "en"}
+
+        url = desk.links.for_bill("E1001")
+        async with desk.http.get(f"{url}?paid=true", headers=english) as answer:
+            assert words in await answer.text()
+        async with desk.http.get(url, headers=english) as answer:
+            assert (words in await answer.text()) is anew
 
     async def test_is_not_found_by_guessing(self, desk: Desk) -> None:
         url = desk.links.for_bill("E1001")

@@ -19,9 +19,9 @@ from bot.paying.provider import (
 )
 from bot.texts import Texts, locale_for
 from core.accounts import service as accounts
-from core.billing import queries
+from core.billing import payments, queries
 from core.billing.bills import BillNotFound
-from core.billing.models import BillState
+from core.billing.models import BillState, PaymentState
 from core.errors import DomainError
 from core.supply import settlement
 
@@ -71,7 +71,13 @@ async def show_bill(
     request: Request, session: Session, number: str, token: str, *, paid: bool = False
 ) -> Response:
     """Show what is open on a bill, and the ways to pay it; `paid`: somebody comes back from one."""
-    return await _show(request, session, number, token, says="paypage.waiting" if paid else "")
+    says = "paypage.waiting" if paid else ""
+    last = await payments.find_last_state(session, bill_number=number)
+    if last is PaymentState.UNKNOWN:
+        says = "paypage.unknown"  # also for who opens the page anew, and would pay twice
+    elif last is PaymentState.FAILED and paid:
+        says = "paypage.failed"
+    return await _show(request, session, number, token, says=says)
 
 
 @router.post("/{number}/{token}/{way}")
@@ -141,7 +147,7 @@ async def _show(
         ways=[(name, texts.plain(f"paypage.way_{name}")) for name in ways] if is_open else [],
         action=f"/pay/{number}/{token}",
         says=texts.plain(says or ("paypage.choose" if ways else "paypage.no_way")),
-        is_waiting=is_open and says == "paypage.waiting",
+        is_waiting=is_open and says in {"paypage.waiting", "paypage.unknown"},
         hotline=texts.plain("page.hotline", hotline=operator.hotline),
     )
     forms = " ".join(filter(None, request.app.state.forms_lead_to))

@@ -163,6 +163,7 @@ def _loss(found: AreaLoss, texts: Texts) -> dict[str, Any]:
         "master": "" if balance is None else texts.quantity(balance.master, kind),
         "subs": "" if balance is None else texts.quantity(balance.subs, kind),
         "loss": "" if balance is None else texts.quantity(balance.loss, kind),
+        "is_below": balance is not None and balance.loss < 0,
         "is_whole": balance is not None and balance.is_whole,
         "share": "" if balance is None else texts.percent(balance.share),
         "known": "" if balance is None else f"{balance.known} / {balance.all}",

@@ -206,7 +206,12 @@ def receipt_page(texts: Texts, operator: Operator, receipt: ReceiptView) -> Rece
     method = payment.provider
     if method in _PROVIDERS:
         method = plain(f"page.method_{method}")
-    status = "page.status_settled" if is_settled else "page.status_part"
+    is_part = not receipt.bills or any(paid.left_minor for paid in receipt.bills)
+    status = "page.status_part" if is_part else "page.status_others"
+    if is_settled:
+        status = "page.status_settled"
+    returned = payment.amount_minor - payment.kept_minor
+    given_back = (Field(label=plain("page.returned"), value=money(returned)),) if returned else ()
     return ReceiptDocument(
         **letterhead(texts, operator, receipt.party),
         title=plain("page.receipt"),
@@ -240,6 +245,7 @@ def receipt_page(texts: Texts, operator: Operator, receipt: ReceiptView) -> Rece
         ),
         sums=(
             Field(label=plain("page.amount_paid"), value=money(payment.amount_minor)),
+            *given_back,
             Field(label=plain("page.credit"), value=money(receipt.credit_minor)),
             Field(label=plain("page.still_open"), value=money(receipt.owed_minor)),
         ),

@@ -224,6 +224,8 @@ def describe_receipt(texts: Texts, receipt: ReceiptView) -> str:
         texts.get("receipt.head", number=payment.number, amount=money(payment.amount_minor)),
         _where(texts, receipt.party),
     ]
+    if returned := payment.amount_minor - payment.kept_minor:
+        parts.append(texts.get("receipt.returned", amount=money(returned)))
     for paid in receipt.bills:
         key = "receipt.bill_part" if paid.left_minor else "receipt.bill_whole"
         amount, left = money(paid.amount_minor), money(paid.left_minor)

@@ -35,11 +35,15 @@ def loss_line(texts: Texts, found: AreaLoss) -> str:
     if balance is None:
         return texts.get("loss.unknown", **where)
     key = "loss.line_high" if losses.is_too_much(found) else "loss.line"
+    if not balance.is_whole:
+        key = "loss.line_part"
+    if balance.loss < 0:
+        key = "loss.line_below"
     return texts.get(
-        key if balance.is_whole else "loss.line_part",
+        key,
         **where,
         master=texts.quantity(balance.master, found.service),
-        loss=texts.quantity(balance.loss, found.service),
+        loss=texts.quantity(abs(balance.loss), found.service),
         share=texts.percent(balance.share),
         known=balance.known,
         count=balance.all,

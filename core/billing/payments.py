@@ -280,6 +280,18 @@ async def owed(session: AsyncSession, *, agreement_id: int) -> int:
     return sum(bill.left_minor for bill in bills)
 
 
+async def find_last_state(session: AsyncSession, *, bill_number: str) -> PaymentState | None:
+    """Return where the last payment that named a bill stands, if there was one."""
+    state: PaymentState | None = await session.scalar(
+        select(Payment.state)
+        .join(Bill, Bill.id == Payment.bill_id)
+        .where(Bill.number == bill_number)
+        .order_by(Payment.id.desc())
+        .limit(1)
+    )
+    return state
+
+
 async def has_unknown_payment(session: AsyncSession, *, agreement_id: int) -> bool:
     """Tell whether a payment's fate is not known yet; nothing may be cut meanwhile."""
     found = await session.scalar(

@@ -217,6 +217,8 @@ async def store_batch(
     receipt = replace(
         receipt, accepted=receipt.accepted + plain - turned, held=receipt.held + turned
     )
+    if not receipt.counts["received"]:
+        return receipt  # who sends nothing has not spoken
     latest = max([now, *(each.taken_at for left in (readings_left, samples_left) for each in left)])
     await count_batch(
         session, receipt.counts, gateway_id=gateway_id, ahead=max(latest - now, NO_TIME), now=now

@@ -94,7 +94,7 @@ async def _is_switchable(session: AsyncSession, *, case: Case) -> bool:
     repair = await session.scalar(
         select(Repair.id).where(
             Repair.service_point_id == case.service_point_id,
-            Repair.cause == Cause.SUPPLY_SWITCH,
+            Repair.cause.in_([Cause.SUPPLY_SWITCH, Cause.SWITCHED_OFF]),
             Repair.state.not_in(ENDED),
         )
     )
