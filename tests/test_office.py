@@ -665,7 +665,7 @@ class TestBillPages:
         assert status == 200
         assert "E1002" in page
         assert "more than three times the usual" in page
-        assert "Everybody was reached" in page
+        assert "Everybody who owes was reached" in page
         assert "Electricity bill E1001" in (await billed.get("/office/bills?number=e1001"))[1]
 
     async def test_show_who_got_a_bill_or_why_not(self, billed: Office) -> None:
