@@ -13,7 +13,7 @@ from tests.world import World
 
 def pytest_xdist_auto_num_workers() -> int:
     """Tests wait for sockets and timers more than they work; one server serves all of them."""
-    return min(2 * (os.cpu_count() or 1), 6)
+    return min(2 * (os.cpu_count() or 1) + 1, 6)
 
 
 @pytest.fixture(scope="session")
