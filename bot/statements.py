@@ -11,9 +11,9 @@ from bot.bank_files import read_statement
 from bot.imports import Imported, all_or_nothing
 from bot.texts import Texts
 from core.accounts.service import get_operator
+from core.billing import statements
 from core.db import Database
 from core.importing import Outcome
-from core.supply import settlement
 
 FAULTS_SHOWN = 20
 
@@ -51,7 +51,7 @@ async def import_statement(
     )
 
     async def store(session: AsyncSession) -> Outcome:
-        outcome = await settlement.receive_statement(session, statement.lines, now=now)
+        outcome = await statements.receive_statement(session, statement.lines, now=now)
         return replace(outcome, faults=[*statement.faults, *outcome.faults])
 
     imported = await all_or_nothing(database, store, columns={}, is_dry_run=is_dry_run)

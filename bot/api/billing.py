@@ -26,7 +26,6 @@ from core.billing.models import BillState, PaymentState
 from core.errors import DomainError
 from core.money import Money
 from core.periods import Period, month_of
-from core.supply import settlement
 
 router = APIRouter(prefix="/api/v1", tags=["billing"])
 
@@ -199,7 +198,7 @@ async def take_payment(
         target = await payments.find_target_by_account(
             session, account_number=body.account, service=body.service
         )
-    taken = await settlement.receive_payment(
+    taken = await payments.record_payment(
         session,
         provider=CASHIER,
         reference=idempotency_key,

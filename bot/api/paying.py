@@ -19,11 +19,10 @@ from bot.paying.provider import (
 )
 from bot.texts import Texts, locale_for
 from core.accounts import service as accounts
-from core.billing import payments, queries
+from core.billing import payments, provider_events, queries
 from core.billing.bills import BillNotFound
 from core.billing.models import BillState, PaymentState
 from core.errors import DomainError
-from core.supply import settlement
 
 log = structlog.get_logger()
 
@@ -62,7 +61,7 @@ async def take_notice(request: Request, name: str) -> Response:
         return problem(422, "http.422", "An amount is more than nothing.")
     for event in events:
         async with request.app.state.database.transaction() as session:
-            await settlement.receive_event(session, event, now=now)
+            await provider_events.take_event(session, event, now=now)
     return Response(provider.kept.body, media_type=provider.kept.media_type)
 
 

@@ -16,13 +16,12 @@ from bot.handlers.bill_pages import receipt_page
 from bot.texts import Texts, clean_line
 from core import audit
 from core.accounts import service as accounts
-from core.billing import desk, queries, returns
+from core.billing import desk, payments, provider_events, queries, returns
 from core.billing.desk import DeskAgreement
 from core.billing.models import PaymentState
 from core.billing.payments import Target, find_target_by_bill
 from core.billing.queries import ReceiptView
 from core.money import Money
-from core.supply import settlement
 
 router = APIRouter(route_class=OfficeRoute)
 
@@ -95,7 +94,7 @@ async def take_money(
         target = Target(agreement_id=agreement)
         if bill:
             target = await find_target_by_bill(visit.session, number=bill)
-        taken = await settlement.receive_payment(
+        taken = await payments.record_payment(
             visit.session,
             provider=CASHIER,
             reference=key,
@@ -212,7 +211,7 @@ async def reverse(number: str, visit: Signed, reason: Typed) -> Response:
     """Undo a payment that was typed by mistake or did not come after all."""
 
     async def act() -> None:
-        await settlement.reverse_payment(
+        await provider_events.undo_payment(
             visit.session,
             number=number,
             reason=clean_line(reason, length_max=REASON_LENGTH_MAX),

@@ -12,13 +12,12 @@ from bot.backoffice.forms import REASON_LENGTH_MAX, Typed, attempt, read_amount
 from bot.routes import explain
 from bot.statements import describe, import_statement
 from bot.texts import Texts, clean_line
-from core.billing import desk, provider_events, suspense
+from core.billing import desk, payments, provider_events, suspense
 from core.billing.models import Payment, ProviderEvent, SuspenseItem
 from core.billing.payments import Target
 from core.billing.suspense import Candidate
 from core.errors import DomainError
 from core.money import Money
-from core.supply import settlement
 
 PARTS = 2  # more lines of the form
 PROBLEMS = frozenset({"refund_too_large", "not_heard_of", "decision_contradicted", "conflict"})
@@ -122,7 +121,7 @@ async def assign(
             if typed.strip():
                 target = await desk.find_target(visit.session, number=typed[:40])
                 parts.append((target, read_amount(visit.texts, share)))
-        await settlement.assign_suspense(
+        await suspense.assign(
             visit.session,
             item_id=item_id,
             parts=parts,
@@ -162,7 +161,7 @@ async def give_back(item_id: RowId, visit: Signed, reason: Typed) -> Response:
 @router.post("/payments/{number}/fate", dependencies=[OwnPage])
 async def decide_fate(number: str, visit: Signed, came: Annotated[bool, Form()]) -> Response:
     """Say what became of a payment that its provider left open; the second person decides."""
-    act = settlement.decide_fate(
+    act = payments.decide_fate(
         visit.session, number=number, has_come=came, actor_id=visit.visitor.person_id, now=visit.now
     )
     why = await attempt(visit, act)

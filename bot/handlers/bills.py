@@ -32,7 +32,6 @@ from core.billing.dispute_queries import DisputeView
 from core.billing.explain import explain_bill
 from core.billing.models import Bill, BillState
 from core.billing.queries import BillView
-from core.supply import settlement
 
 STATEMENT_LINES = 15
 REASON_LENGTH_MAX = 200
@@ -198,7 +197,7 @@ async def receive_void_reason(turn: Turn) -> None:
     """Take a bill back for the reason that a manager typed."""
     turn.require(Role.MANAGER)
     number = turn.draft["number"]
-    await settlement.take_back_bill(
+    await corrections.void_bill(
         turn.session,
         number=number,
         reason=clean_line(turn.said.text, length_max=REASON_LENGTH_MAX),

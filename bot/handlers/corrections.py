@@ -16,7 +16,6 @@ from core.accounts.models import Role
 from core.billing import correction_queries as stories
 from core.billing import corrections, queries
 from core.money import Money
-from core.supply import settlement
 
 REASON_LENGTH_MAX = 200
 MANAGERS = frozenset({Role.MANAGER})
@@ -107,7 +106,7 @@ async def receive_credit_reason(turn: Turn) -> None:
     """Write the credit note for the reason that was typed."""
     turn.require(Role.MANAGER)
     number = turn.draft["number"]
-    credited = await settlement.credit_bill(
+    credited = await corrections.credit_bill(
         turn.session,
         number=number,
         amount_minor=turn.draft["minor"],

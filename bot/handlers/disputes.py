@@ -17,7 +17,6 @@ from core.billing.correction_models import DisputeState, Ground
 from core.billing.dispute_queries import DisputeView
 from core.monitoring.held import Decision
 from core.monitoring.rows import Key
-from core.supply import settlement
 
 WORDS_LENGTH_MAX = 500
 LONGER_DAYS = (3, 7, 14)
@@ -92,7 +91,7 @@ async def _open(turn: Turn, ground: Ground, words: str) -> None:
     }
     if "bill" in turn.draft:
         bill = turn.draft["bill"]
-        number = await settlement.open_dispute(turn.session, bill_number=bill, **said)
+        number = await disputes.open_dispute(turn.session, bill_number=bill, **said)
     else:
         meter_id, register, micros = turn.draft["reading"]
         key = Key(meter_id, register, EPOCH + micros * MICROSECOND)

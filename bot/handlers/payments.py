@@ -23,7 +23,6 @@ from core.billing.settlement import list_open_bills
 from core.billing.suspense import CLEARED_WITHIN, list_exceptions
 from core.errors import DomainError
 from core.money import Money
-from core.supply import settlement
 
 TITLE_MAX = 32
 DESCRIPTION_MAX = 255
@@ -218,7 +217,7 @@ async def receive_successful_payment(turn: Turn) -> None:
     paid = turn.said.paid
     if paid is None:
         raise ButtonIsOld
-    await settlement.receive_invoice_payment(
+    await invoices.take_invoice_payment(
         turn.session,
         provider=TELEGRAM,
         reference=paid.charge_ref,

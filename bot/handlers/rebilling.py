@@ -28,7 +28,6 @@ from core.billing.rebilling import Change
 from core.billing.tariff_store import list_codes
 from core.monitoring.correcting import check_correction
 from core.monitoring.rows import Key
-from core.supply import settlement
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -185,7 +184,7 @@ async def confirm(turn: Turn) -> None:
     turn.require(Role.MANAGER)
     turn.expect("rebill.confirm")
     draft = turn.draft
-    found = await settlement.rebill(
+    found = await rebilling.rebill(
         turn.session,
         number=draft["number"],
         change=change_of(draft),

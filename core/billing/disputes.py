@@ -15,7 +15,7 @@ from core.billing.bills import BillNotFound, people_of
 from core.billing.correction_models import Dispute, DisputeState, Ground
 from core.billing.dispute_rules import due_after, may_become
 from core.billing.models import Bill, BillState
-from core.billing.settlement import lock_agreements
+from core.billing.settlement import lock_agreements, reconsider_debts
 from core.errors import DomainError
 from core.monitoring.correcting import doubt_reading
 from core.monitoring.held import Decision, decide_held
@@ -86,13 +86,15 @@ async def open_dispute(
     )
     if before is not None:
         raise AlreadyDisputed(bill=bill_number, number=before)
-    return await _open(
+    number = await _open(
         session,
         agreement_id=bill.agreement_id,
         subject={"bill_id": bill.id},
         said={"person_id": person_id, "ground": ground, "words": words},
         now=now,
     )
+    await reconsider_debts(session, agreement_ids=[bill.agreement_id], now=now)
+    return number
 
 
 async def open_reading_dispute(

@@ -207,19 +207,6 @@ async def _take_in(
         ),
         at=now,
     )
-    later = await session.scalar(
-        select(Allocation.payment_id)
-        .join(Payment, Payment.id == Allocation.payment_id)
-        .where(
-            Payment.agreement_id == payment.agreement_id,
-            tuple_(*IN_TURN) > (payment.received_at, payment.provider, payment.reference),
-        )
-        .limit(1)
-    )
-    if later is None:
-        await settle(session, agreement_ids=[payment.agreement_id], now=now)
-    else:
-        await settle_anew(session, agreement_id=payment.agreement_id, now=now)
     people = await people_of(session, agreement_ids=[payment.agreement_id])
     told = {*people.get(payment.agreement_id, ())}
     if payment.payer_id is not None:
@@ -233,6 +220,19 @@ async def _take_in(
         now=now,
         lane=Lane.URGENT,
     )
+    later = await session.scalar(
+        select(Allocation.payment_id)
+        .join(Payment, Payment.id == Allocation.payment_id)
+        .where(
+            Payment.agreement_id == payment.agreement_id,
+            tuple_(*IN_TURN) > (payment.received_at, payment.provider, payment.reference),
+        )
+        .limit(1)
+    )
+    if later is None:
+        await settle(session, agreement_ids=[payment.agreement_id], now=now)
+    else:
+        await settle_anew(session, agreement_id=payment.agreement_id, now=now)
 
 
 async def list_paid_bills(session: AsyncSession, *, payment_id: int) -> list[PaidBill]:

@@ -13,7 +13,7 @@ from core.billing.bills import BillNotFound
 from core.billing.models import EventKind, Payment, PaymentState, ProviderEvent, SuspenseItem
 from core.billing.payment_states import CAME, SaidEvent, Standing, weigh_events
 from core.billing.payments import Target, find_target_by_bill, get_payment, record_payment
-from core.billing.returns import post_return, stand_anew
+from core.billing.returns import post_return, reverse_payment, stand_anew
 from core.billing.suspense import place_in_suspense, send_back_item
 from core.db import lock_for_transaction
 from core.errors import DomainError
@@ -29,12 +29,11 @@ class NewEvent(SaidEvent):
     body: str
 
 
-async def take_event(session: AsyncSession, event: NewEvent, *, now: datetime) -> int | None:
+async def take_event(session: AsyncSession, event: NewEvent, *, now: datetime) -> None:
     """
     Keep an event and act on all that is known of its payment; said again, it changes nothing.
 
-    Returns the agreement whose money it moved, if any. What cannot be acted on waits with the
-    reason; money that cannot be placed goes to suspense.
+    What cannot be acted on waits with the reason; money that cannot be placed goes to suspense.
     """
     await lock_for_transaction(session, f"events:{event.provider}:{event.reference}")
     is_new = await session.scalar(
@@ -43,28 +42,41 @@ async def take_event(session: AsyncSession, event: NewEvent, *, now: datetime) -
         .on_conflict_do_nothing(index_elements=["provider", "event_id"])
         .returning(ProviderEvent.id)
     )
-    if is_new is None:
-        return None
-    return await act_on_events(session, provider=event.provider, reference=event.reference, now=now)
+    if is_new is not None:
+        await act_on_events(session, provider=event.provider, reference=event.reference, now=now)
+
+
+async def undo_payment(
+    session: AsyncSession, *, number: str, reason: str, actor_id: int, now: datetime
+) -> None:
+    """
+    Undo a payment; what its provider gave back of money that is in suspense again goes with it.
+
+    Raises:
+        PaymentNotFound, PartlyReturned, AlreadyReversed: as `returns.reverse_payment`.
+    """
+    await reverse_payment(session, number=number, reason=reason, actor_id=actor_id, now=now)
+    payment = await get_payment(session, number=number)
+    origin = payment.reference.rpartition("/")[0] or payment.reference
+    await act_on_events(session, provider=payment.provider, reference=origin, now=now)
 
 
 async def act_on_events(
     session: AsyncSession, *, provider: str, reference: str, now: datetime
-) -> int | None:
-    """Bring the books to what is known of a payment; return the agreement it is for, if any."""
+) -> None:
+    """Bring the books to what is known of a payment."""
     ours = (ProviderEvent.provider == provider) & (ProviderEvent.reference == reference)
     columns = (getattr(ProviderEvent, name) for name in SaidEvent.__dataclass_fields__)
     names = tuple(SaidEvent.__dataclass_fields__)
     rows = await session.execute(select(*columns).where(ours))
     standing = weigh_events(SaidEvent(**dict(zip(names, row, strict=True))) for row in rows)
-    problem, agreement_id = None, None
+    problem = None
     try:
         async with session.begin_nested():
-            agreement_id = await _act(session, provider, reference, standing, now)
+            await _act(session, provider, reference, standing, now)
     except DomainError as refusal:
         problem = refusal.code
     await session.execute(update(ProviderEvent).where(ours).values(problem=problem))
-    return agreement_id
 
 
 class PaymentNotHeardOf(DomainError):
@@ -81,7 +93,7 @@ class DecisionContradicted(DomainError):
 
 async def _act(
     session: AsyncSession, provider: str, reference: str, standing: Standing, now: datetime
-) -> int | None:
+) -> None:
     told = standing.told
     if told is not None:
         await _take_fate(session, provider, reference, told, now)
@@ -92,7 +104,7 @@ async def _act(
     if number is None:
         if has_returns:
             await _return_item(session, provider, reference, standing, now)
-        return None
+        return
     payment = await get_payment(session, number=number)
     if payment.state not in CAME and has_returns:
         raise PaymentNotHeardOf
@@ -101,7 +113,6 @@ async def _act(
     latest = await _post_returns(session, payment, standing, now)
     if latest is not None:
         await stand_anew(session, payment, kind=latest[0], key=latest[1], now=now)
-    return payment.agreement_id
 
 
 async def _post_returns(

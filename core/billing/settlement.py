@@ -1,6 +1,11 @@
-"""Money meets bills: what came in is put to what is open, the oldest first."""
+"""
+Money meets bills: what came in is put to what is open, the oldest first.
 
-from collections.abc import Iterable, Sequence
+Supply stands above billing and yet has to give back, in the same transaction, what was cut for a
+debt that shrank. So it asks here to be told, once, when it is loaded.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -15,6 +20,29 @@ from core.monitoring.rows import is_among
 
 # The order in which payments reach bills: as the money came in, not as we heard of it.
 IN_TURN = (Payment.received_at, Payment.provider, Payment.reference)
+
+Listener = Callable[[AsyncSession, Collection[int], datetime], Awaitable[None]]
+_listeners: list[Listener] = []
+
+
+def tell_of_debts(listener: Listener) -> None:
+    """Have a function called whenever debts may have shrunk, in the same transaction."""
+    _listeners.append(listener)
+
+
+async def reconsider_debts(
+    session: AsyncSession, *, agreement_ids: Collection[int], now: datetime
+) -> None:
+    """
+    Let everybody who acts on debts look again at those of these agreements.
+
+    Raises:
+        RuntimeError: nobody asked to be told, so a cut would outlive its debt.
+    """
+    if not _listeners:
+        raise RuntimeError
+    for listener in _listeners:
+        await listener(session, agreement_ids, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +123,7 @@ async def settle(
     Put all unused money of these agreements to their open bills and return which were settled.
 
     A payment goes to the bill that its payer named, then to the oldest; the rest stays credit.
-    The caller holds the agreements locked.
+    Whoever acts on debts is told. The caller holds the agreements locked.
     """
     agreements = set(agreement_ids)
     bills = await list_open_bills(session, agreement_ids=agreements)
@@ -129,6 +157,7 @@ async def settle(
             .values(state=BillState.SETTLED, settled_at=now)
             .execution_options(synchronize_session=False)
         )
+    await reconsider_debts(session, agreement_ids=agreements, now=now)
     return settled
 
 

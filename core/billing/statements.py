@@ -1,10 +1,11 @@
-"""Lines of a bank statement: which are sure to be for whom, and why the others are not."""
+"""Lines of a bank statement: sure ones are paid, the others wait with the reason."""
 
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,8 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import Account, Agreement
 from core.accounts.service import get_operator
 from core.billing.models import Bill, BillState
-from core.billing.payments import Target
+from core.billing.payments import Target, record_payment
 from core.billing.settlement import OpenBill, list_open_bills
+from core.billing.suspense import assign, find_known, place_in_suspense
+from core.db import lock_for_transaction
+from core.importing import Fault, Outcome
 
 BANK = "bank"
 _NUMBERS = re.compile(r"[A-Z0-9](?:[A-Z0-9-]*[A-Z0-9])?", re.ASCII)
@@ -40,6 +44,47 @@ class Match:
 
     parts: Sequence[tuple[Target, int]] = ()
     reason: str = ""
+
+
+async def receive_statement(
+    session: AsyncSession, lines: Sequence[BankLine], *, now: datetime
+) -> Outcome:
+    """
+    Take in what a bank says came: what is sure is paid, the rest waits in suspense (`held`).
+
+    A reference of the bank is taken once for ever, so the same statement again changes nothing.
+    """
+    await lock_for_transaction(session, "statement")
+    paid = unchanged = held = 0
+    faults = []
+    for line in lines:
+        known = await find_known(session, provider=BANK, reference=line.reference)
+        if known is not None:
+            unchanged += 1
+            if known != line.amount_minor:
+                why = {"reference": line.reference}
+                faults.append(Fault(line.position, "reference", "payment.conflict", why))
+            continue
+        match = await match_line(session, line)
+        came: dict[str, Any] = {
+            "provider": BANK,
+            "reference": line.reference,
+            "amount_minor": line.amount_minor,
+            "currency": line.currency,
+            "received_at": line.received_at,
+            "now": now,
+        }
+        if len(match.parts) == 1:
+            await record_payment(session, target=match.parts[0][0], **came)
+        else:
+            item_id = await place_in_suspense(
+                session, payer=line.payer, words=line.words, reason=match.reason, **came
+            )
+            if match.parts and item_id is not None:
+                await assign(session, item_id=item_id, parts=match.parts, actor_id=None, now=now)
+        paid += bool(match.parts)
+        held += not match.parts
+    return Outcome(new=paid, unchanged=unchanged, held=held, faults=faults)
 
 
 async def match_line(session: AsyncSession, line: BankLine) -> Match:

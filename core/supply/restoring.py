@@ -1,8 +1,9 @@
 """Supply comes back by itself when what was overdue is paid. Never asked for, never blocked."""
 
+from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Agreement, ServicePoint, Supply
@@ -90,23 +91,36 @@ async def find_standing_cut(session: AsyncSession, *, service_point_id: int) -> 
     return latest if latest is not None and latest.wanted is Supply.CUT else None
 
 
+async def restore_relieved(
+    session: AsyncSession, agreement_ids: Collection[int], now: datetime
+) -> None:
+    """Undo the cuts of those of these agreements that no longer have a ground."""
+    for agreement_id in await _list_cut(session, SupplyOrder.agreement_id.in_(agreement_ids)):
+        await restore_paid(session, agreement_id=agreement_id, now=now)
+
+
 async def take_up_settled(session: AsyncSession, *, now: datetime) -> int:
     """Undo cuts whose debt is gone though nobody drew the consequence; return how many."""
-    pending = SupplyOrder.state.in_(ACTIVE)
-    standing = (SupplyOrder.state == OrderState.CONFIRMED) & (ServicePoint.supply == Supply.CUT)
-    found = set(
-        await session.scalars(
-            select(SupplyOrder.agreement_id)
-            .join(ServicePoint, ServicePoint.id == SupplyOrder.service_point_id)
-            .where(
-                SupplyOrder.wanted == Supply.CUT,
-                SupplyOrder.reason == Reason.ARREARS,
-                pending | standing,
-            )
-        )
-    )
+    found = await _list_cut(session, true())
     owing = await find_arrears(session, agreement_ids=found, now=now, with_disputed=True)
-    settled = found - owing.keys()
-    for agreement_id in sorted(settled):
-        await restore_paid(session, agreement_id=agreement_id, now=now)
+    settled = [agreement_id for agreement_id in found if agreement_id not in owing]
+    await restore_relieved(session, settled, now)
     return len(settled)
+
+
+async def _list_cut(session: AsyncSession, which: ColumnElement[bool]) -> list[int]:
+    """Return the agreements that are cut off for a debt, or are about to be."""
+    standing = (SupplyOrder.state == OrderState.CONFIRMED) & (ServicePoint.supply == Supply.CUT)
+    found = await session.scalars(
+        select(SupplyOrder.agreement_id)
+        .join(ServicePoint, ServicePoint.id == SupplyOrder.service_point_id)
+        .where(
+            which,
+            SupplyOrder.wanted == Supply.CUT,
+            SupplyOrder.reason == Reason.ARREARS,
+            SupplyOrder.state.in_(ACTIVE) | standing,
+        )
+        .distinct()
+        .order_by(SupplyOrder.agreement_id)
+    )
+    return list(found)

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
-from core.billing import suspense
+from core.billing import provider_events, suspense
 from core.billing.models import EventKind, Payment, PaymentState
 from core.billing.payment_states import MOVES, SaidEvent, weigh_events
 from core.billing.payments import Target, find_target_by_bill
 from core.billing.provider_events import NewEvent
 from core.db import Database
-from core.supply import settlement
 from tests.billing.books import NOW, ask
 from tests.billing.test_payments import (
     forget_money,
@@ -51,7 +50,7 @@ def event(kind: EventKind, payment: str = "pi_1", **changes: Any) -> NewEvent:
 async def say(database: Database, *events: NewEvent) -> None:
     for each in events:
         async with database.transaction() as session:
-            await settlement.receive_event(session, each, now=NOW)
+            await provider_events.take_event(session, each, now=NOW)
 
 
 async def payment_of(database: Database, reference: str = "pi_1") -> Payment:

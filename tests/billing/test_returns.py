@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from core.billing import returns, suspense
+from core.billing import payments, provider_events, returns, suspense
 from core.billing.ledger import AlreadyReversed
 from core.billing.models import PaymentState
 from core.billing.payment_states import CAME, MOVES
@@ -15,7 +15,6 @@ from core.billing.payments import FateIsKnown, PaymentNotFound, Target
 from core.billing.returns import PartlyReturned, RefundTooLarge, ReturnConflict
 from core.db import Database
 from core.errors import DomainError
-from core.supply import settlement
 from tests.billing.books import NOW, ask
 from tests.billing.test_payments import (
     open_bills,
@@ -47,14 +46,14 @@ async def refund(database: Database, world: World, amount: int, key: str) -> Non
 
 async def reverse(database: Database, world: World) -> None:
     async with database.transaction() as session:
-        await settlement.reverse_payment(
+        await provider_events.undo_payment(
             session, number="P1001", reason="typed twice", actor_id=world.manager, now=NOW
         )
 
 
 async def decide(database: Database, person: int, *, has_come: bool) -> None:
     async with database.transaction() as session:
-        await settlement.decide_fate(
+        await payments.decide_fate(
             session, number="P1001", has_come=has_come, actor_id=person, now=NOW
         )
 

@@ -13,12 +13,11 @@ from bot.bank_files import ColumnsNotFound, MapNotReadable, read_map, read_state
 from bot.statements import import_statement
 from bot.tables import FileNotReadable
 from core.accounts.models import Service
-from core.billing import suspense
+from core.billing import provider_events, suspense
 from core.billing.payments import Target
 from core.billing.suspense import PartsDoNotFit
 from core.db import Database
 from core.money import Money
-from core.supply import settlement
 from tests.billing.books import NOW, OCTOBER, SEPTEMBER, ask, run_bills, show
 from tests.billing.test_payments import open_bills, require_sound_books, states, target
 from tests.world import World
@@ -199,7 +198,7 @@ class TestSuspense:
         assert "N2611020003" not in await waiting(database)
 
         async with database.transaction() as session:
-            await settlement.reverse_payment(
+            await provider_events.undo_payment(
                 session, number="P1002", reason="another", actor_id=open_bills.manager, now=NOW
             )
 
@@ -227,6 +226,6 @@ class TestSuspense:
 
     async def assign(self, database: Database, world: World, item: int, parts: Any) -> None:
         async with database.transaction() as session:
-            await settlement.assign_suspense(
+            await suspense.assign(
                 session, item_id=item, parts=parts, actor_id=world.manager, now=NOW
             )

@@ -7,12 +7,12 @@ from datetime import UTC, date, datetime, time, timedelta
 from sqlalchemy import text, update
 
 from core.accounts.models import ApiKey, Contact, Service, ServicePoint, Supply
-from core.billing import dunning
+from core.billing import dunning, payments
 from core.billing.payments import RecordedPayment, Target
 from core.db import Database
 from core.monitoring.models import Meter
 from core.notices.models import Delivery, Outcome
-from core.supply import commands, reports, service, settlement
+from core.supply import commands, reports, service
 from core.supply.reports import Fate, Report
 from core.supply.service import Decision
 from tests.billing.books import OCTOBER, ZONE, ask, load_shipped, run_bills, show
@@ -123,7 +123,7 @@ class Debt:
 
     async def pay(self, amount: int, reference: str = "a") -> RecordedPayment:
         async with self.database.transaction() as session:
-            return await settlement.receive_payment(
+            return await payments.record_payment(
                 session,
                 provider="cashier",
                 reference=reference,

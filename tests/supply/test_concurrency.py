@@ -9,8 +9,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Supply
+from core.billing import payments
 from core.billing.payments import Target
-from core.supply import commands, service, settlement
+from core.supply import commands, service
 from tests.billing.books import ask
 from tests.supply.debt import MONDAY, OWED, Debt, at
 
@@ -19,7 +20,7 @@ Act = Callable[[AsyncSession], Awaitable[object]]
 
 def paying(debt: Debt) -> Act:
     async def act(session: AsyncSession) -> object:
-        return await settlement.receive_payment(
+        return await payments.record_payment(
             session,
             provider="cashier",
             reference="race",

@@ -4,19 +4,19 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from core.accounts.models import Service, Supply
-from core.billing import dispute_promises, dispute_queries, disputes
+from core.billing import corrections, dispute_promises, dispute_queries, disputes, rebilling
 from core.billing.audit_checks import list_violations
-from core.billing.correction_models import DisputeState, Ground
+from core.billing.correction_models import Dispute, DisputeState, Ground
 from core.billing.disputes import AlreadyDisputed, DisputeClosed, DisputeNotFound, OwnDispute
+from core.billing.models import Bill
 from core.billing.rebilling import Change
 from core.db import Database
 from core.monitoring.held import Decision
 from core.monitoring.rows import Key
 from core.periods import start_of_day
-from core.supply import settlement
 from core.supply.guards import Refusal
 from tests.billing.books import NOVEMBER, OCTOBER, ZONE, ask, run_bills, show
 from tests.supply.debt import (
@@ -43,7 +43,7 @@ async def power(database: Database, world: World) -> Debt:
 
 async def object_to(debt: Debt, *, number: str = "", ground: Ground = Ground.TOO_MUCH) -> str:
     async with debt.database.transaction() as session:
-        return await settlement.open_dispute(
+        return await disputes.open_dispute(
             session,
             bill_number=number or BILL[debt.kind],
             person_id=debt.world.home.holder,
@@ -94,7 +94,7 @@ class TestOpenDispute:
         )
         await run_bills(power.database, power.kind, OCTOBER, now=power.now)
         async with power.database.transaction() as session:
-            await settlement.open_dispute(
+            await disputes.open_dispute(
                 session,
                 bill_number="E1002",
                 person_id=power.world.neighbour.holder,
@@ -189,14 +189,20 @@ class TestTheLadder:
 
     async def test_refuses_to_approve_with_the_reason(self, power: Debt) -> None:
         await power.until_proposed()
-        async with power.database.transaction() as session:
-            await disputes.open_dispute(
-                session,
-                bill_number="E1001",
-                person_id=power.world.home.holder,
-                ground=Ground.PAID,
-                words="",
-                now=power.now,
+        async with power.database.transaction() as session:  # of which nobody was told
+            bill = (await session.scalars(select(Bill))).one()
+            session.add(
+                Dispute(
+                    number="D1001",
+                    agreement_id=bill.agreement_id,
+                    bill_id=bill.id,
+                    person_id=power.world.home.holder,
+                    ground=Ground.PAID,
+                    words="",
+                    opened_at=power.now,
+                    promised_date=power.now.date(),
+                    state=DisputeState.OPEN,
+                )
             )
         power.now = at(MONDAY)
 
@@ -229,7 +235,7 @@ class TestAnswers:
     async def test_to_uphold_are_a_credit_note(self, power: Debt) -> None:
         await object_to(power)
         async with power.database.transaction() as session:
-            await settlement.credit_bill(
+            await corrections.credit_bill(
                 session,
                 number="E1001",
                 amount_minor=1000,
@@ -248,7 +254,7 @@ class TestAnswers:
             power.world.home.meters[power.kind], "total", start_of_day(OCTOBER.ends, zone=ZONE)
         )
         async with power.database.transaction() as session:
-            await settlement.rebill(
+            await rebilling.rebill(
                 session,
                 number="E1001",
                 change=Change(reading=(key, Decimal(150))),

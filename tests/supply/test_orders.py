@@ -8,11 +8,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from core.accounts.models import AccountRight, Right, Service, ServicePoint, Supply
+from core.billing import corrections, payments
 from core.billing.models import PaymentState
 from core.billing.payments import Target
 from core.db import Database
 from core.monitoring.models import Reading, ReadingStatus, Source
-from core.supply import commands, queries, reports, service, settlement
+from core.supply import commands, queries, reports, service
 from core.supply.facts import gather
 from core.supply.guards import Refusal, Stage, refusals
 from core.supply.orders import OrderNotFound, lock_order
@@ -407,7 +408,7 @@ class TestReceivePayment:
     async def test_blocks_a_cut_while_its_fate_is_unknown(self, power: Debt) -> None:
         await power.until_approved()
         async with power.database.transaction() as session:
-            await settlement.receive_payment(
+            await payments.record_payment(
                 session,
                 provider="bank",
                 reference="x",
@@ -426,7 +427,7 @@ class TestReceivePayment:
     async def test_restores_when_the_bill_is_taken_back(self, power: Debt) -> None:
         await power.until_cut()
         async with power.database.transaction() as session:
-            await settlement.take_back_bill(
+            await corrections.void_bill(
                 session, number="E1001", reason="misread", actor_id=None, now=power.now
             )
 
