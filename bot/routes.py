@@ -41,6 +41,7 @@ from bot.texts import Texts, locale_for
 from core.accounts import service as accounts
 from core.accounts.service import TELEGRAM, Speaker
 from core.errors import DomainError
+from core.notices import service as notices
 
 MODULES: Sequence[ModuleType] = (
     account,
@@ -218,6 +219,10 @@ class Conversation:
         turn = Turn(session=session, now=now, speaker=speaker, said=said, texts=texts)
         if speaker.has_new_language:
             await turn.send("menu.commands")
+        if said.data and said.message_ref is not None:
+            await notices.note_seen(
+                session, contact_id=speaker.contact_id, message_ref=str(said.message_ref), now=now
+            )
         return turn
 
     async def _note_membership(self, session: AsyncSession, update: Update, now: datetime) -> None:

@@ -27,7 +27,6 @@ from core.billing.settlement import lock_agreements
 from core.billing.tariff_store import list_codes
 from core.errors import DomainError
 from core.money import Money
-from core.supply import settlement
 
 TYPED_MAX = 1000
 UNREACHED_MAX = 100
@@ -130,6 +129,7 @@ def _proof(visit: Visit, proof: Proof) -> dict[str, Any]:
         "phone": proof.phone or "",
         "at": texts.moment(proof.sent_at or proof.at),
         "outcome": texts.plain(f"proof.outcome_{outcome}"),
+        "seen": proof.seen_at and texts.plain("proof.seen", at=texts.moment(proof.seen_at)),
         "is_proven": proof.sent_at is not None,
     }
 
@@ -153,7 +153,7 @@ async def credit(
     if rest != _rest(found.bill):
         raise BillChanged
     typed = visit.texts.parse_quantity(amount)
-    await settlement.credit_bill(
+    await corrections.credit_bill(
         visit.session,
         number=number,
         amount_minor=Money.exactly(typed, found.bill.currency).minor,
@@ -167,7 +167,7 @@ async def credit(
 @router.post("/bills/{number}/void", dependencies=[OwnPage])
 async def void(visit: Signed, number: str, reason: Typed) -> Response:
     """Take a bill back."""
-    await settlement.take_back_bill(
+    await corrections.void_bill(
         visit.session,
         number=number,
         reason=_said(reason),
@@ -234,5 +234,5 @@ async def rebill(
         preview = _lines(describe_preview(visit.texts, found))
         typed = {"what": what, "value": value, "reason": reason}
         return await _bill(visit, number, preview=preview, asked=typed)
-    done = await settlement.rebill(visit.session, reason=why, **asked)
+    done = await rebilling.rebill(visit.session, reason=why, **asked)
     return _to_bill(done.pairs[0].new or number)

@@ -181,7 +181,7 @@ def _settings_for(place: Place, given: Settings, *, page: str, port: int) -> Set
             "port": port,
             "roles": frozenset({"web", "chat", "worker"}),
             "demo_clock": True,
-            "approve_bills": False,
+            "approve_bills": "approve_bills" in given.model_fields_set and given.approve_bills,
         }
     )
 

@@ -119,6 +119,8 @@ async def _what_if(turn: Turn, typed: str) -> None:
     number = named[0] if named else find_number(fold(typed))
     if typed and not number:
         raise NotANumber(typed=typed[:40])
+    if number:  # before anybody is asked for which place
+        running.require_quantity(turn.texts.parse_quantity(number))
     places = await _places(turn, named[1] if named else None)
     if len(places) > 1:
         await _ask_place(turn, WHAT_IF, places, typed=number)
@@ -192,6 +194,8 @@ async def _begin_budget(turn: Turn, typed: str) -> None:
     number = find_number(fold(typed))
     if typed and not number:
         raise NotANumber(typed=typed[:40])
+    if number:
+        turn.texts.parse_quantity(number)
     named = [
         service
         for service in Service
@@ -239,7 +243,7 @@ async def _keep_budget(turn: Turn, place: Place, typed: str) -> None:
     ]
     keys = [[_budget_key(texts, place, budget)], *_more(texts), [back_home(texts)]]
     await turn.draw(texts.lines(words), keyboard=keys)
-    await warn_of_budgets(turn.session, outlook=outlook, now=turn.now)
+    await warn_of_budgets(turn.session, outlook=outlook, now=turn.now, person_id=turn.person_id)
 
 
 async def receive_amount(turn: Turn) -> None:

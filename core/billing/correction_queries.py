@@ -68,7 +68,7 @@ class Proof:
     """
     What became of a message about a bill to a person; without an outcome they have no contact.
 
-    `sent_at` is the only proof that it arrived.
+    `sent_at` is the only proof that it arrived, `seen_at` that somebody looked at it.
     """
 
     kind: str
@@ -78,6 +78,7 @@ class Proof:
     at: datetime
     outcome: Outcome | None
     sent_at: datetime | None
+    seen_at: datetime | None
 
 
 async def get_story(session: AsyncSession, *, bill: Bill) -> BillStory:
@@ -168,6 +169,7 @@ async def list_proofs(session: AsyncSession, *, bill: Bill) -> list[Proof]:
             Delivery.created_at,
             Delivery.outcome,
             Delivery.sent_at,
+            Delivery.seen_at,
         )
         .join(Contact, Contact.id == Delivery.contact_id)
         .join(Person, Person.id == Contact.person_id)
@@ -191,8 +193,9 @@ async def list_proofs(session: AsyncSession, *, bill: Bill) -> list[Proof]:
             at=at,
             outcome=outcome,
             sent_at=sent_at,
+            seen_at=seen_at,
         )
-        for kind, name, phone, channel, at, outcome, sent_at in sent
+        for kind, name, phone, channel, at, outcome, sent_at, seen_at in sent
     ] + [
         Proof(
             kind=kind,
@@ -202,6 +205,7 @@ async def list_proofs(session: AsyncSession, *, bill: Bill) -> list[Proof]:
             at=at,
             outcome=None,
             sent_at=None,
+            seen_at=None,
         )
         for kind, name, phone, at in missed
     ]

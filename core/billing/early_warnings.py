@@ -104,11 +104,17 @@ def _window_of(outlook: Outlook, today: date) -> date:
 
 
 async def warn_of_budgets(
-    session: AsyncSession, *, outlook: Outlook, now: datetime, due_at: datetime | None = None
+    session: AsyncSession,
+    *,
+    outlook: Outlook,
+    now: datetime,
+    due_at: datetime | None = None,
+    person_id: int | None = None,
 ) -> None:
-    """Tell people, once a bill, that an amount they set is reached or going to be."""
+    """Tell people, or one, once a bill that an amount they set is reached or going to be."""
     running = outlook.running
-    for budget in await list_budgets(session, agreement_id=running.agreement_id):
+    agreement_id = running.agreement_id
+    for budget in await list_budgets(session, agreement_id=agreement_id, person_id=person_id):
         which, minor = "", outlook.cost_minor or 0
         if minor >= budget.limit_minor:
             which = "reached"

@@ -236,6 +236,17 @@ class WhatIf:
     computed: ComputedBill
 
 
+def require_quantity(quantity: Decimal) -> None:
+    """
+    Let pass what a bill can be for.
+
+    Raises:
+        QuantityNotPossible: it is zero, or more than a town uses.
+    """
+    if not 0 < quantity <= QUANTITY_MAX:
+        raise QuantityNotPossible(quantity=quantity, most=QUANTITY_MAX)
+
+
 async def what_if(
     session: AsyncSession, *, agreement_id: int, quantity: Decimal, now: datetime
 ) -> WhatIf:
@@ -248,6 +259,5 @@ async def what_if(
     """
     running = await find_running(session, agreement_id=agreement_id, now=now)
     counted = round_to(quantity, digits=running.digits, mode=RoundingMode.DOWN)
-    if not 0 < counted <= QUANTITY_MAX:
-        raise QuantityNotPossible(quantity=quantity, most=QUANTITY_MAX)
+    require_quantity(counted)
     return WhatIf(running=running, counted=counted, computed=running.price(counted))

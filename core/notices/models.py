@@ -39,6 +39,7 @@ class Delivery(Base):
 
     `kind` names the renderer that makes its text from `params` in the person's language when it
     is sent. With a `card`, the message that shows this card to the contact is edited in place.
+    `seen_at` is when a button below it was first pressed: all that a bot ever learns of reading.
     """
 
     __tablename__ = "deliveries"
@@ -72,6 +73,7 @@ class Delivery(Base):
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
     claimed_at: Mapped[datetime | None]
     sent_at: Mapped[datetime | None]
+    seen_at: Mapped[datetime | None]
     message_ref: Mapped[str | None]
     error: Mapped[str | None]
 

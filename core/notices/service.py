@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -207,3 +207,19 @@ def find_delivery(fates: Iterable[Fate], *, person_ids: Iterable[int]) -> dateti
 async def is_card_shown(session: AsyncSession, *, contact_id: int, card: str) -> bool:
     """Tell whether a contact has a message that shows this card."""
     return await session.get(Card, (contact_id, card)) is not None
+
+
+async def note_seen(
+    session: AsyncSession, *, contact_id: int, message_ref: str, now: datetime
+) -> None:
+    """Keep that a contact has seen a message, by the first button pressed below it."""
+    await session.execute(
+        update(Delivery)
+        .where(
+            Delivery.contact_id == contact_id,
+            Delivery.message_ref == message_ref,
+            Delivery.seen_at.is_(None),
+        )
+        .values(seen_at=now)
+        .execution_options(synchronize_session=False)
+    )

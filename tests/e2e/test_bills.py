@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 from pypdf import PdfReader
+from sqlalchemy import select
 
 from bot.api.auth import issue_token
 from core.accounts.models import Service
 from core.billing.audit_checks import list_violations
+from core.billing.correction_queries import list_proofs
+from core.billing.models import Bill
 from core.periods import month_of
 from tests.billing.books import load_shipped, run_bills, show
 from tests.chat import Phone, buttons_of, text_of
@@ -101,6 +104,23 @@ class TestBill:
         await phone.press(bill, "为什么")
         why = await phone.changed(shown, "E1001")
         assert "每天用" in text_of(why)
+
+    async def test_counts_as_seen_from_the_first_button_pressed_below_it(
+        self, billed: Stage
+    ) -> None:
+        phone = billed.phone(1001)
+        came = await phone.expect("W1001")
+
+        async def seen() -> list[bool]:
+            async with billed.service.database.transaction() as session:
+                bill = (await session.scalars(select(Bill).where(Bill.number == "W1001"))).one()
+                proofs = await list_proofs(session, bill=bill)
+                return [proof.seen_at is not None for proof in proofs]
+
+        assert not any(await seen())
+        await phone.press(came, "为什么")
+        await phone.expect("第一张账单")
+        assert any(await seen())
 
     async def test_has_one_number_in_message_self_service_and_document_at_once(
         self, billed: Stage

@@ -110,6 +110,8 @@ class TestWhatIf:
 
         for typed in ("lots", "-3", "0", "100001"):
             assert "⚠" in text_of(await phone.say(typed)), typed
+            assert "⚠" in text_of(await phone.say(f"/whatif {typed}")), typed
+        await phone.press(await phone.say("/whatif"), "Electricity")
         found = await phone.say("400 kWh")
 
         # 147 kWh are left below 2160, the others cost more.
