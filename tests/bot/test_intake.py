@@ -20,6 +20,7 @@ HEADER = "X-Telegram-Bot-Api-Secret-Token"
 async def hooked(stage: Stage, port: int) -> AsyncIterator[str]:
     """Serve with a webhook; give its address once Telegram has it."""
     address = f"http://127.0.0.1:{port}"
+    await leave_daily_jobs_behind(stage)
     async with stage.serving(port=port, public_url=address):
         while not await stage.calls("setWebhook"):
             await asyncio.sleep(0.02)
