@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 LOCK_OPTIONS := --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-emit-index-url --no-emit-find-links --no-annotate
 
-.PHONY: help setup demo test replays fractions lint check i18n lock clean
+.PHONY: help setup demo test replays fuzz fractions lint check i18n lock clean
 .NOTPARALLEL:
 
 help:  ## list the targets
@@ -23,6 +23,9 @@ test: setup  ## run all tests; ARGS="-k name" for some
 
 replays: setup  ## play recorded days and years through the service, which takes minutes
 	@exec $(PYTHON) -m pytest -n auto -m long $(ARGS)
+
+fuzz: setup  ## try two thousand examples for each rule that has no number of its own, which takes long
+	@HYPOTHESIS_PROFILE=thorough exec $(PYTHON) -m pytest -n auto -m hypothesis --timeout 1800 $(ARGS)
 
 fractions: setup  ## price 100,000 random bills a second time, in fractions, which takes minutes
 	@exec $(PYTHON) -m tests.billing.random_bills 100000

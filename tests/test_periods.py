@@ -3,7 +3,7 @@ from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.periods import (
@@ -48,7 +48,6 @@ class TestPeriod:
         with pytest.raises(DayOutsidePeriod):
             month_of(date(2026, 4, 1)).split_at(day)
 
-    @settings(deadline=None)
     @given(periods, st.data())
     def test_splits_into_parts_that_add_up(self, period, data):
         if period.days == 1:
@@ -99,7 +98,6 @@ class TestWindows:
     def test_year_starts_on_the_day_it_is_given(self, day, starts):
         assert year_of(day, first_month=7) == Period(starts, starts.replace(year=starts.year + 1))
 
-    @settings(deadline=None)
     @given(days, st.integers(1, 12))
     def test_windows_hold_their_day(self, day, month):
         for window in (
@@ -136,7 +134,6 @@ class TestLocalDay:
 
 
 class TestStartOfDay:
-    @settings(deadline=None)
     @given(
         st.dates(date(2012, 1, 1), date(2037, 1, 1)),
         st.sampled_from(["Asia/Shanghai", "Europe/London", "America/Sao_Paulo", "Asia/Beirut"]),

@@ -6,7 +6,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
@@ -31,7 +31,6 @@ def exists(local: datetime) -> bool:
 
 
 class TestFollowing:
-    @settings(deadline=None)  # a busy machine is no failure
     @given(MOMENTS, REPEATS, st.sampled_from(ZONES))
     @example(GAP, Repeat.DAILY, "Europe/Helsinki")
     @example(GAP, Repeat.WEEKLY, "Europe/Helsinki")
@@ -53,7 +52,6 @@ class TestFollowing:
             meant = datetime.combine(local.date(), first.time(), tzinfo=zone)
             assert (local.time() == first.time()) or not exists(meant)
 
-    @settings(deadline=None)  # a busy machine is no failure
     @given(MOMENTS, st.sampled_from(ZONES))
     def test_goes_out_on_every_day_once(self, first_at: datetime, name: str) -> None:
         zone, moment = ZoneInfo(name), first_at
@@ -65,7 +63,6 @@ class TestFollowing:
             day += timedelta(days=1)
             assert moment.astimezone(zone).date() == day
 
-    @settings(deadline=None)  # a busy machine is no failure
     @given(MOMENTS, st.sampled_from(ZONES))
     def test_takes_the_last_day_of_a_month_that_is_too_short(
         self, first_at: datetime, name: str

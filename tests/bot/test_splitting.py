@@ -5,7 +5,7 @@ from html import unescape
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.outgoing import Button, File, Outgoing
@@ -34,7 +34,6 @@ def visible(html: str) -> str:
 
 
 class TestSplitText:
-    @settings(deadline=None)  # a busy machine is no failure
     @given(LINES)
     @example(["x" * 5000])
     @example(["", "", "x"])
@@ -50,7 +49,6 @@ class TestSplitText:
             assert part.count("<b>") == part.count("</b>")
             assert len(parts) == 1 or part.strip()
 
-    @settings(deadline=None)  # a busy machine is no failure
     @given(st.integers(1, 60), st.integers(100, 200))
     def test_cuts_at_line_ends_and_not_before_it_must(self, width: int, count: int) -> None:
         parts = split_text("\n".join(["水" * width] * count), length_max=1000)
@@ -92,7 +90,6 @@ def escaped(value: str) -> str:
 
 
 class TestGet:
-    @settings(deadline=None)  # a busy machine is no failure
     @given(st.text(PLAIN, min_size=1, max_size=300))
     @example("<b>bold</b> &amp; &lt; &#60; <a href='x'>")
     @example("{0} {name} %s %(x)s \\ ` * _ ~ | [x](y)")
