@@ -6,7 +6,8 @@ from decimal import Decimal
 
 from bot.outgoing import Button, Keyboard, Outgoing, press
 from bot.texts import Markup, Texts
-from core.monitoring.models import Quantity
+from core.monitoring.leak_rules import LeakKind
+from core.monitoring.models import LeakAnswer, Quantity
 from core.repairs.journal import News
 from core.repairs.models import Cause
 from core.repairs.queries import Happening, RepairLine, RepairView
@@ -16,6 +17,7 @@ CUSTOMER = frozenset({Party.CUSTOMER, Party.REPORTER})
 TECHNICIAN = frozenset({Party.TECHNICIAN, Party.ASSIGNED})
 MANAGER = frozenset({Party.MANAGER})
 HISTORY_LINES_MAX = 25
+LITRES = 1000
 STEPS = (State.ACCEPTED, State.ON_THE_WAY, State.ARRIVED, State.WORKING, State.FIXED, State.CLOSED)
 ROWS = (
     (Act.CONFIRM, Act.DENY),
@@ -99,7 +101,21 @@ def cause(view: RepairView, texts: Texts, parties: frozenset[Party]) -> str:
     words = view.history[0].details.get("text", "")
     if view.cause is Cause.REPORTED and words:
         return texts.get("repair.cause_words", text=words)
+    leak = next((row for row in reversed(view.history) if "rate" in row.details), None)
+    if leak is not None:
+        return _leak(leak, texts)
     return texts.get(f"repair.cause_{view.cause}")
+
+
+def _leak(row: Happening, texts: Texts) -> str:
+    """Return how much runs since when, and whether that is a burst."""
+    is_burst = row.details["pattern"] == LeakKind.BURST
+    rate = Decimal(row.details["rate"]) * LITRES
+    return texts.get(
+        "repair.cause_burst" if is_burst else "repair.cause_leak_rate",
+        rate=texts.number(rate, places_max=0),
+        since=texts.moment(datetime.fromisoformat(row.details["since"])),
+    )
 
 
 def _people(view: RepairView, texts: Texts, parties: frozenset[Party]) -> Iterable[str]:
@@ -205,6 +221,8 @@ def _words(view: RepairView, texts: Texts) -> Iterable[str]:
 def _question(view: RepairView, texts: Texts, parties: frozenset[Party]) -> str | None:
     if Party.CUSTOMER not in parties or view.answered:
         return None
+    if view.is_off and view.state is State.FIXED:
+        return texts.get("repair.ask_supplied")
     if view.state is State.FIXED:
         return texts.get("repair.ask_fixed" if view.area_id is None else "repair.ask_home")
     if view.state is State.NEW and view.normal_at is not None:
@@ -230,11 +248,20 @@ def keys(view: RepairView, texts: Texts, parties: frozenset[Party]) -> Keyboard:
     rows.append(
         [_key(texts, "words", "rwords", view.id), _key(texts, "history", "rhistory", view.id)]
     )
+    if view.open_leak_id is not None and Party.CUSTOMER in parties:
+        rows.append([mine_key(texts, view.open_leak_id)])
     return [row for row in rows if row]
+
+
+def mine_key(texts: Texts, leak_id: int) -> Button:
+    """Return the button that says whose the water of a suspected leak was."""
+    return Button(texts.plain("leak.do_mine"), press("leak", leak_id, LeakAnswer.MINE))
 
 
 def _may(view: RepairView, act: Act, parties: frozenset[Party]) -> bool:
     if act is Act.CONFIRM and view.state is not State.FIXED and view.normal_at is None:
+        return False
+    if act is Act.CONFIRM and view.is_off:
         return False
     if act in {Act.CONFIRM, Act.DENY} and view.answered:
         return False
@@ -280,20 +307,11 @@ def history_text(view: RepairView, texts: Texts) -> str:
 
 def happening(row: Happening, texts: Texts) -> str:
     """Return one row of a history as HTML, without its moment."""
-    suffix = ""
-    if row.kind == "filed" and row.who is not None:
-        suffix = "_by"
-    elif row.kind == Act.FIXED and "value" in row.details:
-        suffix = "_despite"
-    elif row.kind == Act.FIXED and "unknown_since" in row.details:
-        suffix = "_unknown"
-    elif row.kind in {"filed", "normal"} and "homes" in row.details:
-        suffix = "_homes"
-    elif row.kind in {"filed", "alarm", "normal", "contradicted", "recurred"}:
-        suffix = _silence(row.details.get("quantity"))
-    parts = [texts.get(f"repair.event_{row.kind}{suffix}", **_values(row, texts))]
+    parts = [texts.get(f"repair.event_{row.kind}{_suffix(row)}", **_values(row, texts))]
     if "text" in row.details and "reason" not in row.details:
         parts.append(texts.get("repair.quoted", text=row.details["text"]))
+    if "rate" in row.details:
+        parts.append(_leak(row, texts))
     if "previous" in row.details:
         parts.append(texts.get("repair.previous", number=row.details["previous"]))
     if "merged" in row.details:
@@ -301,6 +319,21 @@ def happening(row: Happening, texts: Texts) -> str:
     if row.photo_ids:
         parts.append(texts.count("repair.photos", len(row.photo_ids)))
     return texts.lines(parts)
+
+
+def _suffix(row: Happening) -> str:
+    """Return the end of the key of a row's sentence."""
+    if row.kind == "filed" and row.who is not None:
+        return "_by"
+    if row.kind == Act.FIXED and "value" in row.details:
+        return "_despite"
+    if row.kind == Act.FIXED and "unknown_since" in row.details:
+        return "_unknown"
+    if row.kind in {"filed", "normal"} and "homes" in row.details:
+        return "_homes"
+    if row.kind in {"filed", "alarm", "normal", "contradicted", "recurred"}:
+        return _silence(row.details.get("quantity"))
+    return ""
 
 
 def _silence(quantity: str | None) -> str:
@@ -312,6 +345,8 @@ def news_key(line: RepairLine, row: Happening, news: News) -> str:
     """Return the key of the sentence that tells news."""
     if line.area_id is not None and news in {News.FIXED, News.NORMAL}:
         return f"news.{news}_homes"
+    if news is News.FIXED and line.is_off:
+        return "news.fixed_off"
     if news in {News.NORMAL, News.CONTRADICTED, News.RECURRED}:
         return f"news.{news}{_silence(row.details.get('quantity'))}"
     return f"news.{news}"

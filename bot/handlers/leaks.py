@@ -8,11 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.context import Command, Handle, Reader, Render, Turn
 from bot.outgoing import Button, Outgoing, press, read_press
+from bot.repair_card import mine_key
 from bot.texts import Texts
 from core.monitoring import leaks
 from core.monitoring.leak_rules import LeakKind
 from core.monitoring.models import Leak, LeakAnswer
 from core.repairs.leaks import answer_leak
+from core.repairs.workflow import ENDED
 
 LITRES = 1000
 
@@ -23,14 +25,20 @@ async def press_answer(turn: Turn) -> None:
     repair = await answer_leak(
         turn.session, leak_id=leak_id, person_id=turn.person_id, answer=answer, now=turn.now
     )
-    if repair is None:
+    texts, keys, words = turn.texts, [], []
+    if answer is LeakAnswer.MINE:
         leak, _ = await leaks.get_leak(turn.session, leak_id=leak_id)
         is_away = leak.kind is LeakKind.WHILE_AWAY
-        await turn.show("leak.noted_mine_away" if is_away else "leak.noted_mine")
-        return
-    key = "leak.noted_away" if answer is LeakAnswer.AWAY else "leak.noted_help"
-    show = Button(turn.texts.plain("repair.show"), press("repair", repair.id))
-    await turn.show(key, keyboard=[[show]], number=repair.number)
+        words.append(texts.get("leak.noted_mine_away" if is_away else "leak.noted_mine"))
+    if repair is not None:
+        key = f"leak.noted_{answer}"
+        if answer is LeakAnswer.MINE:
+            key = "leak.closed" if repair.state in ENDED else "leak.told"
+        else:
+            keys.append([mine_key(texts, leak_id)])
+        words.append(texts.get(key, number=repair.number))
+        keys.insert(0, [Button(texts.plain("repair.show"), press("repair", repair.id))])
+    await turn.draw(texts.lines(words), keyboard=keys)
 
 
 async def render_found(session: AsyncSession, reader: Reader, params: dict[str, Any]) -> Outgoing:

@@ -278,7 +278,7 @@ async def render_news(
     news = News(params["news"])
     line = await queries.get_line(session, repair_id=params["repair_id"], now=reader.now)
     asks = {
-        News.FIXED: (line.state is State.FIXED, (Act.CONFIRM, Act.DENY)),
+        News.FIXED: (line.state is State.FIXED, () if line.is_off else (Act.CONFIRM, Act.DENY)),
         News.NORMAL: (
             line.state in UNCLAIMED and line.normal_at is not None,
             (Act.CONFIRM,),

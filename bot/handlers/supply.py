@@ -17,8 +17,10 @@ from bot.handlers.supply_words import (
     pay_key,
     place_words,
     reasons,
+    restore_reason,
 )
 from bot.outgoing import Button, Outgoing, press, read_press
+from bot.repair_card import mine_key
 from core.accounts import service as accounts
 from core.accounts.models import Role, Supply
 from core.billing import dunning, queries
@@ -26,6 +28,7 @@ from core.billing.arrears import Arrears, find_arrears_of_bill
 from core.billing.dunning_rules import POLICIES
 from core.supply import queries as orders
 from core.supply.answers import why_is_my_supply_off
+from core.supply.models import Reason
 from core.supply.queries import OrderView
 
 PLACES_MAX = 6
@@ -43,7 +46,7 @@ async def why(turn: Turn) -> None:
             service_point_id=place.service_point_id,
             now=turn.now,
         )
-        parts.append(describe_answer(turn.texts, answer, hotline=operator.hotline))
+        parts.append(describe_answer(turn.texts, answer, hotline=operator.hotline, now=turn.now))
         if answer.arrears is not None:
             keys.append([pay_key(turn.texts, answer.arrears)])
         label = turn.texts.plain(
@@ -183,7 +186,11 @@ async def _news(
     keys.append(Button(reader.texts.plain("supply.look"), press("go", "supply")))
     if order.danger is not None and key in {"supply.cut", "supply.cut_ordered"}:
         key = f"{key}_{order.danger.reason}"
+        if order.danger.reason is Reason.BURST:
+            keys.insert(0, mine_key(reader.texts, order.danger.source_id))
     words = reader.texts.get(key, **await _values(session, reader, order))
+    if order.reason is Reason.SAFE:
+        words += "\n" + restore_reason(reader.texts, order)
     return Outgoing(text=words, keyboard=[[each] for each in keys])
 
 

@@ -1,6 +1,7 @@
 """Orders, answers and debts in words, for the chat."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from bot.outgoing import Button, press
 from bot.texts import Markup, Texts
@@ -37,7 +38,7 @@ def danger_values(texts: Texts, order: OrderView) -> dict[str, object]:
     return {"value": value, "began": texts.moment(danger.began_at)}
 
 
-def describe_answer(texts: Texts, answer: Answer, *, hotline: str) -> str:
+def describe_answer(texts: Texts, answer: Answer, *, hotline: str, now: datetime) -> str:
     """Return why a supply is off, in a few lines."""
     why: str = answer.why
     values: dict[str, object] = {"hotline": hotline}
@@ -57,14 +58,16 @@ def describe_answer(texts: Texts, answer: Answer, *, hotline: str) -> str:
         }
     lines = [place_words(texts, service=answer.place.service, address=answer.place.address)]
     if answer.why is Why.REPAIR and answer.repair is not None:
-        lines += _repair_lines(texts, answer)
+        lines += _repair_lines(texts, answer, now)
     else:
         since = texts.moment(answer.since) if answer.since is not None else ""
         lines.append(texts.get(f"supply.why_{why}", since=since, **values))
+        if answer.why is Why.OUTAGE and answer.outage is not None and answer.outage.ends_at <= now:
+            lines.append(texts.get("supply.late"))
     return texts.lines(lines)
 
 
-def _repair_lines(texts: Texts, answer: Answer) -> Iterable[str]:
+def _repair_lines(texts: Texts, answer: Answer, now: datetime) -> Iterable[str]:
     repair = answer.repair
     assert repair is not None  # noqa: S101 (the caller looked)
     state = Markup(texts.get(f"repair.state_{repair.state}"))
@@ -73,6 +76,8 @@ def _repair_lines(texts: Texts, answer: Answer) -> Iterable[str]:
         yield texts.get("supply.repair_who", name=repair.technician_name)
     if repair.promised_at is not None:
         yield texts.get("supply.repair_when", when=texts.moment(repair.promised_at))
+        if repair.promised_at <= now:
+            yield texts.get("supply.late")
 
 
 def pay_key(texts: Texts, arrears: Arrears) -> Button:
@@ -108,11 +113,18 @@ def history_words(texts: Texts, order: OrderView) -> str:
             )
         )
     else:
-        lines.append(texts.get(f"supply.reason_{order.reason}"))
+        lines.append(restore_reason(texts, order))
     if order.approved_by is not None:
         lines.append(texts.get("supply.decided_by", name=order.approved_by))
     lines.append(state_words(texts, order))
     return texts.lines(lines)
+
+
+def restore_reason(texts: Texts, order: OrderView) -> str:
+    """Return why supply comes back."""
+    if order.reason is Reason.SAFE:
+        return texts.get(f"supply.reason_safe_{order.service}")
+    return texts.get(f"supply.reason_{order.reason}")
 
 
 def card_words(texts: Texts, order: OrderView, restore: OrderView | None) -> str:

@@ -6,14 +6,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, ScalarSelect, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, Text, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from core.accounts.models import Premise, ServicePoint
-from core.monitoring.models import Alarm, Meter, Quantity, Sample
+from core.monitoring.models import Alarm, Leak, Meter, Quantity, Sample
 from core.monitoring.thresholds import SILENCE_MAX
-from core.repairs.models import Follower, Repair
+from core.repairs.models import Follower, Repair, RepairEvent
 
 LISTED = 500
 T = TypeVar("T")
@@ -108,6 +108,16 @@ async def find_measured(
     return None if row is None else Measured(**row._asdict())
 
 
+async def find_open_leak(session: AsyncSession, *, repair_id: int) -> int | None:
+    """Return the leak that is noted on a repair and is not over."""
+    leak_id: int | None = await session.scalar(
+        select(func.max(Leak.id))
+        .join(RepairEvent, RepairEvent.details["leak"].astext == cast(Leak.id, Text))
+        .where(RepairEvent.repair_id == repair_id, Leak.ended_at.is_(None))
+    )
+    return leak_id
+
+
 async def list_followers(
     session: AsyncSession, *, repair_id: int, now: datetime
 ) -> list[FollowerLine]:
@@ -162,7 +172,7 @@ async def has_answered(session: AsyncSession, *, repair_id: int, points: Collect
 async def count_back(session: AsyncSession, *, repair_id: int) -> tuple[int, int, datetime | None]:
     """Return how many homes of an incident are back to normal, of how many, the last one when."""
     row = await session.execute(
-        select(func.count(Alarm.ended_at), func.count(), func.max(Alarm.ended_at))
+        select(func.count(Alarm.end_taken_up_at), func.count(), func.max(Alarm.ended_at))
         .select_from(Follower)
         .join(Alarm, Alarm.id == Follower.alarm_id)
         .where(Follower.repair_id == repair_id)

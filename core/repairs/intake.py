@@ -1,6 +1,6 @@
 """How repairs begin: by an alarm, by a customer's words; one open repair per place and cause."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,8 +8,10 @@ from sqlalchemy import Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts import service as accounts
+from core.accounts.models import ServicePoint
 from core.errors import DomainError
-from core.monitoring.models import Alarm, Meter
+from core.monitoring.models import Alarm, Meter, Quantity
+from core.monitoring.ranges import SWITCHED_OFF
 from core.repairs import incidents
 from core.repairs.access import is_about
 from core.repairs.filing import find_chattering, find_previous, lock_filing, open_repair, reopen
@@ -41,17 +43,18 @@ async def take_up_alarms(session: AsyncSession, *, now: datetime) -> int:
     File or feed a repair for every alarm, and note on it when the meter is back to normal.
 
     Takes at most a hundred alarms, skipping those that somebody else is at; returns how many,
-    so that the caller comes back while there are more.
+    so that the caller comes back while there are more. A voltage that became normal while the
+    supply is cut off counts once it is back: before, nobody can say that all is well.
     """
+    is_dark = (Alarm.quantity == Quantity.VOLTAGE) & ServicePoint.supply.in_(SWITCHED_OFF)
+    is_over = Alarm.ended_at.is_not(None) & ~is_dark
     rows = (
         await session.execute(
-            select(Alarm, Meter.service_point_id)
+            select(Alarm, Meter.service_point_id, is_over)
             .join(Meter, Meter.id == Alarm.meter_id)
+            .join(ServicePoint, ServicePoint.id == Meter.service_point_id)
             .where(
-                or_(
-                    Alarm.taken_up_at.is_(None),
-                    Alarm.ended_at.is_not(None) & Alarm.end_taken_up_at.is_(None),
-                )
+                or_(Alarm.taken_up_at.is_(None), is_over & Alarm.end_taken_up_at.is_(None)),
             )
             .order_by(Alarm.id)
             .limit(CHUNK)
@@ -61,21 +64,21 @@ async def take_up_alarms(session: AsyncSession, *, now: datetime) -> int:
     if not rows:
         return 0
     await lock_filing(session)
-    begun = [(alarm, point) for alarm, point in rows if alarm.taken_up_at is None]
+    begun = [(alarm, point) for alarm, point, _ in rows if alarm.taken_up_at is None]
     followed = await incidents.take_up_begins(session, begun, now=now)
     # In the order of the alarms, begin and end together: the next alarm of a meter comes after
     # the end of the one before.
-    for alarm, service_point_id in rows:
+    for alarm, service_point_id, has_ended in rows:
         if alarm.taken_up_at is None:
             if alarm.id not in followed:
                 await _take_up_begin(
                     session, alarm=alarm, service_point_id=service_point_id, now=now
                 )
             alarm.taken_up_at = now
-        if alarm.ended_at is not None:
+        if has_ended:
             await _take_up_end(session, alarm=alarm, now=now)
             alarm.end_taken_up_at = now
-    ended = [alarm.id for alarm, _ in rows if alarm.ended_at is not None]
+    ended = [alarm.id for alarm, _, has_ended in rows if has_ended]
     await incidents.take_up_ends(session, alarm_ids=ended, now=now)
     await session.flush()
     return len(rows)
@@ -141,6 +144,25 @@ async def _take_up_end(session: AsyncSession, *, alarm: Alarm, now: datetime) ->
     )
 
 
+async def ask_again(session: AsyncSession, *, service_point_id: int, now: datetime) -> None:
+    """Ask what nobody could say in the dark: supply is back, is all well that is said to be?"""
+    repairs = await session.scalars(
+        select(Repair)
+        .where(
+            Repair.service_point_id == service_point_id,
+            Repair.area_id.is_(None),
+            Repair.state == State.FIXED,
+        )
+        .order_by(Repair.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    for repair in repairs.all():
+        await record_event(
+            session, repair=repair, kind="supplied", actor_id=None, now=now, news=[News.FIXED]
+        )
+
+
 async def report(
     session: AsyncSession,
     *,
@@ -190,12 +212,13 @@ async def file_repair(
     text: str = "",
     photo_ref: str = "",
     previous: str | None = None,
+    details: Mapping[str, object] | None = None,
 ) -> tuple[Repair, RepairEvent]:
     """
     File a repair for a cause that no alarm tells of, or note it on the one that is open for it.
 
     Whoever it concerns is told in the same transaction, under the same number. `previous` is the
-    number of what it continues.
+    number of what it continues; `details` are noted with it.
     """
     repair, is_new = await _find_or_open(
         session, service_point_id=service_point_id, cause=cause, now=now, reporter_id=reporter_id
@@ -211,6 +234,7 @@ async def file_repair(
         details={
             "text": text,
             "previous": previous or (await find_previous(session, repair=repair) if is_new else ""),
+            **(details or {}),
         },
         is_offer=is_new,
     )

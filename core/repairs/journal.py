@@ -37,6 +37,7 @@ class News(StrEnum):
     GREW = "grew"
     MERGED = "merged"
     WORDS = "words"
+    MINE = "mine"
 
 
 NEWS_OF = {
@@ -151,6 +152,7 @@ async def _tell(
         News.GREW: managers | technician,
         News.MERGED: technician,
         News.WORDS: technician,
+        News.MINE: managers | technician,
     }
     for item in news:
         await notices.enqueue(

@@ -17,6 +17,8 @@ FARTHEST = timedelta(days=60)
 # Water: Shanghai's supply rules, art. 26 (repaired within 24 h). Electricity: the grid company's
 # promise for towns (supply back 3 h after arrival) after at most 90 minutes of travel.
 RESTORE_WITHIN = {"water": timedelta(hours=24), "electricity": timedelta(hours=3)}
+# Hangzhou's supply rules, art. 37: a burst is mended within 12 h.
+BURST_WITHIN = timedelta(hours=12)
 ARRIVE_WITHIN = {"water": timedelta(0), "electricity": timedelta(minutes=90)}
 
 
@@ -32,13 +34,15 @@ class PromiseTooFar(DomainError):
     code = "repair.promise_far"
 
 
-def default_promise(service: str, *, now: datetime) -> datetime:
+def default_promise(service: str, *, is_burst: bool = False, now: datetime) -> datetime:
     """
     Return by when the supply is promised back when a technician accepts a repair now.
 
     Source:
         see the constants of this module.
     """
+    if is_burst:
+        return now + BURST_WITHIN
     return now + ARRIVE_WITHIN[service] + RESTORE_WITHIN[service]
 
 

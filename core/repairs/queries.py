@@ -21,6 +21,7 @@ from core.accounts.models import (
     Staff,
 )
 from core.monitoring.models import Meter
+from core.monitoring.ranges import SWITCHED_OFF
 from core.repairs.access import (
     RepairNotFound,
     find_repair,
@@ -29,7 +30,13 @@ from core.repairs.access import (
     mask_phone,
     short_name,
 )
-from core.repairs.evidence import Measured, count_back, find_measured, has_answered
+from core.repairs.evidence import (
+    Measured,
+    count_back,
+    find_measured,
+    find_open_leak,
+    has_answered,
+)
 from core.repairs.models import Attachment, Cause, Follower, Repair, RepairEvent
 from core.repairs.promises import ACCEPT_WITHIN
 from core.repairs.workflow import ENDED, UNCLAIMED, UNDERWAY, Party, State
@@ -44,7 +51,8 @@ class RepairLine:
     """
     A repair as a line of a list.
 
-    Of an incident the address is its area's, and `homes` follow it; otherwise these are none.
+    Of an incident the address is its area's, and `homes` follow it; otherwise these are none. With
+    `is_off` the supply of the one home is cut off.
     """
 
     id: int
@@ -64,6 +72,7 @@ class RepairLine:
     technician_name: str | None
     normal_at: datetime | None
     is_late: bool
+    is_off: bool
     severity: int
 
 
@@ -100,6 +109,7 @@ class RepairView(RepairLine):
     measured: Measured | None
     homes_back: int
     answered: bool
+    open_leak_id: int | None
     history: tuple[Happening, ...]
     parties: frozenset[Party]
 
@@ -144,6 +154,7 @@ def _lines(now: datetime) -> Select[*tuple[object, ...]]:
             technician.name.label("technician_name"),
             Repair.normal_at,
             is_late(now=now).label("is_late"),
+            (Repair.area_id.is_(None) & ServicePoint.supply.in_(SWITCHED_OFF)).label("is_off"),
             Repair.severity,
         )
         .join(ServicePoint, ServicePoint.id == Repair.service_point_id)
@@ -275,6 +286,7 @@ async def get_repair_for(
         ),
         homes_back=back,
         answered=is_incident and await has_answered(session, repair_id=found.id, points=own),
+        open_leak_id=await find_open_leak(session, repair_id=found.id),
         history=await get_history(
             session, repair_id=found.id, visible=_visible(found, parties, person_id)
         ),

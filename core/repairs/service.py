@@ -16,7 +16,8 @@ from core.repairs.evidence import find_measured
 from core.repairs.filing import lock_filing
 from core.repairs.intake import add_words
 from core.repairs.journal import NEWS_OF, News, record_event
-from core.repairs.models import Follower, Repair, RepairEvent
+from core.repairs.models import Cause, Follower, Repair, RepairEvent
+from core.repairs.severity import Severity
 from core.repairs.workflow import (
     ENDED,
     UNCLAIMED,
@@ -299,7 +300,8 @@ async def _keep_promise(session: AsyncSession, repair: Repair, *, now: datetime)
     if repair.promised_at is not None and repair.promised_at > now:
         return repair.promised_at
     point = await session.get_one(ServicePoint, repair.service_point_id)
-    return promises.default_promise(point.service, now=now)
+    is_burst = repair.cause is Cause.LEAK and repair.severity >= Severity.CRITICAL
+    return promises.default_promise(point.service, is_burst=is_burst, now=now)
 
 
 def _set_promise(repair: Repair, promised_at: datetime, *, now: datetime) -> None:

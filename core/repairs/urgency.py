@@ -7,12 +7,14 @@ from itertools import groupby
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.accounts.models import Service
 from core.monitoring.models import Alarm, Quantity, Side
 from core.repairs.evidence import latest_sample
 from core.repairs.journal import News, record_event
 from core.repairs.models import Follower, Repair
+from core.repairs.promises import default_promise
 from core.repairs.severity import Severity, weigh
-from core.repairs.workflow import ENDED, UNCLAIMED, State
+from core.repairs.workflow import ENDED, UNCLAIMED, UNDERWAY, State
 
 # People get one message, not two, about what is urgent from the start.
 JUST_TOLD = timedelta(minutes=10)
@@ -63,6 +65,27 @@ async def weigh_repairs(session: AsyncSession, *, now: datetime) -> int:
             await _note(session, repair, now_is, value_told, now=now)
             changed += 1
     return changed
+
+
+async def make_critical(session: AsyncSession, repair: Repair, *, now: datetime) -> None:
+    """Raise a leak that is a burst to the highest urgency; a longer promise is cut short."""
+    if repair.severity < Severity.CRITICAL:
+        await _note(session, repair, Severity.CRITICAL, {}, now=now)
+    promised_at = default_promise(Service.WATER, is_burst=True, now=now)
+    if repair.state in UNDERWAY and repair.promised_at and repair.promised_at > promised_at:
+        repair.promised_at = promised_at
+        repair.promise_moves += 1
+        repair.version += 1
+        await record_event(
+            session,
+            repair=repair,
+            kind="promise",
+            actor_id=None,
+            now=now,
+            promised_at=promised_at,
+            details={"reason": "burst"},
+            news=[News.PROMISE],
+        )
 
 
 def _beyond(alarm: Alarm, value: Decimal) -> Decimal:

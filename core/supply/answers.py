@@ -30,6 +30,7 @@ class Why(StrEnum):
     READY = "ready"
     RESTORING = "restoring"
     PROTECTED = "protected"
+    PROTECTING = "protecting"
     ARREARS = "arrears"
     OUTAGE = "outage"
     REPAIR = "repair"
@@ -86,7 +87,8 @@ async def why_is_my_supply_off(
     true = {
         Why.READY: point.supply is Supply.READY,
         Why.RESTORING: (Supply.CONNECTED, False) in active,
-        Why.PROTECTED: (is_cut and is_protected) or (Supply.CUT, True) in active,
+        Why.PROTECTED: is_cut and is_protected,
+        Why.PROTECTING: (Supply.CUT, True) in active,
         Why.ARREARS: is_cut and ours is not None and not is_protected,
         Why.OUTAGE: bool(outages),
         Why.REPAIR: repair is not None,

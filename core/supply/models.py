@@ -38,6 +38,7 @@ class Reason(StrEnum):
     PAID = "paid"
     UNDONE = "undone"
     DISPUTED = "disputed"
+    SAFE = "safe"
 
 
 PROTECTIVE = frozenset({Reason.BURST, Reason.OVER_VOLTAGE})

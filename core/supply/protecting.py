@@ -96,7 +96,7 @@ async def _take_back(session: AsyncSession, *, now: datetime) -> None:
         case = case_of(order, approver_id=order.approved_by_id)
         facts, _ = await gather(session, case=case, now=now)
         if not facts.in_danger:
-            await cancel(session, order, reason=Reason.UNDONE, note=Refusal.DANGER_OVER, now=now)
+            await cancel(session, order, reason=Reason.SAFE, note=Refusal.DANGER_OVER, now=now)
     source = SupplyOrder.inputs["danger"]["source_id"].as_integer()
     said = select(Leak.id).where(Leak.answer == LeakAnswer.MINE)
     normal = select(Alarm.id).where(Alarm.ended_at.is_not(None))
@@ -113,4 +113,4 @@ async def _take_back(session: AsyncSession, *, now: datetime) -> None:
     for order in done:
         standing = await find_standing_cut(session, service_point_id=order.service_point_id)
         if standing is order:
-            await order_restore(session, cut=order, reason=Reason.UNDONE, now=now)
+            await order_restore(session, cut=order, reason=Reason.SAFE, now=now)

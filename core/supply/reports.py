@@ -15,7 +15,7 @@ from core.db import SCHEMA
 from core.monitoring.models import Meter
 from core.monitoring.ranges import SWITCHED_OFF
 from core.monitoring.watching import forget_watches
-from core.repairs.intake import file_repair
+from core.repairs.intake import ask_again, file_repair
 from core.repairs.models import Cause
 from core.supply.commands import undo_late
 from core.supply.models import OrderState, SupplyOrder, SwitchReport
@@ -116,6 +116,8 @@ async def _take(session: AsyncSession, meter: Meter, report: Report, *, now: dat
         if report.state in SWITCHED_OFF:
             await forget_watches(session, meter_id=meter.id)
         await session.flush()
+        if report.state is Supply.CONNECTED:
+            await ask_again(session, service_point_id=point.id, now=now)
     confirmed = [order for order in pending if _confirms(report, order)]
     for order in confirmed:
         await _confirm(session, order, report, now=now)
