@@ -3,18 +3,23 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index
+from sqlalchemy import ForeignKey, Index, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Base, Id
+
+ABOUT_READINGS = "action IN ('reading.accept', 'reading.correct')"
 
 
 class AuditEntry(Base):
     """One act of a person or of the service itself (`actor_id` empty)."""
 
     __tablename__ = "audit_entries"
-    __table_args__ = (Index(None, "subject", "id"),)
+    __table_args__ = (
+        Index(None, "subject", "id"),
+        Index("ix_audit_entries_readings", "at", postgresql_where=text(ABOUT_READINGS)),
+    )
 
     id: Mapped[Id]
     at: Mapped[datetime]

@@ -16,6 +16,7 @@ from bot.backoffice.repair_pages import PhotoId
 from bot.handlers.held import REASON_LENGTH_MAX
 from bot.routes import explain
 from bot.texts import Texts, clean_line
+from core.billing import redeciding
 from core.errors import DomainError
 from core.monitoring import held, losses, photos, standstills
 from core.monitoring.held import Decision, HeldReading
@@ -45,12 +46,15 @@ async def show_readings(visit: Signed) -> Response:
     session, texts = visit.session, visit.texts
     waiting, total = await held.list_held(session, limit=SHOWN_MAX)
     still, still_total = await standstills.list_standstills(session, limit=SHOWN_MAX)
+    decided = await held.list_decided(session, now=visit.now, limit=SHOWN_MAX)
     found = await losses.list_recent_losses(session, now=visit.now)
     title = texts.count("held.title", total) if total else texts.get("held.none")
     return visit.page(
         "readings.html",
         title=Markup(title),  # noqa: S704 (escaped by texts)
         readings=[await _waiting(visit, each) for each in waiting],
+        decided=[await _waiting(visit, each) for each in decided],
+        decided_title=texts.plain("held.lately"),
         still_title=texts.count("still.title", still_total) if still_total else "",
         still=[_still(each, texts) for each in still],
         losses=[_loss(each, texts) for each in found],
@@ -59,7 +63,7 @@ async def show_readings(visit: Signed) -> Response:
 
 @router.get("/readings/one")
 async def show_reading(visit: Signed, key: Named) -> Response:
-    """Show one reading that waits, with a form to decide on it."""
+    """Show one reading that waits or was accepted, with a form to decide on it."""
     return await _ask(visit, key, status=200)
 
 
@@ -72,17 +76,17 @@ async def decide_reading(
     reason: Annotated[str, Form(max_length=TYPED_MAX)] = "",
 ) -> Response:
     """Decide on a reading as the form says, or show the form again with what is wrong with it."""
-    reading, _ = await held.get_held(visit.session, key=key)
+    reading, _ = await held.get_held(visit.session, key=key, or_decided=True)
     try:
         right = visit.texts.parse_quantity(value) if decision is Decision.CORRECT else reading.value
         why = clean_line(reason, length_max=REASON_LENGTH_MAX)
-        if decision is not Decision.REJECT:
-            await held.check_value(visit.session, key=key, value=right)
+        value_ = None if decision is Decision.REJECT else right
+        await redeciding.check_decision(visit.session, key=key, value=value_)
     except DomainError as refusal:
         wrong = explain(visit.texts, refusal)
         typed = {"decision": decision.value, "value": value, "reason": reason}
         return await _ask(visit, key, status=422, wrong=wrong, **typed)
-    await held.decide_held(
+    await redeciding.decide_reading(
         visit.session,
         key=key,
         decision=decision,
@@ -95,7 +99,7 @@ async def decide_reading(
 
 
 async def _ask(visit: Visit, key: Key, *, status: int, **typed: str) -> Response:
-    reading, before = await held.get_held(visit.session, key=key)
+    reading, before = await held.get_held(visit.session, key=key, or_decided=True)
     meant = await held.find_meant(visit.session, reading=reading, before=before)
     texts = visit.texts
     unit = "" if meant is None else texts.quantity(meant, reading.service)
@@ -104,7 +108,9 @@ async def _ask(visit: Visit, key: Key, *, status: int, **typed: str) -> Response
         status,
         reading=await _waiting(visit, reading),
         unit=Markup(texts.get("held.unit", value=unit)) if unit else "",  # noqa: S704 (escaped by texts)
-        decisions=[(each.value, texts.plain(f"held.do_{each}")) for each in Decision],
+        decisions=[
+            (each.value, texts.plain(f"held.do_{each}")) for each in Decision.about(reading.status)
+        ],
         reason_max=REASON_LENGTH_MAX,
         **{"wrong": "", "decision": "", "value": "", "reason": "", **typed},
     )
@@ -121,7 +127,7 @@ async def show_dial(photo_id: PhotoId, visit: Signed) -> Response:
 async def _waiting(visit: Visit, reading: HeldReading) -> dict[str, Any]:
     texts = visit.texts
     key = Key(reading.meter_id, reading.register, reading.taken_at)
-    _, before = await held.get_held(visit.session, key=key)
+    _, before = await held.get_held(visit.session, key=key, or_decided=True)
     named = {"meter": key.meter_id, "register": key.name, "at": key.taken_at.isoformat()}
 
     def shown(value: Decimal, at: datetime) -> str:

@@ -2,13 +2,14 @@
 
 from bot.context import Command, Handle, Render, Turn
 from bot.handlers.account import back_home, cancel_key
-from bot.handlers.supply_words import card_keys, card_words, debtor_words
+from bot.handlers.supply_words import card_keys, card_words, debtor_words, is_undone
 from bot.outgoing import Button, press, read_press
 from bot.texts import Markup, clean_line
 from core.accounts.models import Role, Service
 from core.billing import dunning
 from core.billing.payments import find_target_by_account
 from core.supply import queries, service
+from core.supply.models import OrderState
 
 REASON_LENGTH_MAX = 200
 UNREACHED_SHOWN = 20
@@ -49,8 +50,8 @@ async def show(turn: Turn, number: str) -> None:
     """Show an order to a manager, with its facts and what can be done."""
     turn.require(Role.MANAGER)
     order = await queries.get_order(turn.session, number=number)
-    keys = [*card_keys(turn.texts, order), [_to_list(turn)]]
     restore = await queries.find_restore(turn.session, cut=order)
+    keys = [*card_keys(turn.texts, order, restore), [_to_list(turn)]]
     await turn.draw(card_words(turn.texts, order, restore), keyboard=keys)
 
 
@@ -179,11 +180,20 @@ async def _decline(turn: Turn, number: str, version: int | None, reason: str) ->
 
 
 async def press_undo(turn: Turn) -> None:
-    """Take back the cut of the order that was pressed."""
+    """Take back the cut of the order that was pressed, once, and show where it stands."""
     (number,) = read_press(turn.said.data, str)
     turn.require(Role.MANAGER)
     order = await queries.get_order(turn.session, number=number)
-    await _undo(turn, order.service_point_id)
+    restore = await queries.find_restore(turn.session, cut=order)
+    if order.state is not OrderState.CANCELLED and not is_undone(restore):
+        await service.undo_cut(
+            turn.session,
+            service_point_id=order.service_point_id,
+            person_id=turn.person_id,
+            now=turn.now,
+        )
+    turn.toast("cut.undone", number=number)
+    await show(turn, number)
 
 
 async def type_restore(turn: Turn) -> None:

@@ -11,6 +11,7 @@ from bot.handlers.account import back_home, cancel_key
 from bot.outgoing import Button, ButtonIsOld, Outgoing, press, read_press
 from bot.texts import Texts, clean_line
 from core.accounts.models import Role
+from core.billing import redeciding
 from core.monitoring import held
 from core.monitoring.held import Decision, HeldReading
 from core.monitoring.photos import list_photos
@@ -22,6 +23,7 @@ SHOWN = 6
 REASON_LENGTH_MAX = 200
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+DAY = timedelta(days=1)
 
 
 def _data(reading: HeldReading) -> tuple[object, ...]:
@@ -40,12 +42,16 @@ async def list_held(turn: Turn) -> None:
     turn.require(Role.MANAGER)
     found, total = await held.list_held(turn.session, limit=SHOWN)
     texts = turn.texts
+    decided = await held.list_decided(turn.session, now=turn.now, limit=SHOWN)
     keys = []
-    for each in found:
-        label = f"{each.serial}: {texts.quantity(each.value, each.service)}"
+    for each in (*found, *decided):
+        mark = "↩ " if each in decided else ""
+        label = f"{mark}{each.serial}: {texts.quantity(each.value, each.service)}"
         keys.append([Button(label, press("held", *_data(each)))])
     title = texts.count("held.title", total) if found else texts.get("held.none")
     lines = [title, *await _still_words(turn)]
+    if decided:
+        lines += ["", texts.get("held.lately")]
     await turn.draw("\n".join(lines), keyboard=[*keys, [back_home(texts)]])
 
 
@@ -71,10 +77,10 @@ def _still_line(texts: Texts, meter: StillMeter) -> str:
 
 
 async def press_reading(turn: Turn) -> None:
-    """Show a reading that waits, with what was accepted before it."""
+    """Show a reading that waits or was accepted, with what was accepted before it."""
     turn.require(Role.MANAGER)
     key = _key(*read_press(turn.said.data, int, str, int))
-    reading, before = await held.get_held(turn.session, key=key)
+    reading, before = await held.get_held(turn.session, key=key, or_decided=True)
     texts = turn.texts
     lines = [
         texts.get(
@@ -91,7 +97,7 @@ async def press_reading(turn: Turn) -> None:
         lines.append(texts.get("held.before", value=value, at=texts.moment(before.taken_at)))
     keys = [
         [Button(texts.plain(f"held.do_{each}"), press("heldby", each, *_data(reading)))]
-        for each in Decision
+        for each in Decision.about(reading.status)
     ]
     meant = await held.find_meant(turn.session, reading=reading, before=before)
     if meant is not None:
@@ -109,7 +115,7 @@ async def press_unit(turn: Turn) -> None:
     """Correct a reading to the number that it was meant to be."""
     turn.require(Role.MANAGER)
     key = _key(*read_press(turn.said.data, int, str, int))
-    reading, before = await held.get_held(turn.session, key=key)
+    reading, before = await held.get_held(turn.session, key=key, or_decided=True)
     meant = await held.find_meant(turn.session, reading=reading, before=before)
     if meant is None:
         raise ButtonIsOld
@@ -121,9 +127,9 @@ async def press_decision(turn: Turn) -> None:
     turn.require(Role.MANAGER)
     decision, *parts = read_press(turn.said.data, Decision, int, str, int)
     key = _key(*parts)
-    reading, _ = await held.get_held(turn.session, key=key)
-    if decision is Decision.ACCEPT:
-        await held.check_value(turn.session, key=key, value=reading.value)
+    reading, _ = await held.get_held(turn.session, key=key, or_decided=True)
+    value = reading.value if decision is Decision.ACCEPT else None
+    await redeciding.check_decision(turn.session, key=key, value=value)
     if decision is Decision.CORRECT:
         await turn.ask("held.value", parts=parts)
         await turn.show("held.ask_value", keyboard=[[cancel_key(turn.texts)]])
@@ -135,7 +141,7 @@ async def receive_value(turn: Turn) -> None:
     """Take the right number if the meter can have shown it, and ask for the reason."""
     turn.require(Role.MANAGER)
     value, parts = turn.texts.parse_quantity(turn.said.text), turn.draft["parts"]
-    await held.check_value(turn.session, key=_key(*parts), value=value)
+    await redeciding.check_decision(turn.session, key=_key(*parts), value=value)
     await _ask_reason(turn, Decision.CORRECT, parts, value)
 
 
@@ -166,7 +172,7 @@ async def receive_reason(turn: Turn) -> None:
 async def _decide(
     turn: Turn, key: Key, decision: Decision, value: Decimal | None, reason: str
 ) -> None:
-    await held.decide_held(
+    await redeciding.decide_reading(
         turn.session,
         key=key,
         decision=decision,
@@ -181,9 +187,11 @@ async def _decide(
 
 
 async def render_waiting(
-    session: AsyncSession, reader: Reader, _params: dict[str, Any]
+    session: AsyncSession, reader: Reader, params: dict[str, Any]
 ) -> Outgoing | None:
-    """Return how many readings wait, unless none does any more."""
+    """Return how many readings wait, unless none does any more or the next day's word is due."""
+    if reader.now - datetime.fromisoformat(params["at"]) >= DAY:
+        return None
     _, total = await held.list_held(session, limit=1)
     return _waiting(reader.texts, total) if total else None
 

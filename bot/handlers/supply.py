@@ -241,7 +241,7 @@ async def render_card(session: AsyncSession, reader: Reader, params: dict[str, A
     order = await orders.get_order(session, number=params["order"])
     restore = await orders.find_restore(session, cut=order)
     words = card_words(reader.texts, order, restore)
-    return Outgoing(text=words, keyboard=card_keys(reader.texts, order))
+    return Outgoing(text=words, keyboard=card_keys(reader.texts, order, restore))
 
 
 async def render_alert(session: AsyncSession, reader: Reader, params: dict[str, Any]) -> Outgoing:

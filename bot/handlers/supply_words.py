@@ -11,7 +11,7 @@ from core.billing.dunning import UnreachedDebtor
 from core.monitoring.models import Quantity
 from core.supply.answers import Answer, Why
 from core.supply.models import OrderState, Reason
-from core.supply.orders import UNDERWAY
+from core.supply.orders import ACTIVE, UNDERWAY
 from core.supply.queries import OrderView
 
 LITRES = 1000
@@ -180,10 +180,10 @@ def reasons(texts: Texts, stored: str) -> str:
     return stored
 
 
-def card_keys(texts: Texts, order: OrderView) -> list[list[Button]]:
+def card_keys(texts: Texts, order: OrderView, restore: OrderView | None) -> list[list[Button]]:
     """Return what a manager can do with an order to cut."""
     undo = Button(texts.plain("cut.undo"), press("cutundo", order.number))
-    if order.wanted is not Supply.CUT:
+    if order.wanted is not Supply.CUT or is_undone(restore):
         return []
     if order.state is OrderState.PROPOSED:
         approve = "cut.approve" if order.danger is None else f"cut.close_{order.service}"
@@ -197,6 +197,11 @@ def card_keys(texts: Texts, order: OrderView) -> list[list[Button]]:
         return [[undo]]
     is_cut = order.state is OrderState.CONFIRMED and order.supply is not Supply.CONNECTED
     return [[undo]] if is_cut else []
+
+
+def is_undone(restore: OrderView | None) -> bool:
+    """Tell whether what takes a cut back is under way or done."""
+    return restore is not None and restore.state in {*ACTIVE, OrderState.CONFIRMED}
 
 
 def debtor_words(texts: Texts, debtor: UnreachedDebtor) -> str:

@@ -1,6 +1,7 @@
 """What a customer sees of a meter: pictures of its use and quality, and the same in words."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
@@ -57,8 +58,11 @@ async def render_usage(
         await _load_uses(session, meter, day, span=span, zone=texts.zone)
         for day in (today, a_year_before(today))
     ]
+    late = None
+    if span != "year" and _holds_days_before(texts, uses[-1]):
+        late, uses[-1] = uses[-1], replace(uses[-1], value=None)
     if span == TODAY:
-        said = texts.lines([heading(texts, place), _describe_today(texts, place, uses, span)])
+        said = texts.lines([heading(texts, place), _describe_today(texts, place, uses[-1], late)])
         return Outgoing(text=said, keyboard=_usage_keys(texts, mine, meter, span))
     silent_since = await _silent_since(session, meter, now=reader.now, zone=texts.zone)
     until = reader.now if silent_since is None or span != "year" else silent_since
@@ -77,7 +81,7 @@ async def render_usage(
         )
 
     is_known = any(use.value is not None for use in uses)
-    words: list[str | None] = [_describe_use(texts, place, uses, span=span)]
+    words: list[str | None] = [_describe_use(texts, place, uses, late, span=span)]
     if is_known:
         words.append(_describe_gaps(texts, uses, span=span))
         if span == "year" and silent_since is not None:
@@ -156,26 +160,38 @@ def _usage_keys(
     return [spans, *others, row, [back_home(texts)]]
 
 
-def _describe_use(texts: Texts, place: Place, uses: Sequence[Use], *, span: str) -> str:
+def _describe_use(
+    texts: Texts, place: Place, uses: Sequence[Use], late: Use | None, *, span: str
+) -> str:
     known = [(use.value, use.starts_date) for use in uses if use.value is not None]
+    today = None if span == "year" else _describe_today(texts, place, uses[-1], late)
     if not known:
-        return texts.lines([heading(texts, place), texts.get(f"usage.nothing_{span}")])
+        said = texts.get(f"usage.nothing_{span}") if late is None else today
+        return texts.lines([heading(texts, place), said])
     most, day = max(known)
+    total = sum((value for value, _ in known), late.value or Decimal(0) if late else Decimal(0))
     said = texts.get(
         f"usage.said_{span}",
-        total=texts.quantity(sum((value for value, _ in known), Decimal(0)), place.service),
+        total=texts.quantity(total, place.service),
         most=texts.quantity(most, place.service),
         when=texts.month(day) if span == "year" else texts.day(day),
     )
-    return texts.lines([heading(texts, place), said, _describe_today(texts, place, uses, span)])
+    return texts.lines([heading(texts, place), said, today])
 
 
-def _describe_today(texts: Texts, place: Place, uses: Sequence[Use], span: str) -> str | None:
-    if span == "year":
-        return None
-    if uses[-1].value is None:
+def _describe_today(texts: Texts, place: Place, today: Use, late: Use | None) -> str:
+    if late is not None and late.value is not None and late.since is not None:
+        value = texts.quantity(late.value, place.service)
+        return texts.get("usage.today_since", value=value, since=texts.moment(late.since))
+    if today.value is None:
         return texts.get("usage.today_unknown")
-    return texts.get("usage.today", value=texts.quantity(uses[-1].value, place.service))
+    return texts.get("usage.today", value=texts.quantity(today.value, place.service))
+
+
+def _holds_days_before(texts: Texts, use: Use) -> bool:
+    """Tell whether the use of a day is also that of days before, which nobody read."""
+    start = start_of_day(use.starts_date, zone=texts.zone)
+    return use.value is not None and use.since is not None and start - use.since > DAY
 
 
 def _describe_gaps(texts: Texts, uses: Sequence[Use], *, span: str) -> str | None:

@@ -1,17 +1,18 @@
 """Readings that wait for a person: each is accepted, corrected or rejected, with a reason."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, DateTime, Select, cast, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit
 from core.accounts import service as accounts
 from core.accounts.models import Premise, Role, Service, ServicePoint
+from core.audit import AuditEntry
 from core.errors import DomainError
 from core.monitoring.feeds import hold_meter
 from core.monitoring.models import Meter, Reading, ReadingStatus, Source
@@ -30,6 +31,7 @@ from core.monitoring.settling import decide
 from core.notices import service as notices
 
 WAITING = (ReadingStatus.HELD, ReadingStatus.DISPUTED, ReadingStatus.DOUBTED)
+LATELY = timedelta(days=60)
 
 
 class Decision(StrEnum):
@@ -38,6 +40,14 @@ class Decision(StrEnum):
     ACCEPT = "accept"
     CORRECT = "correct"
     REJECT = "reject"
+
+    @classmethod
+    def about(cls, status: ReadingStatus) -> Sequence["Decision"]:
+        """Return what can be made of a reading now; what is accepted is not accepted again."""
+        return [each for each in cls if (each, status) != (cls.ACCEPT, ReadingStatus.ACCEPTED)]
+
+
+_IS_DECIDED = (Reading.status == ReadingStatus.ACCEPTED) & (Reading.source == Source.STAFF)
 
 
 class NotHeld(DomainError):
@@ -60,7 +70,9 @@ class HeldReading(NamedTuple):
     address: str
 
 
-def _waiting() -> Select[int, str, datetime, Decimal, ReadingStatus, Source, str, Service, str]:
+def _readings(
+    condition: ColumnElement[bool],
+) -> Select[int, str, datetime, Decimal, ReadingStatus, Source, str, Service, str]:
     return (
         select(
             Reading.meter_id,
@@ -76,7 +88,7 @@ def _waiting() -> Select[int, str, datetime, Decimal, ReadingStatus, Source, str
         .join(Meter, Meter.id == Reading.meter_id)
         .join(ServicePoint, ServicePoint.id == Meter.service_point_id)
         .join(Premise, Premise.id == ServicePoint.premise_id)
-        .where(Reading.status.in_(WAITING))
+        .where(condition)
     )
 
 
@@ -88,7 +100,7 @@ async def list_held(
         select(func.count()).select_from(Reading).where(Reading.status.in_(WAITING))
     )
     rows = await session.execute(
-        _waiting()
+        _readings(Reading.status.in_(WAITING))
         .order_by(Meter.serial, Reading.register, Reading.taken_at)
         .limit(limit)
         .offset(offset)
@@ -96,15 +108,47 @@ async def list_held(
     return [HeldReading._make(row) for row in rows], total or 0
 
 
-async def get_held(session: AsyncSession, *, key: Key) -> tuple[HeldReading, RegisterValue | None]:
+async def list_decided(
+    session: AsyncSession, *, now: datetime, limit: int
+) -> Sequence[HeldReading]:
+    """Return the readings that people accepted or corrected lately and that stand, newest first."""
+    decided = (
+        select(
+            AuditEntry.details["register"].astext.label("register"),
+            cast(AuditEntry.details["taken_at"].astext, DateTime(timezone=True)).label("taken_at"),
+            func.replace(AuditEntry.subject, "meter:", "").label("serial"),
+            func.max(AuditEntry.id).label("id"),
+        )
+        .where(text(audit.ABOUT_READINGS), AuditEntry.at > now - LATELY)
+        .group_by(text("1, 2, 3"))
+        .subquery()
+    )
+    rows = await session.execute(
+        _readings(_IS_DECIDED)
+        .join(
+            decided,
+            (Meter.serial == decided.c.serial)
+            & (Reading.register == decided.c.register)
+            & (Reading.taken_at == decided.c.taken_at),
+        )
+        .order_by(decided.c.id.desc())
+        .limit(limit)
+    )
+    return [HeldReading._make(row) for row in rows]
+
+
+async def get_held(
+    session: AsyncSession, *, key: Key, or_decided: bool = False
+) -> tuple[HeldReading, RegisterValue | None]:
     """
-    Return a reading that waits, and the accepted one before it.
+    Return a reading that waits, or was accepted by a person, and the accepted one before it.
 
     Raises:
         NotHeld: it does not wait.
     """
+    waits = Reading.status.in_(WAITING)
     rows = await session.execute(
-        _waiting().where(
+        _readings(waits | _IS_DECIDED if or_decided else waits).where(
             Reading.meter_id == key.meter_id,
             Reading.register == key.name,
             Reading.taken_at == key.taken_at,
@@ -114,7 +158,10 @@ async def get_held(session: AsyncSession, *, key: Key) -> tuple[HeldReading, Reg
     if row is None:
         raise NotHeld
     before = await find_latest_reading(
-        session, meter_id=key.meter_id, register=key.name, at=key.taken_at
+        session,
+        meter_id=key.meter_id,
+        register=key.name,
+        at=key.taken_at - timedelta.resolution,
     )
     return HeldReading._make(row), before
 
@@ -199,14 +246,14 @@ async def decide_held(
 
 
 async def remind_of_held(session: AsyncSession, *, now: datetime) -> None:
-    """Tell managers once a day that readings wait."""
+    """Tell managers once a day that readings wait; a word that comes a day late is dropped."""
     _, total = await list_held(session, limit=1)
     if total:
         await notices.enqueue(
             session,
             person_ids=await accounts.list_staff(session, role=Role.MANAGER),
             kind="held.waiting",
-            params={},
+            params={"at": now.isoformat()},
             dedupe_key=f"held.waiting:{now.date().isoformat()}",
             now=now,
         )

@@ -55,11 +55,13 @@ class Use:
     What was used from a local day on, up to the next one in a list.
 
     Nothing is interpolated or estimated: `value` is missing where no reading ended the span, and
-    then counts with the next span that has one. Units: m³ or kWh, with the multiplier.
+    then counts with the next span that has one, whose `since` is that much earlier. Units: m³ or
+    kWh, with the multiplier.
     """
 
     starts_date: date
     value: Decimal | None
+    since: datetime | None
 
 
 async def list_registers(
@@ -126,6 +128,7 @@ async def _usage(
                 [_between(register, *span, digits=meter.digits) for register in registers],
                 multiplier=meter.multiplier,
             ),
+            since=min((each[span[0]][0] for each in registers if span[0] in each), default=None),
         )
         for day, span in zip(starts, pairwise(moments), strict=False)
     ]

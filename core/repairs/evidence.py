@@ -6,14 +6,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, ScalarSelect, Text, cast, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from core.accounts.models import Premise, ServicePoint
-from core.monitoring.models import Alarm, Leak, Meter, Quantity, Sample
+from core.monitoring.models import Alarm, Meter, Quantity, Sample
 from core.monitoring.thresholds import SILENCE_MAX
-from core.repairs.models import Follower, Repair, RepairEvent
+from core.repairs.models import Follower, Repair
 
 LISTED = 500
 T = TypeVar("T")
@@ -106,16 +106,6 @@ async def find_measured(
     )
     row = rows.one_or_none()
     return None if row is None else Measured(**row._asdict())
-
-
-async def find_open_leak(session: AsyncSession, *, repair_id: int) -> int | None:
-    """Return the leak that is noted on a repair and is not over."""
-    leak_id: int | None = await session.scalar(
-        select(func.max(Leak.id))
-        .join(RepairEvent, RepairEvent.details["leak"].astext == cast(Leak.id, Text))
-        .where(RepairEvent.repair_id == repair_id, Leak.ended_at.is_(None))
-    )
-    return leak_id
 
 
 async def list_followers(

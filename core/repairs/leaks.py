@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, Text, cast, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.monitoring import leaks
@@ -85,3 +85,13 @@ async def _withdraw(
 
 def _noted(leak: Leak) -> Select[int]:
     return select(RepairEvent.repair_id).where(RepairEvent.details["leak"].astext == str(leak.id))
+
+
+async def find_open_leak(session: AsyncSession, *, repair_id: int) -> int | None:
+    """Return the leak that is noted on a repair and is not over."""
+    leak_id: int | None = await session.scalar(
+        select(func.max(Leak.id))
+        .join(RepairEvent, RepairEvent.details["leak"].astext == cast(Leak.id, Text))
+        .where(RepairEvent.repair_id == repair_id, Leak.ended_at.is_(None))
+    )
+    return leak_id

@@ -30,13 +30,8 @@ from core.repairs.access import (
     mask_phone,
     short_name,
 )
-from core.repairs.evidence import (
-    Measured,
-    count_back,
-    find_measured,
-    find_open_leak,
-    has_answered,
-)
+from core.repairs.evidence import Measured, count_back, find_measured, has_answered
+from core.repairs.leaks import find_open_leak
 from core.repairs.models import Attachment, Cause, Follower, Repair, RepairEvent
 from core.repairs.promises import ACCEPT_WITHIN
 from core.repairs.workflow import ENDED, UNCLAIMED, UNDERWAY, Party, State
@@ -51,8 +46,7 @@ class RepairLine:
     """
     A repair as a line of a list.
 
-    Of an incident the address is its area's, and `homes` follow it; otherwise these are none. With
-    `is_off` the supply of the one home is cut off.
+    Of an incident the address is its area's, and `homes` follow it. `is_off`: a home is cut off.
     """
 
     id: int
