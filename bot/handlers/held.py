@@ -45,8 +45,9 @@ async def list_held(turn: Turn) -> None:
     decided = await held.list_decided(turn.session, now=turn.now, limit=SHOWN)
     keys = []
     for each in (*found, *decided):
-        mark = "↩ " if each in decided else ""
-        label = f"{mark}{each.serial}: {texts.quantity(each.value, each.service)}"
+        label = f"{each.serial}: {texts.quantity(each.value, each.service)}"
+        if each in decided:
+            label = texts.plain("held.key_take_back", reading=label)
         keys.append([Button(label, press("held", *_data(each)))])
     title = texts.count("held.title", total) if found else texts.get("held.none")
     lines = [title, *await _still_words(turn)]

@@ -129,6 +129,15 @@ async def test_a_burst_asks_a_manager_whether_to_close_the_valve(stage: Stage) -
     gateway = await open_gateway(stage)
     await let_burst(stage, gateway)
     found = await customer.expect("🚨")
+    await customer.press(found, key_of(found, "🛠"))
+    found = await customer.changed(found, "R1001")
+    assert key_of(found, "👍") == "👍 是我在用，没问题"
+    filed = text_of(await manager.expect("R1001"))
+    assert "A burst is suspected" in filed
+    assert "900 litres an hour" in filed
+    assert "Critical" in filed
+    own = await customer.expect("疑似爆管")
+    assert key_of(own, "👍")
 
     card = await manager.expect("Close this home's valve?")
     other = await second.expect("關閉這戶的水閥嗎")
@@ -142,9 +151,14 @@ async def test_a_burst_asks_a_manager_whether_to_close_the_valve(stage: Stage) -
     await report(stage, gateway, "cut")
     closed = await customer.expect("以保护您家")
     assert "缴费方式" not in text_of(closed)
-    assert "为保护您家" in text_of(await customer.say("/supply"))
+    assert key_of(closed, "👍")
+    assert "为保护您家，已自" in text_of(await customer.say("/supply"))
 
+    await manager.mark()
     await manager.press(undo, "↩ Take back and restore")
+    shown = await manager.changed(undo, "restoration ordered")
+    assert not [label for label in buttons_of(shown) if label.startswith("↩")]
+    await manager.press(undo, "↩ Take back and restore")  # the finger bounced
     await report(stage, gateway, "connected")
     await customer.expect("如果您家仍然没有", seconds=20)
     assert "供应正常" in text_of(await customer.say("/supply"))

@@ -6,16 +6,30 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select, update
 
-from core.accounts.models import ApiKey, Service
+from bot.context import Reader
+from bot.handlers.held import render_waiting
+from bot.texts import Texts
+from core.accounts.models import ApiKey, Role, Service
+from core.billing.redeciding import ReadingIsBilled, check_decision, decide_reading
 from core.db import Database
-from core.monitoring.held import Decision, NotHeld, decide_held, get_held, list_held, remind_of_held
+from core.monitoring.held import (
+    Decision,
+    NotHeld,
+    decide_held,
+    get_held,
+    list_decided,
+    list_held,
+    remind_of_held,
+)
 from core.monitoring.ingest import NewReading, store_batch
 from core.monitoring.models import Meter, Reading
 from core.monitoring.rows import Key
 from core.monitoring.service import ReadingGoesBackwards
-from tests.billing.books import ask
+from core.notices.models import Delivery
+from tests.billing.books import NOVEMBER, ask, load_shipped, run_bills, show
 from tests.world import NOON, World
 
+DAY = timedelta(days=1)
 LATER = NOON + timedelta(hours=9)
 
 
@@ -115,3 +129,81 @@ class TestRemindOfHeld:
         managers = "SELECT count(*) FROM shuidian.staff WHERE role = 'manager'"
         (count,) = (await ask(database, told))[0]
         assert count == 2 * (await ask(database, managers))[0][0]
+
+    async def test_is_told_but_once_after_days_that_passed_at_once(self, database, world):
+        now = LATER + timedelta(days=3, minutes=5)
+        for days in range(4):
+            async with database.transaction() as session:
+                await remind_of_held(session, now=LATER + timedelta(days=days))
+
+        async with database.transaction() as session:
+            reader = Reader(
+                person_id=world.manager,
+                contact_id=1,
+                roles=frozenset({Role.MANAGER}),
+                texts=Texts("en", timezone="Asia/Shanghai", currency="CNY"),
+                now=now,
+            )
+            words = await session.scalars(
+                select(Delivery.params).where(Delivery.kind == "held.waiting")
+            )
+            drawn = [await render_waiting(session, reader, params) for params in words.all()]
+        managers = len(drawn) // 4
+        assert sum(each is not None for each in drawn) == managers
+
+
+async def redecide(database: Database, meter: int, decision: Decision, value=None) -> None:
+    async with database.transaction() as session:
+        await decide_reading(
+            session,
+            key=Key(meter, "total", NOON + timedelta(hours=2)),
+            decision=decision,
+            value=value,
+            reason="that was the neighbour's",
+            person_id=1,
+            now=LATER,
+        )
+
+
+class TestDecideReading:
+    async def lately(self, database: Database) -> list[Decimal]:
+        async with database.transaction() as session:
+            return [each.value for each in await list_decided(session, now=LATER, limit=9)]
+
+    async def test_takes_an_acceptance_back(self, database, jumped):
+        assert await self.lately(database) == []
+        await decide(database, jumped, 2, Decision.ACCEPT)
+        assert await self.lately(database) == [501]
+
+        await redecide(database, jumped, Decision.REJECT)
+
+        assert await statuses(database) == ["accepted"] * 2 + ["rejected"] + ["held"] * 2
+        assert await self.lately(database) == []
+        with pytest.raises(NotHeld):
+            await redecide(database, jumped, Decision.REJECT)
+
+    async def test_corrects_what_was_accepted_too_high(self, database, jumped):
+        await decide(database, jumped, 2, Decision.ACCEPT)
+        async with database.transaction() as session:
+            key = Key(jumped, "total", NOON + timedelta(hours=2))
+            await check_decision(session, key=key, value=Decimal("101.5"))
+        with pytest.raises(ReadingGoesBackwards):
+            await redecide(database, jumped, Decision.CORRECT, Decimal(99))
+
+        await redecide(database, jumped, Decision.CORRECT, Decimal("101.5"))
+
+        assert await statuses(database) == ["accepted"] * 3 + ["held"] * 2
+        assert await self.lately(database) == [Decimal("101.5")]
+
+    async def test_leaves_what_a_bill_rests_on(self, database, jumped):
+        await decide(database, jumped, 2, Decision.ACCEPT)
+        await load_shipped(database)
+        await show(database, jumped, {NOVEMBER.starts: "50", NOVEMBER.ends: "520"})
+        november = await run_bills(database, Service.WATER, NOVEMBER, now=NOON + 40 * DAY)
+        assert november.issued + november.held
+
+        for decision in (Decision.REJECT, Decision.CORRECT):
+            with pytest.raises(ReadingIsBilled) as refusal:
+                await redecide(database, jumped, decision, Decimal(102))
+            assert refusal.value.params == {"number": "W1001"}
+        assert await statuses(database) == ["accepted"] * 7

@@ -19,7 +19,10 @@ from core.monitoring.models import Leak, LeakAnswer, Source
 from core.monitoring.rows import Key, add_readings
 from core.repairs.leaks import answer_leak
 from core.repairs.models import Cause, Repair
+from core.repairs.severity import Severity
+from core.repairs.workflow import Act, State
 from tests.billing.books import ask
+from tests.core.test_repairs import act, messages, news, to_managers, view
 from tests.world import NOON, World
 
 ZONE = ZoneInfo("America/Vancouver")
@@ -244,3 +247,82 @@ class TestAnswerLeak:
                     answer=LeakAnswer.MINE,
                     now=NOON,
                 )
+
+    async def say(
+        self, database: Database, world: World, leak_id: int, answer: LeakAnswer, at: datetime
+    ) -> Repair | None:
+        async with database.transaction() as session:
+            return await answer_leak(
+                session, leak_id=leak_id, person_id=world.home.holder, answer=answer, now=at
+            )
+
+    async def test_closes_what_was_filed_for_a_flow_that_was_theirs(
+        self, database: Database, world: World
+    ) -> None:
+        leak_id = await self.leak(database, world)
+        await self.say(database, world, leak_id, LeakAnswer.AWAY, NOON)
+        assert (await view(database, world.home.holder, "R1001")).open_leak_id == leak_id
+
+        await self.say(database, world, leak_id, LeakAnswer.MINE, NOON + HOUR)
+
+        shown = await view(database, world.home.holder, "R1001")
+        assert (shown.state, shown.open_leak_id) == (State.CLOSED, None)
+
+    async def test_tells_the_technician_who_is_there_that_it_was_theirs(
+        self, database: Database, world: World
+    ) -> None:
+        leak_id = await self.leak(database, world)
+        await self.say(database, world, leak_id, LeakAnswer.HELP, NOON)
+        await act(database, Act.CLAIM, world.technician, "R1001")
+        await act(database, Act.ARRIVED, world.technician, "R1001")
+        _, before = await messages(database)
+
+        await self.say(database, world, leak_id, LeakAnswer.MINE, NOON + HOUR)
+
+        assert (await view(database, world.home.holder, "R1001")).state is State.ARRIVED
+        told = await news(database, after=before)
+        assert told == {("mine", world.technician): 1, **to_managers(world, "mine")}
+
+    async def burst(self, database: Database, world: World) -> int:
+        await run_water(database, world, [900] * 30)
+        await look_at(database, NOON)
+        async with database.transaction() as session:
+            return (await session.scalars(select(Leak.id).where(Leak.ended_at.is_(None)))).one()
+
+    async def test_makes_a_burst_critical_and_promises_it_in_half_the_time(
+        self, database: Database, world: World
+    ) -> None:
+        leak_id = await self.burst(database, world)
+        await self.say(database, world, leak_id, LeakAnswer.HELP, NOON)
+        await act(database, Act.CLAIM, world.technician, "R1001")
+
+        shown = await view(database, world.home.holder, "R1001")
+        assert (shown.severity, shown.promised_at) == (Severity.CRITICAL, NOON + 12 * HOUR)
+        filed = shown.history[0].details
+        assert (filed["pattern"], Decimal(filed["rate"])) == ("burst", Decimal("0.9"))
+
+    async def test_makes_the_repair_that_is_open_for_a_small_leak_urgent(
+        self, database: Database, world: World
+    ) -> None:
+        leak_id = await self.leak(database, world)
+        await self.say(database, world, leak_id, LeakAnswer.HELP, NOON)
+        await act(database, Act.CLAIM, world.technician, "R1001")
+        shown = await view(database, world.home.holder, "R1001")
+        assert (shown.severity, shown.promised_at) == (Severity.ORDINARY, NOON + 24 * HOUR)
+        async with database.transaction() as session:
+            leak = await session.get_one(Leak, leak_id)
+            leak.ended_at = NOON
+            values = {"rate": Decimal("0.9"), "began_at": NOON, "found_at": NOON}
+            burst = Leak(meter_id=leak.meter_id, kind=LeakKind.BURST, **values)
+            session.add(burst)
+            await session.flush()
+        _, before = await messages(database)
+
+        await self.say(database, world, burst.id, LeakAnswer.HELP, NOON + HOUR)
+
+        shown = await view(database, world.home.holder, "R1001")
+        assert (shown.severity, shown.promised_at) == (Severity.CRITICAL, NOON + 13 * HOUR)
+        told = await news(database, after=before)
+        assert {("worse", world.technician), ("promise", world.home.holder)} <= set(told)
+        await self.say(database, world, burst.id, LeakAnswer.MINE, NOON + HOUR)
+        assert (await view(database, world.home.holder, "R1001")).state is State.ACCEPTED

@@ -6,6 +6,8 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import insert, select, update
 
+from bot.repair_card import CUSTOMER, card_text, keys
+from bot.texts import Texts
 from core.accounts.models import AccountRight, Agreement, Right, Service, ServicePoint, Supply
 from core.db import Database
 from core.monitoring.ingest import NewSample, store_batch
@@ -13,6 +15,8 @@ from core.monitoring.leak_rules import LeakKind
 from core.monitoring.models import Alarm, Leak, LeakAnswer, Quantity, Sample, Side, Watch
 from core.monitoring.partitions import ensure_months, months_of
 from core.notices.models import Delivery
+from core.repairs.leaks import answer_leak
+from core.repairs.workflow import Act
 from core.supply import queries, service
 from core.supply.answers import Why, why_is_my_supply_off
 from core.supply.guards import Refusal
@@ -20,6 +24,7 @@ from core.supply.models import Reason
 from core.supply.protecting import take_up_dangers
 from core.supply.reports import Fate
 from core.supply.service import Decision, SerialDiffers
+from tests.core.test_repairs import act, messages, news, take_up, view
 from tests.supply.debt import MONDAY, Debt, at, begin_debt, make_gateway
 from tests.world import NOON, World
 
@@ -266,6 +271,63 @@ class TestTakeUpDangers:
             await danger.protect()
 
             assert (await danger.orders())[1:] == [("S1002", "connected", "approved")]
+            async with danger.database.transaction() as session:
+                assert (await queries.get_order(session, number="S1002")).reason is Reason.SAFE
+
+    async def test_asks_whether_all_is_well_once_supply_is_back(self, danger: Danger) -> None:
+        if danger.kind is Service.ELECTRICITY:
+            await danger.begin()
+            await take_up(danger.database, now=danger.now)
+            await danger.protect()
+            await danger.agree()
+            await danger.dispatch()
+            danger.wait(seconds=30)
+            await danger.report(Supply.CUT)
+            await danger.watch()
+            for _ in range(4):
+                danger.wait(minutes=10)
+                await danger.hear("221.5")
+            await danger.protect()
+            await take_up(danger.database, now=danger.now)
+            assert "repair.news" not in await danger.kinds(danger.world.home.holder)
+
+            await danger.dispatch()
+            danger.wait(seconds=30)
+            await danger.report(Supply.CONNECTED)
+            await take_up(danger.database, now=danger.now)
+            assert "repair.news" in await danger.kinds(danger.world.home.holder)
+            shown = await view(danger.database, danger.world.home.holder, "R1001")
+            assert shown.normal_at is not None
+
+    async def test_asks_again_about_what_was_fixed_behind_a_closed_valve(
+        self, danger: Danger
+    ) -> None:
+        if danger.kind is Service.WATER:
+            await danger.until_closed()
+            customer, technician = danger.world.home.holder, danger.world.technician
+            async with danger.database.transaction() as session:
+                await answer_leak(
+                    session, leak_id=1, person_id=customer, answer=LeakAnswer.HELP, now=danger.now
+                )
+            await act(danger.database, Act.CLAIM, technician, "R1001", now=danger.now)
+            await act(danger.database, Act.FIXED, technician, "R1001", now=danger.now)
+            shown = await view(danger.database, customer, "R1001")
+            texts = Texts("en", timezone="Asia/Shanghai", currency="CNY")
+            assert "still cut off" in card_text(shown, texts, CUSTOMER)
+            labels = [key.text for row in keys(shown, texts, CUSTOMER) for key in row]
+            assert texts.plain("repair.do_confirm") not in labels
+            _, before = await messages(danger.database)
+
+            await danger.undo()
+            await danger.dispatch()
+            danger.wait(seconds=30)
+            await danger.report(Supply.CONNECTED)
+
+            told = await news(danger.database, after=before)
+            assert told == {("fixed", customer): 1}
+            shown = await view(danger.database, customer, "R1001")
+            labels = [key.text for row in keys(shown, texts, CUSTOMER) for key in row]
+            assert texts.plain("repair.do_confirm") in labels
 
     async def test_gives_water_back_to_who_says_that_it_was_theirs(self, danger: Danger) -> None:
         if danger.kind is Service.WATER:
@@ -308,6 +370,14 @@ class TestApprove:
         told = await danger.kinds(danger.world.home.holder)
         assert told == ["supply.cut_ordered", "supply.cut"]
         assert await danger.why() is Why.PROTECTED
+
+    async def test_says_cut_off_only_once_the_meter_has(self, danger: Danger) -> None:
+        await danger.begin()
+        await danger.protect()
+        await danger.agree()
+        await danger.dispatch()
+
+        assert await danger.why() is Why.PROTECTING
 
     async def test_heeds_what_protects_the_people(self, danger: Danger) -> None:
         await danger.begin()
