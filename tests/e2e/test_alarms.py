@@ -1,6 +1,8 @@
 """Silence and danger in chat: told to whom they concern, taken, decided, undone by one press."""
 
+import asyncio
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import delete
 
@@ -131,7 +133,7 @@ async def test_a_burst_asks_a_manager_whether_to_close_the_valve(stage: Stage) -
     found = await customer.expect("🚨")
     await customer.press(found, key_of(found, "🛠"))
     found = await customer.changed(found, "R1001")
-    assert key_of(found, "👍") == "👍 是我在用，没问题"
+    assert key_of(found, "👍")
     filed = text_of(await manager.expect("R1001"))
     assert "A burst is suspected" in filed
     assert "900 litres an hour" in filed
@@ -152,17 +154,17 @@ async def test_a_burst_asks_a_manager_whether_to_close_the_valve(stage: Stage) -
     closed = await customer.expect("以保护您家")
     assert "缴费方式" not in text_of(closed)
     assert key_of(closed, "👍")
-    assert "为保护您家，已自" in text_of(await customer.say("/supply"))
+    assert "起关闭供应" in text_of(await customer.say("/supply"))
 
-    await manager.mark()
-    await manager.press(undo, "↩ Take back and restore")
+    before = len(await manager.messages())
+    take_back = partial(manager.press, undo, "↩ Take back and restore")
+    await asyncio.gather(take_back(), take_back())  # the finger bounced
     shown = await manager.changed(undo, "restoration ordered")
     assert not [label for label in buttons_of(shown) if label.startswith("↩")]
-    await manager.press(undo, "↩ Take back and restore")  # the finger bounced
     await report(stage, gateway, "connected")
     await customer.expect("如果您家仍然没有", seconds=20)
-    assert "供应正常" in text_of(await customer.say("/supply"))
-    assert buttons_of(found)
+    assert "R1001" in text_of(await customer.say("/supply"))
+    assert len(await manager.messages()) == before
 
 
 async def test_water_comes_back_to_who_says_that_it_was_theirs(stage: Stage) -> None:

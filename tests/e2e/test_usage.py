@@ -14,6 +14,8 @@ from tests.chat import text_of
 from tests.e2e.conftest import Stage, move_clock
 from tests.world import NOON
 
+DAY = timedelta(days=1)
+
 
 @pytest.fixture
 async def history(stage: Stage, database: Database, water_use: None) -> None:  # noqa: ARG001 (a fixture)
@@ -101,6 +103,24 @@ class TestLookingUp:
         theirs = await stage.phone(1002).say("/usage W-10001")
         assert "не найден" in text_of(theirs)
         assert "/usage" not in text_of(await stage.phone(4001).say("/usage"))
+
+
+@pytest.mark.usefixtures("water_use")
+class TestAfterSilentDays:
+    async def test_todays_use_is_not_that_of_the_days_before(
+        self, stage: Stage, database: Database
+    ) -> None:
+        meter = stage.world.home.meters[Service.WATER]
+        async with database.transaction() as session:
+            lost = (Reading.taken_at > NOON - timedelta(days=6)) & (Reading.taken_at < NOON - DAY)
+            await session.execute(delete(Reading).where(Reading.meter_id == meter, lost))
+        move_clock(stage, NOON)
+        phone = stage.phone(1001)
+
+        for typed in ("today", "week"):
+            said = text_of(await phone.say(f"/usage W-10001 {typed}"))
+            assert "起共用 2.4 立方米" in said
+            assert "今天到目前为止" not in said
 
 
 class TestAgainstLastYear:

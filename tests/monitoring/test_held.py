@@ -22,14 +22,14 @@ from core.monitoring.held import (
     remind_of_held,
 )
 from core.monitoring.ingest import NewReading, store_batch
-from core.monitoring.models import Meter, Reading
+from core.monitoring.models import Meter, Reading, Source
 from core.monitoring.rows import Key
 from core.monitoring.service import ReadingGoesBackwards
 from core.notices.models import Delivery
-from tests.billing.books import NOVEMBER, ask, load_shipped, run_bills, show
+from tests.billing.books import OCTOBER, ask, keep, load_shipped, read, run_bills
 from tests.world import NOON, World
 
-DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
 LATER = NOON + timedelta(hours=9)
 
 
@@ -152,11 +152,11 @@ class TestRemindOfHeld:
         assert sum(each is not None for each in drawn) == managers
 
 
-async def redecide(database: Database, meter: int, decision: Decision, value=None) -> None:
+async def redecide(database: Database, key: Key, decision: Decision, value=None) -> None:
     async with database.transaction() as session:
         await decide_reading(
             session,
-            key=Key(meter, "total", NOON + timedelta(hours=2)),
+            key=key,
             decision=decision,
             value=value,
             reason="that was the neighbour's",
@@ -175,12 +175,12 @@ class TestDecideReading:
         await decide(database, jumped, 2, Decision.ACCEPT)
         assert await self.lately(database) == [501]
 
-        await redecide(database, jumped, Decision.REJECT)
+        await redecide(database, Key(jumped, "total", NOON + 2 * HOUR), Decision.REJECT)
 
         assert await statuses(database) == ["accepted"] * 2 + ["rejected"] + ["held"] * 2
         assert await self.lately(database) == []
         with pytest.raises(NotHeld):
-            await redecide(database, jumped, Decision.REJECT)
+            await redecide(database, Key(jumped, "total", NOON + 2 * HOUR), Decision.REJECT)
 
     async def test_corrects_what_was_accepted_too_high(self, database, jumped):
         await decide(database, jumped, 2, Decision.ACCEPT)
@@ -188,22 +188,28 @@ class TestDecideReading:
             key = Key(jumped, "total", NOON + timedelta(hours=2))
             await check_decision(session, key=key, value=Decimal("101.5"))
         with pytest.raises(ReadingGoesBackwards):
-            await redecide(database, jumped, Decision.CORRECT, Decimal(99))
+            await redecide(
+                database, Key(jumped, "total", NOON + 2 * HOUR), Decision.CORRECT, Decimal(99)
+            )
 
-        await redecide(database, jumped, Decision.CORRECT, Decimal("101.5"))
+        await redecide(
+            database, Key(jumped, "total", NOON + 2 * HOUR), Decision.CORRECT, Decimal("101.5")
+        )
 
         assert await statuses(database) == ["accepted"] * 3 + ["held"] * 2
         assert await self.lately(database) == [Decimal("101.5")]
 
-    async def test_leaves_what_a_bill_rests_on(self, database, jumped):
-        await decide(database, jumped, 2, Decision.ACCEPT)
+    async def test_leaves_what_a_bill_rests_on(self, database, world):
+        meter = world.home.meters[Service.WATER]
         await load_shipped(database)
-        await show(database, jumped, {NOVEMBER.starts: "50", NOVEMBER.ends: "520"})
-        november = await run_bills(database, Service.WATER, NOVEMBER, now=NOON + 40 * DAY)
-        assert november.issued + november.held
+        closing = read(meter, OCTOBER.ends, "80", source=Source.STAFF)
+        key = Key(meter, "total", closing.taken_at)
+        async with database.transaction() as session:
+            await keep(session, [read(meter, OCTOBER.starts, "50"), closing])
+        assert (await run_bills(database, Service.WATER, OCTOBER)).issued
 
         for decision in (Decision.REJECT, Decision.CORRECT):
             with pytest.raises(ReadingIsBilled) as refusal:
-                await redecide(database, jumped, decision, Decimal(102))
+                await redecide(database, key, decision, Decimal(70))
             assert refusal.value.params == {"number": "W1001"}
-        assert await statuses(database) == ["accepted"] * 7
+        assert await statuses(database) == ["accepted"] * 2
