@@ -29,7 +29,7 @@ from core.notices.models import Delivery
 from tests.billing.books import OCTOBER, ask, keep, load_shipped, read, run_bills
 from tests.world import NOON, World
 
-HOUR = timedelta(hours=1)
+AT_TWO = NOON + timedelta(hours=2)
 LATER = NOON + timedelta(hours=9)
 
 
@@ -175,12 +175,12 @@ class TestDecideReading:
         await decide(database, jumped, 2, Decision.ACCEPT)
         assert await self.lately(database) == [501]
 
-        await redecide(database, Key(jumped, "total", NOON + 2 * HOUR), Decision.REJECT)
+        await redecide(database, Key(jumped, "total", AT_TWO), Decision.REJECT)
 
         assert await statuses(database) == ["accepted"] * 2 + ["rejected"] + ["held"] * 2
         assert await self.lately(database) == []
         with pytest.raises(NotHeld):
-            await redecide(database, Key(jumped, "total", NOON + 2 * HOUR), Decision.REJECT)
+            await redecide(database, Key(jumped, "total", AT_TWO), Decision.REJECT)
 
     async def test_corrects_what_was_accepted_too_high(self, database, jumped):
         await decide(database, jumped, 2, Decision.ACCEPT)
@@ -188,13 +188,9 @@ class TestDecideReading:
             key = Key(jumped, "total", NOON + timedelta(hours=2))
             await check_decision(session, key=key, value=Decimal("101.5"))
         with pytest.raises(ReadingGoesBackwards):
-            await redecide(
-                database, Key(jumped, "total", NOON + 2 * HOUR), Decision.CORRECT, Decimal(99)
-            )
+            await redecide(database, Key(jumped, "total", AT_TWO), Decision.CORRECT, Decimal(99))
 
-        await redecide(
-            database, Key(jumped, "total", NOON + 2 * HOUR), Decision.CORRECT, Decimal("101.5")
-        )
+        await redecide(database, Key(jumped, "total", AT_TWO), Decision.CORRECT, Decimal("101.5"))
 
         assert await statuses(database) == ["accepted"] * 3 + ["held"] * 2
         assert await self.lately(database) == [Decimal("101.5")]
