@@ -26,7 +26,7 @@ from core.monitoring.models import Meter, Reading, Source
 from core.monitoring.rows import Key
 from core.monitoring.service import ReadingGoesBackwards
 from core.notices.models import Delivery
-from tests.billing.books import OCTOBER, ask, keep, load_shipped, read, run_bills
+from tests.billing.books import SEPTEMBER, ask, keep, load_shipped, read, run_bills
 from tests.world import NOON, World
 
 AT_TWO = NOON + timedelta(hours=2)
@@ -196,16 +196,16 @@ class TestDecideReading:
         assert await self.lately(database) == [Decimal("101.5")]
 
     async def test_leaves_what_a_bill_rests_on(self, database, world):
-        meter = world.home.meters[Service.WATER]
+        meter = world.home.meters[Service.ELECTRICITY]
         await load_shipped(database)
-        closing = read(meter, OCTOBER.ends, "80", source=Source.STAFF)
+        closing = read(meter, SEPTEMBER.ends, "80", source=Source.STAFF)
         key = Key(meter, "total", closing.taken_at)
         async with database.transaction() as session:
-            await keep(session, [read(meter, OCTOBER.starts, "50"), closing])
-        assert (await run_bills(database, Service.WATER, OCTOBER)).issued
+            await keep(session, [read(meter, SEPTEMBER.starts, "50"), closing])
+        assert (await run_bills(database, Service.ELECTRICITY, SEPTEMBER)).issued
 
         for decision in (Decision.REJECT, Decision.CORRECT):
             with pytest.raises(ReadingIsBilled) as refusal:
                 await redecide(database, key, decision, Decimal(70))
-            assert refusal.value.params == {"number": "W1001"}
+            assert refusal.value.params == {"number": "E1001"}
         assert await statuses(database) == ["accepted"] * 2
