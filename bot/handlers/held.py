@@ -191,7 +191,8 @@ async def render_waiting(
     session: AsyncSession, reader: Reader, params: dict[str, Any]
 ) -> Outgoing | None:
     """Return how many readings wait, unless none does any more or the next day's word is due."""
-    if reader.now - datetime.fromisoformat(params["at"]) >= DAY:
+    asked_at = params.get("at")
+    if asked_at is not None and reader.now - datetime.fromisoformat(asked_at) >= DAY:
         return None
     _, total = await held.list_held(session, limit=1)
     return _waiting(reader.texts, total) if total else None
