@@ -123,8 +123,11 @@ def read_digits(cell: Cell, place: Place) -> int:
 
 def read_day(cell: Cell, _: Place) -> date:
     """Return a day."""
-    local = _read_local(cell)
-    if local.tzinfo is not None or local.time() != time.min:
+    try:
+        local = _read_local(cell)
+    except Wrong:
+        local = None
+    if local is None or local.tzinfo is not None or local.time() != time.min:
         raise Wrong("import.not_a_day", value=str(cell))
     return local.date()
 

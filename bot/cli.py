@@ -337,8 +337,10 @@ def read_bridge(
 
     try:
         bridges = read_bridges(file)
-    except (OSError, ValueError) as mistake:
-        raise SystemExit(f"{file}: {mistake}") from mistake
+    except OSError as mistake:
+        raise refuse(f"{file}: {mistake.strerror}") from None
+    except ValueError as mistake:
+        raise refuse(f"{file}: {mistake}") from None
     zone = ZoneInfo(Settings().timezone)
     asyncio.run(ask_all(bridges, zone=zone, say=typer.echo))
 

@@ -1,6 +1,7 @@
 """Orders, answers and debts in words, for the chat."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from bot.outgoing import Button, press
 from bot.texts import Markup, Texts
@@ -140,7 +141,7 @@ def card_words(texts: Texts, order: OrderView, restore: OrderView | None) -> str
 
 
 def _debt_lines(texts: Texts, order: OrderView) -> Iterable[str]:
-    def delivered(key: str, moment: object) -> str:
+    def delivered(key: str, moment: datetime | None) -> str:
         return texts.get(key, at=texts.moment(moment)) if moment else texts.get("cut.not_delivered")
 
     yield texts.count(

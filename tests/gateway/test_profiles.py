@@ -134,7 +134,16 @@ class TestToken:
 
 class TestGatewayCheck:
     def run(self, *arguments: str):
-        return CliRunner().invoke(app, ["gateway", *arguments])
+        return CliRunner().invoke(app, ["gateway", *arguments], env={"LC_ALL": "en_US.UTF-8"})
+
+    @pytest.mark.parametrize("content", ["", "no json at all", '{"bizCode": "nameUpdate"}'])
+    def test_of_a_sample_that_gives_nothing_says_so_and_ends_with_1(self, tmp_path, content):
+        sample = tmp_path / "sample.txt"
+        sample.write_text(content, encoding="utf-8")
+        shown = self.run("check", "tuya", "--sample", str(sample))
+        assert shown.exit_code == 1
+        assert shown.stderr == "sample.txt: profile tuya reads nothing from it.\n"
+        assert "not_" not in shown.output
 
     def test_prints_what_is_read_from_each_line_and_why_nothing(self, tmp_path):
         sample = tmp_path / "sample.txt"
@@ -146,7 +155,7 @@ class TestGatewayCheck:
         shown = self.run("check", "tasmota", "--sample", str(sample))
         assert shown.exit_code == 0
         assert "    x/2 energy total 484.058 at 2026-10-04T23:15:05+00:00" in shown.output
-        assert "    nothing: not_json" in shown.output
+        assert "    not readable as JSON" in shown.output
         assert "    x relay open at " in shown.output
 
     def test_reads_bodies_without_topics(self):
@@ -154,7 +163,7 @@ class TestGatewayCheck:
         topic = "rtl_433/x/events"
         shown = self.run("check", "rtl_433", "--sample", sample, "--topic", topic)
         assert "    17000321 volume total 16777159 at 2026-07-05T16:00:00+00:00" in shown.output
-        assert "nothing" not in shown.output
+        assert "readable" not in shown.output
 
     def test_reads_one_body_of_a_cloud_over_many_lines(self, tmp_path):
         sample = tmp_path / "body.json"
