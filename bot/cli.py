@@ -276,6 +276,15 @@ def token(
 
 
 @app.command()
+def revoke(name: Annotated[str, typer.Argument(help="The name given to `token`.")]) -> None:
+    """Revoke the credential of a program: it is refused from now on."""
+    from bot.api.auth import revoke_token
+
+    act(lambda session, now: revoke_token(session, name=name, now=now))
+    typer.echo(f"{name}: revoked")
+
+
+@app.command()
 def invite(
     account: Annotated[str, typer.Option(help="Number of the account to open.")] = "",
     role: Annotated[str, typer.Option(help="technician or manager.")] = "",

@@ -4,13 +4,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from fastapi import HTTPException
 from typer.testing import CliRunner
 
 from bot import logs
+from bot.api.auth import find_caller
 from bot.cli import app
 from bot.gateway.profile import SHIPPED, WrongProfile, load_profiles, read_profile
 from bot.gateway.speakers import widest
 from tests.gateway.shelves import DATA, PROFILES
+from tests.world import NOON
 
 PLANT = """
 title = "Plant"
@@ -106,18 +109,38 @@ class TestWidest:
             assert len(covering) <= 1 or not message.topic
 
 
+@pytest.fixture
+def command(database_url, monkeypatch):
+    monkeypatch.setenv("SHUIDIAN_DATABASE_URL", database_url)
+    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
+
+    def command(*words):
+        with ThreadPoolExecutor() as pool:  # the thread of the tests has a loop of its own
+            return pool.submit(CliRunner().invoke, app, words).result()
+
+    yield command
+    logs.configure(as_json=False)  # the runner's output, to which they went, is closed
+
+
+class TestRevoke:
+    async def test_makes_a_credential_worthless_and_says_so_once(self, command, database):
+        token = command("token", "cellar", "--scope", "gateway").output.split()[-1]
+        async with database.transaction() as session:
+            assert (await find_caller(session, token, now=NOON)).name == "cellar"
+
+        assert command("revoke", "cellar").output == "cellar: revoked\n"
+        async with database.transaction() as session:
+            with pytest.raises(HTTPException):
+                await find_caller(session, token, now=NOON)
+        again = command("revoke", "cellar")
+        assert again.stderr == "There is no working credential “cellar”.\n"
+        assert again.exit_code == 1
+
+
 class TestToken:
     @pytest.fixture
-    def run(self, database_url, monkeypatch):
-        monkeypatch.setenv("SHUIDIAN_DATABASE_URL", database_url)
-
-        def run(name, *options):
-            words = ["token", name, "--scope", "gateway", *options]
-            with ThreadPoolExecutor() as pool:  # the thread of the tests has a loop of its own
-                return pool.submit(CliRunner().invoke, app, words).result()
-
-        yield run
-        logs.configure(as_json=False)  # the runner's output, to which they went, is closed
+    def run(self, command):
+        return lambda name, *options: command("token", name, "--scope", "gateway", *options)
 
     def test_of_a_second_gateway_of_a_maker_says_where_its_topics_begin(self, run):
         plug = ("--profile", "tasmota")
