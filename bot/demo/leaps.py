@@ -10,7 +10,7 @@ from bot.demo.simulator import Simulator
 from core.db import Database
 from core.monitoring.gateway_models import GatewayWatch, Hearing
 from core.monitoring.models import Reading, Sample
-from core.monitoring.silence import LOOK_EVERY
+from core.monitoring.silence import LOOK_EVERY, look_for_silence
 
 
 async def leap(
@@ -24,6 +24,9 @@ async def leap(
     a break of ours, after which everybody gets his time anew.
     """
     since = clock.now()
+    await _look_again(database, looked_at=since - LOOK_EVERY)
+    async with database.transaction() as session:
+        await look_for_silence(session, now=since)  # what was said before is not of the leap
     await _look_again(database, looked_at=until)
     await clock.turn(database, shown_at=until)
     if await simulator.catch_up(until - SLOT):
