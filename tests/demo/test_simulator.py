@@ -289,4 +289,4 @@ class TestLeap:
             playing.cancel()
 
         usual = "SELECT max(usual_seconds) FROM shuidian.hearings"
-        assert await bench.ask(usual) == [(600,)]
+        assert await bench.ask(usual) == [(1200,)]
