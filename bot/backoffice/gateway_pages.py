@@ -48,7 +48,10 @@ def _gateway(view: GatewayView, silence: SilenceView | None, texts: Texts) -> di
         "said": said,
         "revoked": view.is_revoked,
         "days": [
-            {"day": texts.day(day.day), **{name: getattr(day, name) for name in COUNTS}}
+            {
+                "day": texts.day(day.day),
+                **{name: texts.value(getattr(day, name)) for name in COUNTS},
+            }
             for day in view.days
         ],
         "reasons": reasons,

@@ -15,7 +15,7 @@ from core.monitoring import held
 from core.monitoring.held import Decision, HeldReading
 from core.monitoring.photos import list_photos
 from core.monitoring.rows import Key
-from core.monitoring.service import ReadingGoesBackwards, TooManyDigits
+from core.monitoring.service import TOTAL, ReadingGoesBackwards, TooManyDigits
 from core.monitoring.standstills import StillMeter, list_standstills
 
 SHOWN = 6
@@ -70,6 +70,13 @@ def _still_line(texts: Texts, meter: StillMeter) -> str:
     )
 
 
+def name_meter(reading: HeldReading) -> str:
+    """Return the meter of a reading, with the register if it has several."""
+    if reading.register == TOTAL:
+        return reading.serial
+    return f"{reading.serial} ({reading.register})"
+
+
 async def press_reading(turn: Turn) -> None:
     """Show a reading that waits, with what was accepted before it."""
     turn.require(Role.MANAGER)
@@ -79,8 +86,7 @@ async def press_reading(turn: Turn) -> None:
     lines = [
         texts.get(
             f"held.{reading.status}",
-            serial=reading.serial,
-            register=reading.register,
+            serial=name_meter(reading),
             address=reading.address,
             value=texts.quantity(reading.value, reading.service),
             at=texts.moment(reading.taken_at),
