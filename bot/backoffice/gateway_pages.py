@@ -1,5 +1,6 @@
 """The page of gateways: which speak, what they sent day by day, and what was refused."""
 
+from decimal import Decimal
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -50,7 +51,7 @@ def _gateway(view: GatewayView, silence: SilenceView | None, texts: Texts) -> di
         "days": [
             {
                 "day": texts.day(day.day),
-                **{name: texts.value(getattr(day, name)) for name in COUNTS},
+                **{name: texts.number(Decimal(getattr(day, name))) for name in COUNTS},
             }
             for day in view.days
         ],
