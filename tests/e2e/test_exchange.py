@@ -42,7 +42,7 @@ class TestReplacingAMeter:
         await technician.press(asked, "读数为 0")
         summary = await technician.changed(asked, "请再核对一遍")
         words = text_of(summary)
-        for part in ("Linden Street 1-101", "止数 116.5", "0.5 立方米", "起数 0"):
+        for part in ("Linden Street 1-101", "最后读数 116.5", "0.5 立方米", "起始读数 0"):
             assert part in words
         assert (await serials(database))["W-10001"]
 
