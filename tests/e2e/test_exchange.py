@@ -59,8 +59,8 @@ class TestReplacingAMeter:
             "NB-2026/4711": True,
         }
         told = text_of(await customer.expect("水表已更换"))
-        assert "止数 116.5 立方米" in told
-        assert "起数 0 立方米" in told
+        assert "最后读数 116.5 立方米" in told
+        assert "起始读数 0 立方米" in told
         assert "NB-2026/4711" in text_of(await customer.say("/meters"))
         assert "已更换" not in text_of(await stage.phone(1002).say("/meters"))
         again = await technician.say("/replace W-10001")
