@@ -1,7 +1,7 @@
 """`shuidian bill`, `shuidian tariffs`, `shuidian check`: billing for those who run the service."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from bot.import_commands import refuse
+
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from bot.clock import Clock
+    from bot.texts import Texts
+    from core.accounts.models import Service
+    from core.billing.proposals import RunView
     from core.billing.runs import Preview, RunState
     from core.db import Database
 
@@ -55,6 +60,7 @@ def run_bills(
     ] = False,
 ) -> None:
     """Issue the bills of a month; running it again, or twice at once, issues what is missing."""
+    from bot.cli import find_words
     from core.accounts.models import Service
     from core.billing import runs
     from core.periods import month_of
@@ -65,32 +71,35 @@ def run_bills(
     except ValueError:
         raise typer.BadParameter("give --service water --period 2026-10") from None
 
-    async def preview(session: "AsyncSession", now: datetime) -> "Preview":
-        return await runs.preview_run(session, service=chosen, period=wanted, now=now)
+    async def preview(database: "Database", clock: "Clock") -> None:
+        async with database.transaction() as session:
+            found = await runs.preview_run(session, service=chosen, period=wanted, now=clock.now())
+        _print_preview(found, await find_words(database), service=chosen)
 
     async def start(session: "AsyncSession", now: datetime) -> "RunState":
         run_id = await runs.start_run(session, service=chosen, period=wanted, now=now)
         return await runs.get_run(session, run_id=run_id)
 
     if dry_run:
-        _print_preview(_in_transaction(preview))
+        _use(preview)
         return
     run = _in_transaction(start).run
     if run.approved_at is None:
         if not yes:
-            _print_preview(_in_transaction(preview))
+            _use(preview)
             typer.confirm("Issue these bills?", abort=True)
         _in_transaction(
             lambda session, now: runs.approve_run(session, run_id=run.id, actor_id=None, now=now)
         )
-    _print_run(_use(partial(_issue, run_id=run.id)))
+    _use(partial(_issue, run_id=run.id))
 
 
-async def _issue(database: "Database", clock: "Clock", *, run_id: int) -> "RunState":
+async def _issue(database: "Database", clock: "Clock", *, run_id: int) -> None:
     """Issue the chunks that nobody else has, and show how far all are, until none is left."""
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from core.billing import chunks, proposals, runs
+    from bot.cli import find_words
+    from core.billing import chunks, proposals
 
     async with database.transaction() as session:
         waiting = await chunks.plan_chunks(session, run_id=run_id, now=clock.now())
@@ -110,35 +119,30 @@ async def _issue(database: "Database", clock: "Clock", *, run_id: int) -> "RunSt
             if waiting and issued is None:
                 await asyncio.sleep(1)  # another worker has them
     async with database.transaction() as session:
-        return await runs.get_run(session, run_id=run_id)
+        view = await proposals.get_run(session, run_id=run_id)
+    _print_run(view, await find_words(database))
 
 
-def _print_preview(found: "Preview") -> None:
-    print(f"{'bills':24} {found.bills:>12}\n{'of them held back':24} {found.held:>12}")
-    print(f"{'consumption':24} {found.consumption:>12}")
-    _print_sums(found.totals_minor, found.skipped)
+def _print_preview(found: "Preview", texts: "Texts", *, service: "Service") -> None:
+    from bot.handlers.runs import preview_facts, strange_line
+
+    _print_facts(preview_facts(texts, found, service=service))
     if found.strangest:
-        print("\nLook at these first:")
+        print(f"\n{texts.plain('run.strangest')}")
     for strange in found.strangest:
-        use = "" if strange.consumption is None else strange.consumption
-        print(f"  {strange.account_number:12} {strange.address:30} {strange.reason:32} {use}")
+        print(f"  {strange_line(texts, strange, service=service)}")
 
 
-def _print_run(state: "RunState") -> None:
-    run = state.run
-    print(f"\nrun {run.id}: {run.service} {run.starts_date} to {run.ends_date}")
-    for name, count in state.bills.items():
-        print(f"{name:24} {count:>12}")
-    _print_sums(state.totals_minor, state.skipped)
+def _print_run(view: "RunView", texts: "Texts") -> None:
+    from bot.handlers.runs import run_facts, run_title
+
+    print(f"\n{run_title(texts, view)}")
+    _print_facts(run_facts(texts, view))
 
 
-def _print_sums(totals_minor: Mapping[str, int], skipped: Mapping[str, int]) -> None:
-    from core.money import Money
-
-    for currency, minor in totals_minor.items():
-        print(f"{'total ' + currency:24} {Money(minor, currency).amount:>12}")
-    for reason, count in skipped.items():
-        print(f"{'skipped: ' + reason:36} {count}")
+def _print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    for label, value in facts:
+        print(f"{label}: {value}")
 
 
 @bill_app.command("show")
@@ -178,8 +182,7 @@ def check_tariffs(files: TariffFiles = None) -> None:
         try:
             parse_tariff(content, file=name)
         except TariffRefused as refusal:
-            print(refusal)
-            raise typer.Exit(1) from None
+            raise refuse(str(refusal)) from None
         print(f"{name}: good")
 
 
@@ -192,7 +195,6 @@ def load_tariffs(files: TariffFiles = None) -> None:
     """
     from core.accounts.service import get_operator
     from core.billing import tariff_store
-    from core.errors import DomainError
 
     named = _contents(files) if files else None
 
@@ -203,11 +205,7 @@ def load_tariffs(files: TariffFiles = None) -> None:
             contents = tariff_store.shipped_contents(currency=currency)
         return await tariff_store.load_tariffs(session, contents=contents)
 
-    try:
-        print("\n".join(_in_transaction(load)) or "Nothing new.")
-    except DomainError as refusal:
-        print(refusal)
-        raise typer.Exit(1) from None
+    print("\n".join(_in_transaction(load)) or "Nothing new.")
 
 
 def _contents(names: list[str]) -> dict[str, bytes]:
@@ -221,8 +219,7 @@ def _contents(names: list[str]) -> dict[str, bytes]:
             for name in names
         }
     except OSError as error:
-        print(f"{error.filename}: {error.strerror}")
-        raise typer.Exit(1) from None
+        raise refuse(f"{error.filename}: {error.strerror}") from None
 
 
 def check() -> None:

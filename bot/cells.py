@@ -14,7 +14,7 @@ from bot.tables import Cell
 from bot.texts import clean_line
 
 TEXT_LENGTH_MAX = 200
-_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,6})?")
+_NUMBER = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,6})?")
 _PRICE = re.compile(r"-?[0-9]{1,9}(\.[0-9]{1,12})?")
 _ATTRIBUTE = re.compile(r"\s*([a-z][a-z0-9_]{0,39})\s*=\s*([^=;\s][^=;]{0,39}?)\s*")
 _MOMENT = re.compile(
@@ -83,7 +83,9 @@ def read_number(cell: Cell, _: Place) -> Decimal:
     written = unicodedata.normalize("NFKC", written).strip()
     if not _NUMBER.fullmatch(written):
         raise Wrong("import.not_a_number", value=written)
-    return Decimal(written)
+    if (number := Decimal(written)) < 0:
+        raise Wrong("import.negative")
+    return number
 
 
 def read_price(cell: Cell, _: Place) -> Decimal:
@@ -121,9 +123,12 @@ def read_digits(cell: Cell, place: Place) -> int:
 
 def read_day(cell: Cell, _: Place) -> date:
     """Return a day."""
-    local = _read_local(cell)
-    if local.tzinfo is not None or local.time() != time.min:
-        raise Wrong("import.not_a_day", value=cell)
+    try:
+        local = _read_local(cell)
+    except Wrong:
+        local = None
+    if local is None or local.tzinfo is not None or local.time() != time.min:
+        raise Wrong("import.not_a_day", value=str(cell))
     return local.date()
 
 
@@ -134,7 +139,7 @@ def read_moment(cell: Cell, place: Place) -> datetime:
         return local.astimezone(UTC)
     moment = local.replace(tzinfo=place.zone).astimezone(UTC)
     if moment.astimezone(place.zone).replace(tzinfo=None) != local:  # the clocks went forward
-        raise Wrong("import.not_a_moment", value=cell)
+        raise Wrong("import.not_a_moment", value=str(cell))
     return moment
 
 
@@ -145,14 +150,14 @@ def _read_local(cell: Cell) -> datetime:
         return datetime.combine(cell, time.min)
     found = _MOMENT.fullmatch(unicodedata.normalize("NFKC", str(cell)).strip())
     if found is None:
-        raise Wrong("import.not_a_moment", value=cell)
+        raise Wrong("import.not_a_moment", value=str(cell))
     parts = [int(found[name] or 0) for name in ("year", "month", "day", "hour", "minute", "second")]
     try:
         return datetime.fromisoformat(
             "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}".format(*parts) + (found["zone"] or "")
         )
     except ValueError:
-        raise Wrong("import.not_a_moment", value=cell) from None
+        raise Wrong("import.not_a_moment", value=str(cell)) from None
 
 
 class Choice:

@@ -17,7 +17,7 @@ import typer
 
 from bot.billing_commands import bill_app, check, tariffs_app
 from bot.gateway_commands import gateway_app
-from bot.import_commands import import_app, limits_app
+from bot.import_commands import import_app, limits_app, refuse
 from bot.meter_commands import meters_app
 from bot.settings import Settings
 from core.errors import DomainError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from bot.clock import Clock
+    from bot.texts import Texts
     from core.db import Database
 
 # Imports stand inside the commands, so that `--help` does not wait for all of the service.
@@ -70,6 +71,8 @@ def prepared(*, is_start: bool = False) -> Iterator[Settings]:
     """
     Give the settings with a database whose schema is the newest: the one set, or embedded.
 
+    A refusal ends the command with its sentence.
+
     A start of the service takes over what the settings say of the operator; other commands, which
     may be typed where nothing is set, only make one if there is none.
     """
@@ -91,7 +94,26 @@ def prepared(*, is_start: bool = False) -> Iterator[Settings]:
         try:
             yield settings
         except DomainError as refusal:
-            raise SystemExit(f"{type(refusal).__doc__} ({refusal})") from None
+            words = partial(_explain, refusal=refusal)
+            raise refuse(asyncio.run(use(settings, words))) from None
+
+
+async def _explain(database: "Database", _: "Clock", *, refusal: DomainError) -> str:
+    from bot.routes import explain
+
+    return explain(await find_words(database), refusal)
+
+
+async def find_words(database: "Database") -> "Texts":
+    """Return the sentences for whoever runs a command, in the shell's or operator's language."""
+    from bot.settings import shell_language
+    from bot.texts import Texts, locale_for
+    from core.accounts.service import get_operator
+
+    async with database.transaction() as session:
+        operator = await get_operator(session)
+    locale = locale_for(shell_language(), default=operator.locale)
+    return Texts(locale, timezone=operator.timezone, currency=operator.currency)
 
 
 async def _keep_operator(
@@ -254,6 +276,15 @@ def token(
 
 
 @app.command()
+def revoke(name: Annotated[str, typer.Argument(help="The name given to `token`.")]) -> None:
+    """Revoke the credential of a program: it is refused from now on."""
+    from bot.api.auth import revoke_token
+
+    act(lambda session, now: revoke_token(session, name=name, now=now))
+    typer.echo(f"{name}: revoked")
+
+
+@app.command()
 def invite(
     account: Annotated[str, typer.Option(help="Number of the account to open.")] = "",
     role: Annotated[str, typer.Option(help="technician or manager.")] = "",
@@ -315,8 +346,10 @@ def read_bridge(
 
     try:
         bridges = read_bridges(file)
-    except (OSError, ValueError) as mistake:
-        raise SystemExit(f"{file}: {mistake}") from mistake
+    except OSError as mistake:
+        raise refuse(f"{file}: {mistake.strerror}") from None
+    except ValueError as mistake:
+        raise refuse(f"{file}: {mistake}") from None
     zone = ZoneInfo(Settings().timezone)
     asyncio.run(ask_all(bridges, zone=zone, say=typer.echo))
 

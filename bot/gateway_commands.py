@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bot.import_commands import refuse
+
 if TYPE_CHECKING:
     from bot.gateway.profile import Profile
 
@@ -29,8 +31,7 @@ def find_profile(name: str) -> "Profile":
             return read_profile(Path(name), timezone=settings.timezone)
         profiles = load_profiles(settings.profiles_dir, timezone=settings.timezone)
     except WrongProfile as wrong:
-        typer.echo(str(wrong), err=True)
-        raise typer.Exit(1) from None
+        raise refuse(str(wrong)) from None
     if name not in profiles:
         raise typer.BadParameter(f"there is no profile {name}; there are: {', '.join(profiles)}")
     return profiles[name]
@@ -46,8 +47,7 @@ def list_profiles() -> None:
     try:
         profiles = load_profiles(settings.profiles_dir, timezone=settings.timezone)
     except WrongProfile as wrong:
-        typer.echo(str(wrong), err=True)
-        raise typer.Exit(1) from None
+        raise refuse(str(wrong)) from None
     for profile in profiles.values():
         topics = ", ".join(sorted(profile.subscriptions)) or "POST /api/v1/push/" + profile.name
         typer.echo(f"{profile.name:16} {profile.title:20} {topics}")
@@ -70,21 +70,32 @@ def check_profile(
     """Print what would be read from each message of a sample, or why nothing."""
     from bot.clock import SystemClock
     from bot.gateway.decode import Refusal, decode
+    from bot.settings import Settings, shell_language
+    from bot.texts import Texts, locale_for
 
-    found = find_profile(profile)
+    found, settings = find_profile(profile), Settings()
+    texts = Texts(
+        locale_for(shell_language(), default=settings.locale),
+        timezone=settings.timezone,
+        currency=settings.currency,
+    )
+    is_read = False
     typer.echo("units: energy kWh, volume m3 (or counts), voltage V, pressure kPa")
     has_topics = found.transport == "mqtt" and not topic
     for heading, payload in _messages(sample.read_bytes(), has_topics=has_topics):
         answer = decode(found, heading or topic, payload, received_at=SystemClock().now())
         typer.echo(f"{heading or topic} {payload.decode(errors='replace'):.60}".strip())
         if isinstance(answer, Refusal):
-            typer.echo(f"    nothing: {answer.code}")
+            typer.echo(f"    {texts.plain(f'refused.{answer.code}')}")
             continue
+        is_read = True
         for each in answer:
             labels = " ".join(f"{name}={text}" for name, text in each.labels if name != "channel")
             parts = (each.address, labels, each.what, each.register, each.value)
             shown = " ".join(str(part) for part in parts if str(part))
             typer.echo(f"    {shown} at {each.taken_at.isoformat()}")
+    if not is_read:
+        raise refuse(texts.plain("refused.whole_sample", profile=found.name, file=sample.name))
 
 
 def _messages(content: bytes, *, has_topics: bool) -> Iterator[tuple[str, bytes]]:

@@ -39,23 +39,11 @@ def refuse(words: str) -> typer.Exit:
 
 
 def _run(work: "Callable[[Database, datetime, Texts], Awaitable[T]]") -> T:
-    """Do something with the database; a refusal is one line in the language of the shell."""
-    from bot.cli import prepared, use
-    from bot.settings import shell_language
-    from bot.texts import Texts, locale_for
-    from core.accounts.service import get_operator
-    from core.errors import DomainError
+    """Do something with the database and the words for whoever runs the command."""
+    from bot.cli import find_words, prepared, use
 
     async def run(database: "Database", clock: "Clock") -> T:
-        async with database.transaction() as session:
-            operator = await get_operator(session)
-        locale = locale_for(shell_language(), default=operator.locale)
-        texts = Texts(locale, timezone=operator.timezone, currency=operator.currency)
-        try:
-            return await work(database, clock.now(), texts)
-        except DomainError as refusal:
-            values = {name: texts.value(value) for name, value in refusal.params.items()}
-            raise refuse(texts.plain(refusal.code, **values)) from None
+        return await work(database, clock.now(), await find_words(database))
 
     with prepared() as settings:
         return asyncio.run(use(settings, run))

@@ -107,7 +107,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("serial", read_name, "serial meter 表号 表號"),
         Column("installed", read_day, "installed 安装日期 安裝日期"),
         Column("digits", read_digits, "digits 位数 位數"),
-        _optional("initial", read_number, "initial 表底 初始读数 初始讀數"),
+        _optional("initial", read_number, "initial 表底 初始读数 初始讀數 初始指數"),
         _optional("multiplier", read_number, "multiplier 倍率"),
         _optional("ceiling", read_number, "ceiling 上限 最大流量"),
         _optional("gateway", read_text, "gateway 网关 網關"),
@@ -118,7 +118,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("serial", read_reference, "serial meter 表号 表號"),
         _optional("register", read_reference, "register 费率 費率"),
         Column("taken_at", read_moment, "takenat time 抄表时间 抄表時間"),
-        Column("value", read_number, "value reading 读数 讀數 示数 示數"),
+        Column("value", read_number, "value reading 读数 讀數 示数 示數 指數"),
     ),
     "prices": (
         Column("series", read_reference, "series 价格序列 價格序列"),

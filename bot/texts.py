@@ -273,7 +273,7 @@ class Texts:
             case Decimal():
                 return self.number(value)
             case datetime():
-                return self.moment(value)
+                return f"{self.day(value)} {self.time(value)}"
             case date():
                 return self.day(value)
         shown = str(value)

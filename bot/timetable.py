@@ -2,7 +2,7 @@
 
 import asyncio
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -44,11 +44,14 @@ class Job:
     Work with a time: daily at a local time, or (`at` empty) a sweep at every ring.
 
     `run` gets a session and, as `now`, the moment it stands for; it may run any number of times.
+    One that tells people how things stand does so once after a pause: of the days missed only the
+    latest is run, the others are noted as never finished.
     """
 
     name: str
     run: Work
     at: time | None = None
+    tells_how_things_stand: bool = False
 
 
 class Timetable:
@@ -101,7 +104,7 @@ class Timetable:
                 await job.run(session, now=now)
 
     async def _run_due_days(self, job: Job, now: datetime) -> None:
-        """Run the recent days that did not run, or failed, in order; after a failure pause."""
+        """Run the recent days that did not run, or failed, in order; after a failure, pause."""
         assert job.at is not None  # noqa: S101 (the caller looked)
         async with self._database.transaction() as session:
             zone = ZoneInfo((await accounts.get_operator(session)).timezone)
@@ -117,11 +120,24 @@ class Timetable:
                     return  # what failed just now would fail again, and days go in order
         today = now.astimezone(zone).date()
         first = min(done, default=today)
-        for offset in range((today - first).days + 1):
-            day = first + timedelta(days=offset)
-            due_at = datetime.combine(day, job.at, tzinfo=zone)
-            if due_at <= now and not done.get(day, False):
+        days = [first + timedelta(days=offset) for offset in range((today - first).days + 1)]
+        due = {day: datetime.combine(day, job.at, tzinfo=zone) for day in days}
+        due = {day: due_at for day, due_at in due.items() if due_at <= now}
+        if job.tells_how_things_stand:
+            *missed, latest = due or [today]
+            await self._skip(job, [day for day in missed if day not in done], now=now)
+            due = {day: due_at for day, due_at in due.items() if day == latest}
+        for day, due_at in due.items():
+            if not done.get(day, False):
                 await self._run_day(job, day, due_at=due_at, now=now)
+
+    async def _skip(self, job: Job, days: Sequence[date], *, now: datetime) -> None:
+        if days:
+            async with self._database.transaction() as session:
+                await session.execute(
+                    insert(JobRun).on_conflict_do_nothing(),
+                    [{"job": job.name, "day": day, "started_at": now} for day in days],
+                )
 
     async def _run_day(self, job: Job, day: date, *, due_at: datetime, now: datetime) -> None:
         """Run a day and note it in the same transaction, so that a day cut short runs again."""

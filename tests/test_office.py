@@ -446,7 +446,7 @@ class TestReadings:
 
         _, page = await office.get("/office/readings")
 
-        for words in ("1 reading waits", "W-10001 (total)", "900 m³", "100 m³", "does not follow"):
+        for words in ("1 reading waits", "W-10001</td>", "900 m³", "100 m³", "does not follow"):
             assert words in page
         path = f"/office/readings/photos/{dial}"
         assert path in page

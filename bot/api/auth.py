@@ -13,11 +13,19 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.api.context import Now, Session
+from core import audit
 from core.accounts.models import ApiKey
+from core.errors import DomainError
 
 USE_NOTED_EVERY = timedelta(hours=1)
 
 bearer = HTTPBearer(description="The credential printed by `shuidian token`.")
+
+
+class TokenNotFound(DomainError):
+    """No working credential has this name."""
+
+    code = "token.not_found"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +59,22 @@ async def issue_token(
     session.add(key)
     await session.flush()
     return token
+
+
+async def revoke_token(session: AsyncSession, *, name: str, now: datetime) -> None:
+    """
+    Let a program's credential open nothing any more; its name stays taken.
+
+    Raises:
+        TokenNotFound: no working credential has this name.
+    """
+    key = await session.scalar(
+        select(ApiKey).where(ApiKey.name == name, ApiKey.revoked_at.is_(None)).with_for_update()
+    )
+    if key is None:
+        raise TokenNotFound(name=name)
+    key.revoked_at = now
+    audit.record(session, at=now, actor_id=None, action="token.revoked", subject=f"token:{name}")
 
 
 async def _find_caller(

@@ -1,5 +1,6 @@
 """The page of gateways: which speak, what they sent day by day, and what was refused."""
 
+from decimal import Decimal
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -48,7 +49,10 @@ def _gateway(view: GatewayView, silence: SilenceView | None, texts: Texts) -> di
         "said": said,
         "revoked": view.is_revoked,
         "days": [
-            {"day": texts.day(day.day), **{name: getattr(day, name) for name in COUNTS}}
+            {
+                "day": texts.day(day.day),
+                **{name: texts.number(Decimal(getattr(day, name))) for name in COUNTS},
+            }
             for day in view.days
         ],
         "reasons": reasons,

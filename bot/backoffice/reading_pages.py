@@ -13,7 +13,7 @@ from pydantic import AwareDatetime
 from bot.backoffice import desk
 from bot.backoffice.desk import OfficeRoute, OwnPage, Signed, Visit
 from bot.backoffice.repair_pages import PhotoId
-from bot.handlers.held import REASON_LENGTH_MAX
+from bot.handlers.held import REASON_LENGTH_MAX, name_meter
 from bot.routes import explain
 from bot.texts import Texts, clean_line
 from core.billing import redeciding
@@ -136,8 +136,7 @@ async def _waiting(visit: Visit, reading: HeldReading) -> dict[str, Any]:
         )
 
     return {
-        "serial": reading.serial,
-        "register": reading.register,
+        "serial": name_meter(reading),
         "address": reading.address,
         "value": shown(reading.value, reading.taken_at),
         "before": "" if before is None else shown(before.value, before.taken_at),

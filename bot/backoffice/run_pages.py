@@ -47,7 +47,7 @@ def _run(visit: Visit, view: RunView) -> dict[str, Any]:
         "state": texts.plain(f"run.{state}"),
         "state_kind": {"waits": "waiting", "over": "closed"}.get(state, state),
         "facts": list(run_facts(texts, view)),
-        "strangest": [strange_line(texts, view, bill) for bill in strangest],
+        "strangest": [strange_line(texts, bill, service=view.run.service) for bill in strangest],
         "strangest_title": texts.plain("run.strangest"),
         "approve": texts.plain("run.approve") if state == "waits" else "",
         "done": view.progress.done,

@@ -71,6 +71,7 @@ async def build_district(session: AsyncSession, *, seed: int, now: datetime) -> 
             currency="CNY",
             locale="zh_CN",
             hotline=names.HOTLINE,
+            approves_bills=False,
         )
     )
     areas = await _add_areas(session)

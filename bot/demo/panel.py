@@ -128,9 +128,15 @@ def _key(name: str, group: str, targets: "Iterable[Target]" = ()) -> Described:
 Act = Callable[[Backstage, dict[str, Any]], Awaitable[str]]
 
 
+async def _leap(stage: Backstage, until: datetime) -> None:
+    from bot.demo.leaps import leap
+
+    await leap(stage.database, stage.clock, stage.simulator, until=until)
+
+
 def _step(span: timedelta) -> Act:
     async def step(stage: Backstage, _: dict[str, Any]) -> str:
-        await stage.clock.turn(stage.database, shown_at=stage.clock.now() + span)
+        await _leap(stage, stage.clock.now() + span)
         return ""
 
     return step
@@ -145,9 +151,8 @@ async def _go_to_bill(stage: Backstage, _: dict[str, Any]) -> str:
     zone = ZoneInfo(ZONE)
     ends = month_of(local_day(stage.clock.now(), zone=zone)).ends
     midnight = start_of_day(ends, zone=zone)
-    await stage.clock.turn(stage.database, shown_at=midnight + timedelta(minutes=1))
-    await stage.simulator.catch_up(midnight)
-    await stage.clock.turn(stage.database, shown_at=midnight + BILLED_BY)
+    await _leap(stage, midnight + timedelta(minutes=1))
+    await _leap(stage, midnight + BILLED_BY)
     return ""
 
 

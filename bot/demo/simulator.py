@@ -68,12 +68,13 @@ class Simulator:
                         log.warning("simulator.waiting", trouble=str(trouble))
                 await asyncio.sleep(TICK_SECONDS)
 
-    async def catch_up(self, until: datetime) -> None:
-        """Wait until everything up to a moment was sent, but not for ever."""
+    async def catch_up(self, until: datetime) -> bool:
+        """Wait until everything up to a moment was sent, but not for ever; tell whether it was."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while self.played_until is None or self.played_until < until:  # noqa: ASYNC110 (no event: a moment is passed)
                     await asyncio.sleep(TICK_SECONDS / 5)
+        return self.played_until is not None and self.played_until >= until
 
     async def play_on(self, http: aiohttp.ClientSession) -> None:
         """Send everything up to now."""

@@ -289,7 +289,9 @@ def read_profile(path: Path, *, timezone: str) -> Profile:
     except ValidationError as wrong:
         lines = [_explained(error) for error in wrong.errors()]
         raise WrongProfile("\n".join([f"{path}:", *lines])) from None
-    except (OSError, ValueError) as wrong:
+    except OSError as wrong:
+        raise WrongProfile(f"{path}: {wrong.strerror}") from wrong
+    except ValueError as wrong:
         raise WrongProfile(f"{path}: {wrong}") from None
 
 

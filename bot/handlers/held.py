@@ -16,14 +16,13 @@ from core.monitoring import held
 from core.monitoring.held import Decision, HeldReading
 from core.monitoring.photos import list_photos
 from core.monitoring.rows import Key
-from core.monitoring.service import ReadingGoesBackwards, TooManyDigits
+from core.monitoring.service import TOTAL, ReadingGoesBackwards, TooManyDigits
 from core.monitoring.standstills import StillMeter, list_standstills
 
 SHOWN = 6
 REASON_LENGTH_MAX = 200
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-DAY = timedelta(days=1)
 
 
 def _data(reading: HeldReading) -> tuple[object, ...]:
@@ -77,6 +76,13 @@ def _still_line(texts: Texts, meter: StillMeter) -> str:
     )
 
 
+def name_meter(reading: HeldReading) -> str:
+    """Return the meter of a reading, with the register if it has several."""
+    if reading.register == TOTAL:
+        return reading.serial
+    return f"{reading.serial} ({reading.register})"
+
+
 async def press_reading(turn: Turn) -> None:
     """Show a reading that waits or was accepted, with what was accepted before it."""
     turn.require(Role.MANAGER)
@@ -86,8 +92,7 @@ async def press_reading(turn: Turn) -> None:
     lines = [
         texts.get(
             f"held.{reading.status}",
-            serial=reading.serial,
-            register=reading.register,
+            serial=name_meter(reading),
             address=reading.address,
             value=texts.quantity(reading.value, reading.service),
             at=texts.moment(reading.taken_at),
@@ -188,12 +193,9 @@ async def _decide(
 
 
 async def render_waiting(
-    session: AsyncSession, reader: Reader, params: dict[str, Any]
+    session: AsyncSession, reader: Reader, _params: dict[str, Any]
 ) -> Outgoing | None:
-    """Return how many readings wait, unless none does any more or the next day's word is due."""
-    asked_at = params.get("at")
-    if asked_at is not None and reader.now - datetime.fromisoformat(asked_at) >= DAY:
-        return None
+    """Return how many readings wait, unless none does any more."""
     _, total = await held.list_held(session, limit=1)
     return _waiting(reader.texts, total) if total else None
 

@@ -10,10 +10,10 @@ from bot.context import Command, Handle, Reader, Render, Turn
 from bot.handlers.account import back_home
 from bot.outgoing import Button, Keyboard, Outgoing, press, read_press
 from bot.texts import Texts
-from core.accounts.models import Role
+from core.accounts.models import Role, Service
 from core.billing import proposals
 from core.billing.proposals import RunView
-from core.billing.runs import StrangeBill
+from core.billing.runs import Preview, StrangeBill
 
 SHOWN = 8
 STRANGEST_SHOWN = 5
@@ -39,18 +39,22 @@ def run_state(view: RunView) -> str:
     return "preparing" if view.proposal is None else "waits"
 
 
+def preview_facts(texts: Texts, found: Preview, *, service: Service) -> Iterator[tuple[str, str]]:
+    """Yield the figures of what a run would do."""
+    yield texts.plain("run.bills"), texts.value(found.bills)
+    for currency, minor in found.totals_minor.items():
+        yield texts.plain("run.total"), texts.money(minor, currency)
+    yield texts.plain("run.use"), texts.quantity(found.consumption, service)
+    yield texts.plain("run.held"), texts.value(found.held)
+    for reason, count in found.skipped.items():
+        yield texts.plain("run.without", why=why(texts, reason)), texts.value(count)
+
+
 def run_facts(texts: Texts, view: RunView) -> Iterator[tuple[str, str]]:
     """Yield the figures of a run: what it would do, and once it is approved, what it did."""
     plain, run, done = texts.plain, view.run, view.progress
     if run.approved_at is None and view.proposal is not None:
-        found = view.proposal
-        yield plain("run.bills"), texts.value(found.bills)
-        for currency, minor in found.totals_minor.items():
-            yield plain("run.total"), texts.money(minor, currency)
-        yield plain("run.use"), texts.quantity(found.consumption, run.service)
-        yield plain("run.held"), texts.value(found.held)
-        for reason, count in found.skipped.items():
-            yield plain("run.without", why=why(texts, reason)), texts.value(count)
+        yield from preview_facts(texts, view.proposal, service=run.service)
     if run.approved_at is None:
         return
     moment = texts.moment(run.approved_at)
@@ -79,11 +83,11 @@ def why(texts: Texts, reason: str) -> str:
     return texts.plain("run.why_other")
 
 
-def strange_line(texts: Texts, view: RunView, bill: StrangeBill) -> str:
+def strange_line(texts: Texts, bill: StrangeBill, *, service: Service) -> str:
     """Return a bill that somebody should look at in one line."""
     parts = [bill.account_number, bill.address, why(texts, bill.reason)]
     if bill.consumption is not None:
-        parts.append(texts.quantity(bill.consumption, view.run.service))
+        parts.append(texts.quantity(bill.consumption, service))
     if bill.total_minor is not None:
         parts.append(texts.money(bill.total_minor))
     return ", ".join(parts)
@@ -100,7 +104,8 @@ def _card(texts: Texts, view: RunView) -> tuple[str, Keyboard]:
         if view.proposal.strangest:
             lines += ["", texts.get("run.strangest")]
         for bill in view.proposal.strangest[:STRANGEST_SHOWN]:
-            lines.append(texts.get("run.strange", bill=strange_line(texts, view, bill)))
+            line = strange_line(texts, bill, service=view.run.service)
+            lines.append(texts.get("run.strange", bill=line))
         lines += ["", texts.get("run.how", number=view.run.id)]
         keyboard.insert(0, [Button(texts.plain("run.approve"), press("runyes", view.run.id))])
     return "\n".join(lines), keyboard

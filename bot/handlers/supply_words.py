@@ -152,8 +152,8 @@ def card_words(texts: Texts, order: OrderView, restore: OrderView | None) -> str
 
 
 def _debt_lines(texts: Texts, order: OrderView) -> Iterable[str]:
-    def delivered(key: str, moment: object) -> str:
-        return texts.get(key, at=texts.value(moment)) if moment else texts.get("cut.not_delivered")
+    def delivered(key: str, moment: datetime | None) -> str:
+        return texts.get(key, at=texts.moment(moment)) if moment else texts.get("cut.not_delivered")
 
     yield texts.count(
         "cut.overdue",

@@ -36,13 +36,14 @@ async def remind_to_read(session: AsyncSession, *, now: datetime) -> None:
     """
     Ask those who read their meters for a reading, on the first and the last day of the window.
 
+    If nobody was asked on the first, they are asked on the next day of the window.
     Who has given one, or whose meter is on a gateway, or who gets no bill this month, is left in
     peace. The message is one for all meters of a person.
     """
     operator = await get_operator(session)
     today = local_day(now, zone=ZoneInfo(operator.timezone))
     window = window_of(today, operator)
-    if today not in window:
+    if not window.first <= today <= window.last:
         return
     unread = await _unread(session, window, operator)
     people = sorted(set(await session.scalars(unread.with_only_columns(AccountRight.person_id))))

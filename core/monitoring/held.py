@@ -1,7 +1,7 @@
 """Readings that wait for a person: each is accepted, corrected or rejected, with a reason."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import NamedTuple
@@ -246,14 +246,17 @@ async def decide_held(
 
 
 async def remind_of_held(session: AsyncSession, *, now: datetime) -> None:
-    """Tell managers once a day that readings wait; a word that comes a day late is dropped."""
-    _, total = await list_held(session, limit=1)
-    if total:
+    """Tell managers that readings wait: when there are new ones, and again every week."""
+    newest = await session.scalar(
+        select(func.max(Reading.received_at)).where(Reading.status.in_(WAITING))
+    )
+    if newest is not None:
+        year, week, _ = now.isocalendar()
         await notices.enqueue(
             session,
             person_ids=await accounts.list_staff(session, role=Role.MANAGER),
             kind="held.waiting",
-            params={"at": now.isoformat()},
-            dedupe_key=f"held.waiting:{now.date().isoformat()}",
+            params={},
+            dedupe_key=f"held.waiting:{newest.astimezone(UTC).isoformat()}:{year}-{week}",
             now=now,
         )

@@ -12,7 +12,8 @@ from core.accounts import service as accounts
 from core.accounts.models import ServicePoint, Supply
 from core.accounts.service import Place
 from core.billing.arrears import Arrears, find_arrears
-from core.monitoring.models import Reading, Sample
+from core.monitoring.gateway_silence import list_silent
+from core.monitoring.models import Alarm, Meter, Quantity, Reading, Sample
 from core.outages.queries import OutageView, list_at
 from core.repairs.queries import RepairLine, list_for_customer
 from core.repairs.workflow import ENDED
@@ -69,7 +70,9 @@ async def why_is_my_supply_off(
     arrears = await find_arrears(session, agreement_ids=[place.agreement_id], now=now)
     outages = await list_at(session, service_point_id=service_point_id, now=now)
     repair = await _find_repair(session, place=place, person_id=person_id, now=now)
-    seen_at = await _find_sign(session, service_point_id=service_point_id)
+    meter = await find_working_meter(session, service_point_id=service_point_id)
+    seen_at = await _find_sign(session, meter) if meter else None
+    is_silent = meter is not None and await _is_silent(session, meter)
     active = {
         (order.wanted, order.reason in PROTECTIVE)
         for order in await session.scalars(
@@ -83,7 +86,7 @@ async def why_is_my_supply_off(
     is_cut = point.supply is Supply.CUT
     ours = await find_standing_cut(session, service_point_id=service_point_id)
     is_protected = ours is not None and ours.reason in PROTECTIVE
-    is_fresh = seen_at is not None and seen_at > now - FRESH
+    is_fresh = seen_at is not None and seen_at > now - FRESH and not is_silent
     true = {
         Why.READY: point.supply is Supply.READY,
         Why.RESTORING: (Supply.CONNECTED, False) in active,
@@ -116,11 +119,8 @@ async def _find_repair(
     return next((line for line in lines if line.state not in ENDED), None)
 
 
-async def _find_sign(session: AsyncSession, *, service_point_id: int) -> datetime | None:
+async def _find_sign(session: AsyncSession, meter: Meter) -> datetime | None:
     """Return when the meter last said anything at all."""
-    meter = await find_working_meter(session, service_point_id=service_point_id)
-    if meter is None:
-        return None
     signs = union_all(
         *(
             select(func.max(table.taken_at).label("at")).where(table.meter_id == meter.id)
@@ -129,3 +129,13 @@ async def _find_sign(session: AsyncSession, *, service_point_id: int) -> datetim
     ).subquery()
     seen_at: datetime | None = await session.scalar(select(func.max(signs.c.at)))
     return seen_at
+
+
+async def _is_silent(session: AsyncSession, meter: Meter) -> bool:
+    """Tell whether the meter, its gateway or all of them are missed."""
+    if await list_silent(session) & {meter.gateway_id, None}:
+        return True
+    silence = select(Alarm.id).where(
+        Alarm.meter_id == meter.id, Alarm.quantity == Quantity.SILENCE, Alarm.ended_at.is_(None)
+    )
+    return await session.scalar(silence.limit(1)) is not None

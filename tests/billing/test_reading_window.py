@@ -61,6 +61,13 @@ class TestRemindToRead:
             (person, "last") for person in people
         ]
 
+    async def test_asks_on_the_next_day_if_the_first_was_missed(
+        self, database: Database, world: World
+    ) -> None:
+        people = sorted([world.home.holder, world.neighbour.holder])
+        asked = await told(database, OCTOBER_26, nine(date(2026, 10, 27)))
+        assert asked == [(person, "first") for person in people]
+
     @pytest.mark.parametrize("status", ["accepted", "held", "disputed"])
     async def test_leaves_in_peace_who_gave_a_reading(
         self, database: Database, world: World, status: str

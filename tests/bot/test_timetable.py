@@ -107,6 +107,30 @@ class TestDaily:
         assert days == [date(2026, 11, 1) + timedelta(days=n) for n in range(7)]
 
     @pytest.mark.usefixtures("world")
+    async def test_tells_how_things_stand_once_after_missed_days(self, database: Database) -> None:
+        clock, work = Standing(datetime(2026, 11, 2, 12, tzinfo=UTC)), Work()
+        job = Job(name="daily", run=work, at=time(3, 0), tells_how_things_stand=True)
+        table = Timetable(database, clock, jobs={"daily": job})
+        await table.ring()
+        clock.shown_at += timedelta(days=6)
+        work.bad = {date(2026, 11, 8)}
+        await table.ring()
+        clock.shown_at += timedelta(days=1)
+        await table.ring()
+        await table.ring()
+
+        assert [moment.day for moment in await ran(database)] == [1, 8]
+        async with database.transaction() as session:
+            runs = await session.execute(
+                select(JobRun.day, JobRun.finished_at.is_not(None)).order_by(JobRun.day)
+            )
+        assert [(day.day, is_run) for day, is_run in runs] == [
+            *[(2, True)],
+            *[(day, False) for day in range(3, 8)],
+            *[(8, True), (9, True)],
+        ]
+
+    @pytest.mark.usefixtures("world")
     async def test_begins_with_today_and_looks_back_so_far_and_no_further(
         self, database: Database
     ) -> None:

@@ -1,5 +1,6 @@
 """The simulated meters against the real service, on a socket."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,9 @@ from sqlalchemy import select, text, update
 from bot.app import Service
 from bot.clock import ScaledClock, SystemClock
 from bot.demo import troubles
+from bot.demo.clock import WoundClock
 from bot.demo.district import build_district
+from bot.demo.leaps import leap
 from bot.demo.models import DemoAccess, DemoMeter
 from bot.demo.signals import EventKind
 from bot.demo.simulator import Simulator
@@ -22,6 +25,7 @@ from core.accounts.models import Agreement, Area, AreaKind, ServicePoint, Supply
 from core.db import Database
 from core.monitoring.exchange import Exchange, exchange_meter
 from core.monitoring.models import Meter, Reading, Source
+from core.monitoring.silence import look_for_silence
 from core.repairs.intake import take_up_alarms
 from core.supply.models import OrderState, Reason, SupplyOrder
 
@@ -34,7 +38,7 @@ class Bench:
     """A district, the service that serves it, and its meters."""
 
     database: Database
-    clock: ScaledClock
+    clock: WoundClock
     simulator: Simulator
     http: aiohttp.ClientSession
 
@@ -77,7 +81,7 @@ async def bench(database: Database) -> AsyncIterator[Bench]:
         await session.execute(update(DemoMeter).values(played_until=START))
         token = await session.scalar(select(DemoAccess.token).where(DemoAccess.name == "gateway"))
     assert token is not None
-    clock = ScaledClock(set_at=SystemClock().now(), shown_at=START, rate=0)
+    clock = WoundClock(set_at=SystemClock().now(), shown_at=START, rate=0)
     settings = Settings(_env_file=None, database_url=database.url, port=0, roles="web")
     service = Service(settings, clock)
     async with service.running():
@@ -245,3 +249,44 @@ class TestSimulator:
         assert await bench.ask(supply) == [("connected",)]
         await bench.pass_time(hours=2)
         assert await bench.ask(use) > shown
+
+
+class TestLeap:
+    async def listen(self, bench: Bench) -> list[tuple[Any, ...]]:
+        """Look for silence; return the meters that are silent, and how many gateways."""
+        async with bench.database.transaction() as session:
+            await look_for_silence(session, now=bench.clock.now())
+        return await bench.ask(
+            "SELECT m.serial FROM shuidian.alarms a JOIN shuidian.meters m ON m.id = a.meter_id"
+            " WHERE a.quantity = 'silence'"
+            " UNION ALL SELECT 'gateway' FROM shuidian.gateway_silences"
+        )
+
+    @pytest.mark.parametrize(
+        ("kind", "silent"),
+        [(EventKind.SILENT_METER, "W-10003"), (EventKind.SILENT_GATEWAY, "gateway")],
+    )
+    async def test_is_no_break_of_ours_and_accuses_nobody_who_spoke(
+        self, bench: Bench, kind: EventKind, silent: str
+    ) -> None:
+        await bench.pass_time(hours=50)
+        assert await self.listen(bench) == []
+        await bench.pass_time(minutes=20)
+        if kind is EventKind.SILENT_METER:
+            await bench.trouble(kind, await bench.meter(silent))
+        else:
+            async with bench.database.transaction() as session:
+                await troubles.begin_trouble(
+                    session, kind=kind, target_id=None, now=bench.clock.now()
+                )
+        playing = asyncio.create_task(bench.simulator.run())
+        try:
+            for _ in range(2):
+                until = bench.clock.now() + timedelta(hours=10)
+                await leap(bench.database, bench.clock, bench.simulator, until=until)
+                assert await self.listen(bench) == [(silent,)]
+        finally:
+            playing.cancel()
+
+        usual = "SELECT max(usual_seconds) FROM shuidian.hearings"
+        assert await bench.ask(usual) == [(1200,)]

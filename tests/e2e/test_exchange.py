@@ -30,7 +30,7 @@ class TestReplacingAMeter:
         assert "拆下的是哪块表" in text_of(asked)
         assert "没有这个编号的表" in text_of(await technician.say("W-99"))
         asked = await technician.say("w-10001")
-        assert "拆下时的示数" in text_of(asked)
+        assert "拆下时的读数" in text_of(asked)
         assert "116 立方米" in text_of(asked)
         assert "不会倒走" in text_of(await technician.say("115"))
         assert "新表的表号" in text_of(await technician.say("116.5"))
@@ -38,11 +38,11 @@ class TestReplacingAMeter:
         asked = await technician.say("NB-2026/4711")
         assert "小数点前有几位" in text_of(asked)
         await technician.press(asked, "与旧表相同")
-        asked = await technician.changed(asked, "现在的示数")
-        await technician.press(asked, "示数为 0")
+        asked = await technician.changed(asked, "现在的读数")
+        await technician.press(asked, "读数为 0")
         summary = await technician.changed(asked, "请再核对一遍")
         words = text_of(summary)
-        for part in ("Linden Street 1-101", "止数 116.5", "0.5 立方米", "起数 0"):
+        for part in ("Linden Street 1-101", "最后读数 116.5", "0.5 立方米", "起始读数 0"):
             assert part in words
         assert (await serials(database))["W-10001"]
 
@@ -59,8 +59,8 @@ class TestReplacingAMeter:
             "NB-2026/4711": True,
         }
         told = text_of(await customer.expect("水表已更换"))
-        assert "止数 116.5 立方米" in told
-        assert "起数 0 立方米" in told
+        assert "最后读数 116.5 立方米" in told
+        assert "起始读数 0 立方米" in told
         assert "NB-2026/4711" in text_of(await customer.say("/meters"))
         assert "已更换" not in text_of(await stage.phone(1002).say("/meters"))
         again = await technician.say("/replace W-10001")
@@ -100,4 +100,4 @@ class TestReplacingAMeter:
         await phone.say("117")
         await phone.say("NEW-1")
         assert "⚠" in text_of(await phone.say(typed or "🙂"))
-        assert "现在的示数" in text_of(await phone.say("6"))
+        assert "现在的读数" in text_of(await phone.say("6"))

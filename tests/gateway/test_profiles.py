@@ -4,13 +4,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from fastapi import HTTPException
 from typer.testing import CliRunner
 
 from bot import logs
+from bot.api.auth import find_caller
 from bot.cli import app
 from bot.gateway.profile import SHIPPED, WrongProfile, load_profiles, read_profile
 from bot.gateway.speakers import widest
 from tests.gateway.shelves import DATA, PROFILES
+from tests.world import NOON
 
 PLANT = """
 title = "Plant"
@@ -106,18 +109,38 @@ class TestWidest:
             assert len(covering) <= 1 or not message.topic
 
 
+@pytest.fixture
+def command(database_url, monkeypatch):
+    monkeypatch.setenv("SHUIDIAN_DATABASE_URL", database_url)
+    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
+
+    def command(*words):
+        with ThreadPoolExecutor() as pool:  # the thread of the tests has a loop of its own
+            return pool.submit(CliRunner().invoke, app, words).result()
+
+    yield command
+    logs.configure(as_json=False)  # the runner's output, to which they went, is closed
+
+
+class TestRevoke:
+    async def test_makes_a_credential_worthless_and_says_so_once(self, command, database):
+        token = command("token", "cellar", "--scope", "gateway").output.split()[-1]
+        async with database.transaction() as session:
+            assert (await find_caller(session, token, now=NOON)).name == "cellar"
+
+        assert command("revoke", "cellar").output == "cellar: revoked\n"
+        async with database.transaction() as session:
+            with pytest.raises(HTTPException):
+                await find_caller(session, token, now=NOON)
+        again = command("revoke", "cellar")
+        assert again.stderr == "There is no working credential “cellar”.\n"
+        assert again.exit_code == 1
+
+
 class TestToken:
     @pytest.fixture
-    def run(self, database_url, monkeypatch):
-        monkeypatch.setenv("SHUIDIAN_DATABASE_URL", database_url)
-
-        def run(name, *options):
-            words = ["token", name, "--scope", "gateway", *options]
-            with ThreadPoolExecutor() as pool:  # the thread of the tests has a loop of its own
-                return pool.submit(CliRunner().invoke, app, words).result()
-
-        yield run
-        logs.configure(as_json=False)  # the runner's output, to which they went, is closed
+    def run(self, command):
+        return lambda name, *options: command("token", name, "--scope", "gateway", *options)
 
     def test_of_a_second_gateway_of_a_maker_says_where_its_topics_begin(self, run):
         plug = ("--profile", "tasmota")
@@ -134,7 +157,16 @@ class TestToken:
 
 class TestGatewayCheck:
     def run(self, *arguments: str):
-        return CliRunner().invoke(app, ["gateway", *arguments])
+        return CliRunner().invoke(app, ["gateway", *arguments], env={"LC_ALL": "en_US.UTF-8"})
+
+    @pytest.mark.parametrize("content", ["", "no json at all", '{"bizCode": "nameUpdate"}'])
+    def test_of_a_sample_that_gives_nothing_says_so_and_ends_with_1(self, tmp_path, content):
+        sample = tmp_path / "sample.txt"
+        sample.write_text(content, encoding="utf-8")
+        shown = self.run("check", "tuya", "--sample", str(sample))
+        assert shown.exit_code == 1
+        assert shown.stderr == "sample.txt: profile tuya reads nothing from it.\n"
+        assert "not_" not in shown.output
 
     def test_prints_what_is_read_from_each_line_and_why_nothing(self, tmp_path):
         sample = tmp_path / "sample.txt"
@@ -146,7 +178,7 @@ class TestGatewayCheck:
         shown = self.run("check", "tasmota", "--sample", str(sample))
         assert shown.exit_code == 0
         assert "    x/2 energy total 484.058 at 2026-10-04T23:15:05+00:00" in shown.output
-        assert "    nothing: not_json" in shown.output
+        assert "    not readable as JSON" in shown.output
         assert "    x relay open at " in shown.output
 
     def test_reads_bodies_without_topics(self):
@@ -154,7 +186,7 @@ class TestGatewayCheck:
         topic = "rtl_433/x/events"
         shown = self.run("check", "rtl_433", "--sample", sample, "--topic", topic)
         assert "    17000321 volume total 16777159 at 2026-07-05T16:00:00+00:00" in shown.output
-        assert "nothing" not in shown.output
+        assert "readable" not in shown.output
 
     def test_reads_one_body_of_a_cloud_over_many_lines(self, tmp_path):
         sample = tmp_path / "body.json"

@@ -1,6 +1,7 @@
 """`shuidian import` and `shuidian limits` as whoever runs the service meets them."""
 
 import csv
+import re
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from io import StringIO
@@ -124,6 +125,18 @@ class TestImport:
         words = {"zh_TW.UTF-8": "沒有", "ru_RU.UTF-8": "ничего"}.get(language, "没有")
         assert words in done.stderr
 
+    def test_tells_days_and_moments_with_their_years(self, run, tmp_path):
+        for kind in ("accounts", "meters"):
+            run("import", kind, EXAMPLES / f"{kind}.csv")
+        file = tmp_path / "mine.csv"
+        file.write_text(
+            "serial,taken at,value\n0011714,2020-11-01 00:00,1\n0011714,2026-10-01 00:00,-5\n"
+        )
+
+        said = run("import", "readings", file).stderr.splitlines()
+        assert re.fullmatch("row 2, taken at: Nov 1, 2020 12:00.AM is .* three years ago", said[0])
+        assert said[1] == "row 3, value: may not be below zero"
+
     @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", b"account,who\n1,2\n", b""])
     def test_refuses_in_one_line_what_is_no_such_file(self, run, tmp_path, content):
         file = tmp_path / "mine.csv"
@@ -135,6 +148,39 @@ class TestImport:
         assert done.exit_code == 1
         assert done.stderr.count("\n") == 1
         assert isinstance(done.exception, SystemExit)
+
+
+class TestRefusal:
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ["meters", "master", "404"],
+            ["meters", "master", "404", "--area", "Nowhere"],
+            ["invite", "--account", "404"],
+            ["bill", "show", "W404"],
+            ["bill", "run", "--service", "water", "--period", "2126-10"],
+            ["bridge", "read", "no-such.toml"],
+            ["gateway", "check", "no-such.toml", "--sample", str(EXAMPLES / "meters.csv")],
+        ],
+    )
+    @pytest.mark.parametrize("language", ["en_US.UTF-8", "zh_CN.UTF-8"])
+    def test_of_a_command_is_a_line_of_words(self, run, words, language):
+        done = run(*words, LANG=language)
+
+        assert done.exit_code == 1
+        assert done.stderr.count("\n") == 1
+        assert not re.search(r"[a-z]\.[a-z]+_|_not_|Errno", done.stderr)
+
+
+class TestBillRun:
+    def test_tells_why_there_is_no_bill_in_words(self, run):
+        for kind in ("accounts", "meters"):
+            run("import", kind, EXAMPLES / f"{kind}.csv")
+
+        shown = run("bill", "run", "--service", "water", "--period", "2026-10", "--dry-run")
+
+        assert "Without a bill (no reading near the end): 6" in shown.stdout
+        assert "no_reading" not in shown.stdout
 
 
 class TestLimits:

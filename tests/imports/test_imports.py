@@ -143,7 +143,7 @@ BREAKAGES = [
     ("accounts", 4, {"people": "2.5"}, [("people", "not_whole")]),
     ("accounts", 4, {"people": "0"}, [("people", "not_whole")]),
     ("accounts", 4, {"service": "gas"}, [("service", "not_one_of")]),
-    ("accounts", 4, {"starts": "2026-02-30"}, [("starts", "not_a_moment")]),
+    ("accounts", 4, {"starts": "2026-02-30"}, [("starts", "not_a_day")]),
     ("accounts", 4, {"starts": "2026-09-01 12:00"}, [("starts", "not_a_day")]),
     ("accounts", 4, {"phone": "551"}, [("phone", "not_a_phone")]),
     ("accounts", 4, {"language": "fr"}, [("language", "not_one_of")]),
@@ -153,7 +153,7 @@ BREAKAGES = [
     ("meters", 4, {"serial": "0011714"}, [("account", "contradicts"), ("initial", "contradicts")]),
     ("meters", 4, {"digits": "13"}, [("digits", "not_digits")]),
     ("meters", 4, {"initial": "123456"}, [("initial", "too_many_digits")]),
-    ("meters", 4, {"initial": "-1"}, [("initial", "not_a_number")]),
+    ("meters", 4, {"initial": "-1"}, [("initial", "negative")]),
     ("meters", 4, {"initial": "1,5"}, [("initial", "not_a_number")]),
     ("meters", 4, {"multiplier": "0"}, [("multiplier", "not_positive")]),
     ("meters", 4, {"ceiling": "0"}, [("ceiling", "not_positive")]),
@@ -221,7 +221,7 @@ class TestOneFault:
         rows = changed(rows, 9, people="0", address="")
 
         assert faults(await bring(empty, "accounts", rows)) == [
-            (3, "starts", "import.not_a_moment"),
+            (3, "starts", "import.not_a_day"),
             (7, "tariff", "import.no_tariff"),
             (9, "address", "import.missing"),
             (9, "people", "import.not_whole"),

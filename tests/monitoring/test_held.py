@@ -120,8 +120,9 @@ class TestListHeld:
 
 @pytest.mark.usefixtures("jumped")
 class TestRemindOfHeld:
-    async def test_tells_each_manager_once_a_day(self, database):
-        for moment in (LATER, LATER, LATER + timedelta(days=1)):
+    async def test_tells_each_manager_once_and_again_after_a_week(self, database):
+        for days in (0, 0, 1, 2, 7, 8):
+            moment = LATER + timedelta(days=days)
             async with database.transaction() as session:
                 await remind_of_held(session, now=moment)
 

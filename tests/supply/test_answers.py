@@ -1,12 +1,15 @@
 """One answer to "why is my supply off?", the true one."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from core.accounts.models import Supply
 from core.accounts.service import AccountNotFound
+from core.monitoring.gateway_models import GatewaySilence
+from core.monitoring.models import Alarm, Meter, Quantity, Side
 from core.outages import service as outages
 from core.outages.models import OutageKind
 from core.outages.service import OutageDraft
@@ -103,6 +106,31 @@ class TestWhyIsMySupplyOff:
         answer = await ask_why(power)
 
         assert (answer.why, answer.seen_at) == (why, seen_at)
+
+    @pytest.mark.parametrize("is_all", [True, False])
+    async def test_says_unknown_while_the_meter_or_its_gateway_is_missed(
+        self, power: Debt, *, is_all: bool
+    ) -> None:
+        await power.report(Supply.CONNECTED)
+        async with power.database.transaction() as session:
+            if is_all:
+                moments = dict.fromkeys(("began_at", "found_at", "told_at"), power.now)
+                session.add(GatewaySilence(meters=1, silent=1, **moments))
+            else:
+                meter = select(Meter.id).where(Meter.service_point_id == power.point)
+                session.add(
+                    Alarm(
+                        meter_id=await session.scalar(meter),
+                        quantity=Quantity.SILENCE,
+                        side=Side.HIGH,
+                        limit=Decimal(6),
+                        worst=Decimal(7),
+                        began_at=power.now,
+                        raised_at=power.now,
+                    )
+                )
+
+        assert (await ask_why(power)).why is Why.UNKNOWN
 
     async def test_tells_nobody_else(self, power: Debt) -> None:
         with pytest.raises(AccountNotFound):
