@@ -171,12 +171,12 @@ TariffFiles = Annotated[
 @tariffs_app.command("check")
 def check_tariffs(files: TariffFiles = None) -> None:
     """Read tariff files and compute their example bills; say what is wrong."""
-    from core.billing.tariff_files import TariffRefused, parse_tariff
+    from core.billing.tariff_files import TariffRefused, parse_tariff, require_named
     from core.billing.tariff_store import shipped_contents
 
     for name, content in (_contents(files) if files else shipped_contents()).items():
         try:
-            parse_tariff(content, file=name)
+            require_named(parse_tariff(content, file=name), file=name)
         except TariffRefused as refusal:
             print(refusal)
             raise typer.Exit(1) from None
