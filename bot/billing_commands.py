@@ -216,10 +216,9 @@ def _contents(names: list[str]) -> dict[str, bytes]:
 
     shipped = shipped_contents()
     try:
-        return {
-            Path(name).name: shipped.get(f"{name}.toml") or Path(name).read_bytes()
-            for name in names
-        }
+        coded = {f"{name}.toml" for name in names} & shipped.keys()
+        others = [Path(name) for name in names if f"{name}.toml" not in coded]
+        return {name: shipped[name] for name in coded} | {p.name: p.read_bytes() for p in others}
     except OSError as error:
         print(f"{error.filename}: {error.strerror}")
         raise typer.Exit(1) from None

@@ -768,6 +768,15 @@ class TestBillPages:
         for name, value in fields.items():
             assert f'name="{name}" value="{value}"' in page
 
+    async def test_ask_once_for_a_field_that_was_left_empty(self, billed: Office) -> None:
+        url, own = f"{billed.base}/office/bills/E1001/void", {"Origin": billed.base}
+        async with billed.http.post(url, data={"reason": ""}, headers=own) as answer:
+            page = await answer.text()
+        assert page.count('name="reason"') == 1
+        lost = f"{billed.base}/office/events/{2**70}/noted"
+        async with billed.http.post(lost, headers=own) as answer:
+            assert (answer.status, answer.content_type) == (404, "text/html")
+
     async def test_say_of_a_second_press_that_it_is_done(self, billed: Office) -> None:
         own = {"Origin": billed.base}
         for done in (303, 409):

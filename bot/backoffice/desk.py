@@ -119,24 +119,25 @@ class OfficeRoute(APIRoute):
                 async with request.app.state.database.transaction() as session:
                     visitor = await find_visitor(request, session, request.app.state.clock.now())
                     texts = await texts_for(session, visitor)
-                missing: list[tuple[str, str]] = []
+                missing: list[str] = []
                 if isinstance(refusal, DomainError):
                     status = _STATUS.get(refusal.code) or status_of(refusal.code)
                     why = explain(texts, refusal)
+                elif any(error["loc"][0] == "path" for error in refusal.errors()):
+                    status, why = 404, texts.plain("office.nothing_here")
                 else:
                     status, (why, missing) = 422, _wrong_fields(texts, refusal)
                 typed = await request.form() if status in _AGAIN else FormData()
                 fields = [each for each in typed.multi_items() if isinstance(each[1], str)]
-                shown = [_field(texts, *each) for each in [*fields, *missing]]
-                action = request.url.path if fields else ""
+                fields += [(name, "") for name in missing if name not in typed]
+                shown = [_field(texts, *each) for each in fields]
+                action = request.url.path if any(each["label"] for each in shown) else ""
                 return page("message.html", texts, status, message=why, action=action, fields=shown)
 
         return answer
 
 
-def _wrong_fields(
-    texts: Texts, refusal: RequestValidationError
-) -> tuple[str, list[tuple[str, str]]]:
+def _wrong_fields(texts: Texts, refusal: RequestValidationError) -> tuple[str, list[str]]:
     """Return what is wrong with a form, a sentence for each field, and what is missing in it."""
     said, missing = [], []
     for error in refusal.errors():
@@ -144,7 +145,7 @@ def _wrong_fields(
         label = _label(texts, name) or name
         match error["type"]:
             case "missing":
-                missing.append((name, ""))
+                missing.append(name)
                 said.append(texts.plain("office.wrong_missing", field=label))
             case "string_too_long":
                 most = error["ctx"]["max_length"]

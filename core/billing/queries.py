@@ -225,7 +225,8 @@ async def get_receipt(session: AsyncSession, *, number: str, person_id: int | No
     payment, *party = row
     paid = await list_paid_bills(session, payment_id=payment.id)
     waiting = await list_open_bills(session, agreement_ids=[payment.agreement_id])
-    meant = await session.scalar(select(Bill.number).where(Bill.id == payment.bill_id))
+    is_paid = (Bill.state == BillState.SETTLED) & (payment.kept_minor > 0)
+    meant = await session.scalar(select(Bill.number).where(Bill.id == payment.bill_id, is_paid))
     return ReceiptView(
         payment=payment,
         party=Party(*party),
