@@ -175,12 +175,12 @@ TariffFiles = Annotated[
 @tariffs_app.command("check")
 def check_tariffs(files: TariffFiles = None) -> None:
     """Read tariff files and compute their example bills; say what is wrong."""
-    from core.billing.tariff_files import TariffRefused, parse_tariff
+    from core.billing.tariff_files import TariffRefused, parse_tariff, require_named
     from core.billing.tariff_store import shipped_contents
 
     for name, content in (_contents(files) if files else shipped_contents()).items():
         try:
-            parse_tariff(content, file=name)
+            require_named(parse_tariff(content, file=name), file=name)
         except TariffRefused as refusal:
             raise refuse(str(refusal)) from None
         print(f"{name}: good")
@@ -214,10 +214,9 @@ def _contents(names: list[str]) -> dict[str, bytes]:
 
     shipped = shipped_contents()
     try:
-        return {
-            Path(name).name: shipped.get(f"{name}.toml") or Path(name).read_bytes()
-            for name in names
-        }
+        coded = {f"{name}.toml" for name in names} & shipped.keys()
+        others = [Path(name) for name in names if f"{name}.toml" not in coded]
+        return {name: shipped[name] for name in coded} | {p.name: p.read_bytes() for p in others}
     except OSError as error:
         raise refuse(f"{error.filename}: {error.strerror}") from None
 

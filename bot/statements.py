@@ -13,9 +13,10 @@ from bot.texts import Texts
 from core.accounts.service import get_operator
 from core.billing import statements
 from core.db import Database
-from core.importing import Outcome
+from core.importing import Fault, Outcome
 
 FAULTS_SHOWN = 20
+LINES_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,4 +82,17 @@ def describe(posted: Posted, texts: Texts) -> list[str]:
         "statement.out": posted.out,
     }
     lines = [texts.count(key, count) for key, count in counts.items() if count]
+    lines += [_line_words(texts, note) for note in outcome.notes[:LINES_SHOWN]]
+    if len(outcome.notes) > LINES_SHOWN:
+        lines.append(texts.count("statement.more_lines", len(outcome.notes) - LINES_SHOWN))
     return [*lines, *([texts.plain("import.dry_run")] if posted.is_dry_run else [])]
+
+
+def _line_words(texts: Texts, note: Fault) -> str:
+    """Return where the money of a line goes, or why it waits."""
+    told = {name: texts.value(value) for name, value in note.params.items()}
+    if not note.field:
+        return texts.plain(note.code, row=note.position, **told)
+    return texts.plain(
+        "statement.line_waits", row=note.position, why=texts.plain(note.code), **told
+    )

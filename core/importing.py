@@ -22,13 +22,18 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a file did; with a fault nothing of it may be kept. Those held are new ones, too."""
+    """
+    What a file did; with a fault nothing of it may be kept. Those held are new ones, too.
+
+    `notes` say of rows what became of them, where that is worth reading.
+    """
 
     new: int = 0
     changed: int = 0
     unchanged: int = 0
     held: int = 0
     faults: Sequence[Fault] = ()
+    notes: Sequence[Fault] = ()
 
 
 class Row(Protocol):

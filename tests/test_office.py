@@ -745,6 +745,47 @@ class TestBillPages:
         assert 400 <= answer.status < 500
         assert words in page
 
+    @pytest.mark.parametrize(
+        ("path", "fields", "words"),
+        [
+            ("credit", {"amount": "1", "reason": "x" * 1001, "rest": "1"}, "is too long: at most"),
+            ("rebill", {"what": "people", "value": "9" * 30, "reason": "many"}, "a number"),
+            ("credit", {"amount": "1.5", "rest": "1"}, "“Reason” is missing"),
+            ("rebill", {"what": "people", "value": "2.7", "reason": "a baby"}, "whole numbers"),
+            ("void", {"reason": "y" * 201}, "200"),
+        ],
+    )
+    async def test_keep_what_was_typed_into_a_form_that_is_refused(
+        self, billed: Office, path: str, fields: dict[str, str], words: str
+    ) -> None:
+        url = f"{billed.base}/office/bills/E1001/{path}"
+        async with billed.http.post(url, data=fields, headers={"Origin": billed.base}) as answer:
+            page = await answer.text()
+
+        assert answer.content_type == "text/html"
+        assert answer.status in {409, 422}
+        assert words in page
+        for name, value in fields.items():
+            assert f'name="{name}" value="{value}"' in page
+
+    async def test_ask_once_for_a_field_that_was_left_empty(self, billed: Office) -> None:
+        url, own = f"{billed.base}/office/bills/E1001/void", {"Origin": billed.base}
+        async with billed.http.post(url, data={"reason": ""}, headers=own) as answer:
+            page = await answer.text()
+        assert page.count('name="reason"') == 1
+        lost = f"{billed.base}/office/events/{2**70}/noted"
+        async with billed.http.post(lost, headers=own) as answer:
+            assert (answer.status, answer.content_type) == (404, "text/html")
+
+    async def test_say_of_a_second_press_that_it_is_done(self, billed: Office) -> None:
+        own = {"Origin": billed.base}
+        for done in (303, 409):
+            answer = await billed.post("bills/E1002/void", headers=own, reason="wrong meter")
+            assert answer.status == done
+        url = f"{billed.base}/office/bills/E1002/void"
+        async with billed.http.post(url, data={"reason": "x"}, headers=own) as answer:
+            assert "This is done already" in await answer.text()
+
 
 class TestDisputePages:
     async def test_list_an_objection_and_take_its_answer(self, billed: Office) -> None:

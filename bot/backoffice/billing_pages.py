@@ -1,7 +1,6 @@
 """The pages of bills: those held back, one bill with who got it, putting it right, unreached."""
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -14,13 +13,13 @@ from bot.backoffice.desk import OfficeRoute, OwnPage, Signed, Visit
 from bot.handlers.bill_words import describe_bill, title
 from bot.handlers.correction_words import describe_preview, story_lines
 from bot.handlers.corrections import REASON_LENGTH_MAX
-from bot.handlers.rebilling import change_of, list_readings
+from bot.handlers.rebilling import change_of, list_readings, read_people
 from bot.handlers.supply_words import debtor_words
 from bot.outgoing import read_press
 from bot.texts import clean_line
 from core.billing import correction_queries as stories
 from core.billing import corrections, dunning, queries, rebilling
-from core.billing.back_billing import OLD
+from core.billing.back_billing import charges_old_use
 from core.billing.correction_queries import Proof
 from core.billing.models import Bill, BillState
 from core.billing.settlement import lock_agreements
@@ -31,6 +30,7 @@ from core.money import Money
 TYPED_MAX = 1000
 UNREACHED_MAX = 100
 Typed = Annotated[str, Form(max_length=TYPED_MAX)]
+NOTHING_ASKED = MappingProxyType({"what": "nothing", "value": "", "reason": "", "has_gifts": False})
 router = APIRouter(route_class=OfficeRoute)
 
 
@@ -75,22 +75,23 @@ async def _bill(
     number: str,
     *,
     preview: Sequence[Markup] = (),
-    asked: Mapping[str, str] = MappingProxyType({"what": "nothing", "value": "", "reason": ""}),
+    asked: Mapping[str, object] = NOTHING_ASKED,
 ) -> Response:
     texts, session = visit.texts, visit.session
     view = await queries.get_bill(session, number=number, person_id=None)
     story = await stories.get_story(session, bill=view.bill)
     codes = await list_codes(session)
     is_held = view.bill.state is BillState.HELD
+    lines = story_lines(texts, story, for_staff=True)
     return visit.page(
         "bill.html",
         number=number,
         title=Markup(title(texts, view)),  # noqa: S704 (escaped by texts)
-        facts=_lines("\n".join([describe_bill(texts, view), *story_lines(texts, story)])),
+        facts=_lines("\n".join([describe_bill(texts, view), *lines])),
         proofs=[_proof(visit, each) for each in await stories.list_proofs(session, bill=view.bill)],
         is_void=view.bill.state is BillState.VOID,
         is_held=is_held,
-        is_old=is_held and view.bill.held_reason == OLD,
+        is_old=is_held and await charges_old_use(session, bill=view.bill, now=visit.now),
         rest=_rest(view.bill),
         readings=[
             {
@@ -212,19 +213,19 @@ async def rebill(
     reason: Typed,
     value: Typed = "",
     is_sure: Annotated[bool, Form()] = False,
+    takes_credits: Annotated[bool, Form()] = False,
 ) -> Response:
     """Show what billing again would do; do it when the manager has seen that."""
     kind = what.partition(":")[0]
     draft: dict[str, Any] = {"what": kind, "value": value.strip()}
-    if kind in {"people", "reading"}:
-        draft["value"] = str(visit.texts.parse_quantity(value))
     if kind == "people":
-        draft["value"] = str(int(Decimal(draft["value"])))
+        draft["value"] = read_people(visit.texts, value)
     if kind == "reading":
+        draft["value"] = str(visit.texts.parse_quantity(value))
         draft["parts"] = read_press(what, int, str, int)
     asked: dict[str, Any] = {
         "number": number,
-        "change": change_of(draft),
+        "change": change_of(draft, keeps_credits=not takes_credits),
         "actor_id": visit.visitor.person_id,
         "now": visit.now,
     }
@@ -232,7 +233,8 @@ async def rebill(
     if not is_sure:
         found = await rebilling.preview_rebill(visit.session, **asked)
         preview = _lines(describe_preview(visit.texts, found))
-        typed = {"what": what, "value": value, "reason": reason}
+        has_gifts = any(pair.gifts for pair in found.pairs)
+        typed = {"what": what, "value": value, "reason": reason, "has_gifts": has_gifts}
         return await _bill(visit, number, preview=preview, asked=typed)
     done = await rebilling.rebill(visit.session, reason=why, **asked)
     return _to_bill(done.pairs[0].new or number)

@@ -8,10 +8,12 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.datastructures import FormData
 
 from bot.api.context import Now, Session
 from bot.api.problems import status_of
@@ -52,6 +54,7 @@ class ForeignPage(DomainError):
     code = "office.foreign"
 
 
+_AGAIN = frozenset({409, 422})  # what can be put right in the form
 _STATUS = {NotSignedIn.code: 401, ForeignPage.code: 403}
 
 
@@ -99,7 +102,11 @@ OwnPage = Depends(require_own_page)  # for every route that changes something
 
 
 class OfficeRoute(APIRoute):
-    """A route whose refusals are pages, in the visitor's language where there is a visitor."""
+    """
+    A route whose refusals are pages, in the visitor's language where there is a visitor.
+
+    What was typed into a form that is refused stands there again.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return the handler that answers a refusal with a page."""
@@ -108,14 +115,53 @@ class OfficeRoute(APIRoute):
         async def answer(request: Request) -> Response:
             try:
                 return await handle(request)
-            except DomainError as refusal:
+            except (DomainError, RequestValidationError) as refusal:
                 async with request.app.state.database.transaction() as session:
                     visitor = await find_visitor(request, session, request.app.state.clock.now())
                     texts = await texts_for(session, visitor)
-                status = _STATUS.get(refusal.code) or status_of(refusal.code)
-                return page("message.html", texts, status, message=explain(texts, refusal))
+                missing: list[str] = []
+                if isinstance(refusal, DomainError):
+                    status = _STATUS.get(refusal.code) or status_of(refusal.code)
+                    why = explain(texts, refusal)
+                elif any(error["loc"][0] == "path" for error in refusal.errors()):
+                    status, why = 404, texts.plain("office.nothing_here")
+                else:
+                    status, (why, missing) = 422, _wrong_fields(texts, refusal)
+                typed = await request.form() if status in _AGAIN else FormData()
+                fields = [each for each in typed.multi_items() if isinstance(each[1], str)]
+                fields += [(name, "") for name in missing if name not in typed]
+                shown = [_field(texts, *each) for each in fields]
+                action = request.url.path if any(each["label"] for each in shown) else ""
+                return page("message.html", texts, status, message=why, action=action, fields=shown)
 
         return answer
+
+
+def _wrong_fields(texts: Texts, refusal: RequestValidationError) -> tuple[str, list[str]]:
+    """Return what is wrong with a form, a sentence for each field, and what is missing in it."""
+    said, missing = [], []
+    for error in refusal.errors():
+        name = str(error["loc"][-1])
+        label = _label(texts, name) or name
+        match error["type"]:
+            case "missing":
+                missing.append(name)
+                said.append(texts.plain("office.wrong_missing", field=label))
+            case "string_too_long":
+                most = error["ctx"]["max_length"]
+                said.append(texts.plain("office.wrong_too_long", field=label, most=most))
+            case _:
+                said.append(texts.plain("office.wrong_value", field=label))
+    return " ".join(said), missing
+
+
+def _label(texts: Texts, name: str) -> str:
+    """Return what a field that people fill is called; nothing of one that the page fills."""
+    return texts.plain(f"office.field_{name}") if texts.knows(f"office.field_{name}") else ""
+
+
+def _field(texts: Texts, name: str, value: object) -> dict[str, str]:
+    return {"name": name, "value": str(value), "label": _label(texts, name)}
 
 
 async def find_visitor(request: Request, session: AsyncSession, now: datetime) -> Visitor | None:

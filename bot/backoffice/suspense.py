@@ -20,7 +20,9 @@ from core.errors import DomainError
 from core.money import Money
 
 PARTS = 2  # more lines of the form
-PROBLEMS = frozenset({"refund_too_large", "not_heard_of", "decision_contradicted", "conflict"})
+PROBLEMS = frozenset(
+    {"refund_too_large", "not_heard_of", "decision_contradicted", "conflict", "returned_twice"}
+)
 router = APIRouter(route_class=OfficeRoute)
 RowId = Annotated[int, PathParameter(ge=1, le=2**62)]
 
@@ -100,6 +102,7 @@ def _event(event: ProviderEvent, texts: Texts) -> dict[str, Any]:
         "amount": texts.money(event.amount_minor, event.currency),
         "way": texts.plain(f"page.method_{event.provider}"),
         "reference": event.reference,
+        "order": event.order,
         "at": texts.moment(event.at),
         "problem": texts.plain(f"suspense.problem_{problem if problem in PROBLEMS else 'other'}"),
     }

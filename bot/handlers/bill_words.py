@@ -27,7 +27,7 @@ def bill_button(texts: Texts, summary: BillSummary, family: str) -> Button:
     bill = summary.bill
     is_open = bill.state is BillState.ISSUED
     label = texts.plain(
-        f"bills.{bill.state}",
+        "bills.disputed" if is_open and summary.is_disputed else f"bills.{bill.state}",
         service=texts.plain(f"service.{summary.party.service}"),
         number=bill.number,
         amount=texts.money(summary.left_minor if is_open else bill.total_minor, bill.currency),
@@ -142,11 +142,13 @@ def all_line_words(
         yield line_words(texts, line, labels=labels, service=service, currency=currency)
 
 
-def _state_words(texts: Texts, summary: BillSummary) -> str:
+def state_words(texts: Texts, summary: BillSummary) -> str:
     """Return what is to pay on a bill, or why nothing is."""
     bill = summary.bill
     left = texts.money(summary.left_minor, bill.currency)
     match bill.state:
+        case BillState.ISSUED if summary.is_disputed:
+            return texts.get("bill.disputed", left=left)
         case BillState.ISSUED:
             asked = bill.total_minor - bill.credited_minor
             key = "bill.part_paid" if summary.left_minor < asked else "bill.to_pay"
@@ -189,7 +191,7 @@ def describe_bill(texts: Texts, view: BillView) -> str:
             *lines,
             texts.get("bill.total", total=texts.money(bill.total_minor, bill.currency)),
             "",
-            _state_words(texts, view),
+            state_words(texts, view),
         ]
     )
 
@@ -208,7 +210,7 @@ def caption(texts: Texts, summary: BillSummary) -> str:
                 total=texts.money(bill.total_minor, bill.currency),
             ),
             *estimate_words(texts, summary, say=texts.get),
-            _state_words(texts, summary),
+            state_words(texts, summary),
         ]
     )
 
@@ -230,6 +232,8 @@ def describe_receipt(texts: Texts, receipt: ReceiptView) -> str:
         key = "receipt.bill_part" if paid.left_minor else "receipt.bill_whole"
         amount, left = money(paid.amount_minor), money(paid.left_minor)
         parts.append(texts.get(key, number=paid.number, amount=amount, left=left))
+    if receipt.paid_before:
+        parts.append(texts.get("receipt.paid_before", number=receipt.paid_before))
     if receipt.credit_minor:
         parts.append(texts.get("receipt.credit", amount=money(receipt.credit_minor)))
     owed = "receipt.owed" if receipt.owed_minor else "receipt.nothing_owed"

@@ -20,13 +20,15 @@ from bot.handlers.bill_words import (
     title,
 )
 from bot.handlers.correction_words import story_lines
+from bot.handlers.corrections import say_if_void
 from bot.outgoing import Button, File, Keyboard, Outgoing, press, read_press
 from bot.texts import Markup, Texts, clean_line
 from core.accounts import service as accounts
 from core.accounts.models import Role
 from core.accounts.service import Speaker
 from core.billing import corrections, ledger, queries
-from core.billing.back_billing import OLD
+from core.billing.back_billing import charges_old_use
+from core.billing.bills import people_of
 from core.billing.correction_queries import get_story
 from core.billing.dispute_queries import DisputeView
 from core.billing.explain import explain_bill
@@ -85,16 +87,29 @@ async def show_bill(turn: Turn) -> None:
 async def _show(turn: Turn, number: str) -> None:
     view = await queries.get_bill(turn.session, number=number, person_id=_viewer(turn.speaker))
     story = await get_story(turn.session, bill=view.bill)
-    words = [describe_bill(turn.texts, view), *story_lines(turn.texts, story)]
+    is_own = turn.person_id in await _people(turn.session, view.bill)
+    lines = story_lines(turn.texts, story, for_staff=not is_own)
+    words = [describe_bill(turn.texts, view), *lines]
     back = Button(turn.texts.plain("bill.back"), press("go", "bills"))
-    keys = _keys(turn.texts, view.bill, roles=turn.speaker.roles, dispute=story.dispute)
+    if view.bill.state is BillState.HELD:
+        is_old = await charges_old_use(turn.session, bill=view.bill, now=turn.now)
+        keys = _held_keys(turn.texts, view.bill, is_old=is_old)
+    else:
+        roles, dispute = turn.speaker.roles, story.dispute
+        keys = _keys(turn.texts, view.bill, roles=roles, dispute=dispute, is_own=is_own)
     await turn.draw("\n".join(words), keyboard=[*keys, [back]])
 
 
-def _held_keys(texts: Texts, bill: Bill) -> list[list[Button]]:
+async def _people(session: AsyncSession, bill: Bill) -> list[int]:
+    """Return whose bill it is."""
+    people = await people_of(session, agreement_ids=[bill.agreement_id])
+    return people.get(bill.agreement_id, [])
+
+
+def _held_keys(texts: Texts, bill: Bill, *, is_old: bool) -> list[list[Button]]:
     """Return what a manager decides on a bill that nobody has seen."""
     keys = [[Button(texts.plain("bill.release"), press("billfree", bill.number))]]
-    if bill.held_reason == OLD:
+    if is_old:
         keys = [
             [Button(texts.plain("correction.old_off"), press("billold", bill.number))],
             [Button(texts.plain("correction.waive"), press("billwaive", bill.number))],
@@ -104,14 +119,17 @@ def _held_keys(texts: Texts, bill: Bill) -> list[list[Button]]:
 
 
 def _keys(
-    texts: Texts, bill: Bill, *, roles: frozenset[Role], dispute: DisputeView | None
+    texts: Texts,
+    bill: Bill,
+    *,
+    roles: frozenset[Role],
+    dispute: DisputeView | None,
+    is_own: bool = True,
 ) -> list[list[Button]]:
-    if bill.state is BillState.HELD:
-        return _held_keys(texts, bill)
     why = Button(texts.plain("bill.why"), press("why", bill.number))
     document = Button(texts.plain("bill.document"), press("billdoc", bill.number))
     keys = [[why, document]]
-    if bill.state is BillState.ISSUED:
+    if bill.state is BillState.ISSUED and is_own:
         keys.insert(0, [Button(texts.plain("bill.pay"), press("pay", bill.number))])
     if dispute is not None:
         label = texts.plain("dispute.key", number=dispute.number)
@@ -188,7 +206,9 @@ async def take_back(turn: Turn) -> None:
     """Ask a manager why a bill is taken back."""
     turn.require(Role.MANAGER)
     number = _number(turn)
-    await queries.get_summary(turn.session, number=number, person_id=None)
+    found = await queries.get_summary(turn.session, number=number, person_id=None)
+    if await say_if_void(turn, found.bill):
+        return
     await turn.ask("bill.void_reason", number=number)
     await turn.say("bill.ask_void_reason", number=number)
 

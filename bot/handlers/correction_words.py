@@ -9,7 +9,7 @@ from core.billing.correction_models import CreditKind, CreditNote, DisputeState,
 from core.billing.correction_queries import BillStory, CreditView, Replaced
 from core.billing.dispute_queries import DisputeView
 from core.billing.queries import BillSummary
-from core.billing.rebilling import Rebilled
+from core.billing.rebilling import Gift, Rebilled
 
 
 def reason_words(texts: Texts, note: CreditNote) -> str:
@@ -19,7 +19,7 @@ def reason_words(texts: Texts, note: CreditNote) -> str:
     return note.reason
 
 
-def story_lines(texts: Texts, story: BillStory) -> Iterable[str]:
+def story_lines(texts: Texts, story: BillStory, *, for_staff: bool = False) -> Iterable[str]:
     """Yield what became of a bill after it was issued, one line each."""
     if story.replaces:
         yield texts.get("bill.replaces", number=story.replaces)
@@ -34,7 +34,7 @@ def story_lines(texts: Texts, story: BillStory) -> Iterable[str]:
             reason=reason_words(texts, note),
         )
     if story.dispute is not None:
-        yield state_words(texts, story.dispute)
+        yield dispute_words(texts, story.dispute, for_staff=for_staff)
 
 
 def describe_credit(texts: Texts, view: CreditView, dispute: DisputeView | None) -> str:
@@ -73,11 +73,10 @@ def describe_replaced(
         texts.get("rebill.head", title=Markup(title(texts, first))),
         texts.get("rebill.reason", reason=first.bill.void_reason or ""),
     ]
-    difference, left = 0, 0
+    difference = 0
     for pair in pairs:
         old, new = net_minor(pair.old), net_minor(pair.new)
         difference += new - old
-        left += pair.new.left_minor if pair.new else 0
         lines.append(
             texts.get(
                 "rebill.pair" if pair.new else "rebill.gone",
@@ -88,14 +87,32 @@ def describe_replaced(
                 after=texts.money(new, first.bill.currency),
             )
         )
+        lines += [
+            _gift_words(texts, note, is_kept=pair.keeps_credits, currency=first.bill.currency)
+            for note in pair.credits
+        ]
     lines.append(difference_words(texts, difference, first.bill.currency))
-    lines.append(
-        texts.get("credit.left", left=texts.money(left, first.bill.currency))
-        if left
-        else texts.get("credit.nothing_left")
-    )
+    lines += [
+        texts.get(
+            "rebill.to_pay",
+            number=new.bill.number,
+            left=texts.money(new.left_minor, new.bill.currency),
+            due=texts.day(new.bill.due_date) if new.bill.due_date else "",
+        )
+        for new in (pair.new for pair in pairs)
+        if new is not None and new.left_minor
+    ] or [texts.get("credit.nothing_left")]
     lines += filter(None, (_upheld(texts, each) for each in disputes))
     return texts.lines(lines)
+
+
+def _gift_words(texts: Texts, note: CreditNote | Gift, *, is_kept: bool, currency: str) -> str:
+    return texts.get(
+        "rebill.credit_kept" if is_kept else "rebill.credit_taken",
+        number=note.number,
+        amount=texts.money(note.amount_minor, currency),
+        reason=note.reason,
+    )
 
 
 def net_minor(summary: BillSummary | None) -> int:
@@ -126,6 +143,10 @@ def describe_preview(texts: Texts, found: Rebilled) -> str:
         if pair.old_use_minor:
             amount = texts.money(pair.old_use_minor, found.currency)
             lines.append(texts.get("rebill.old_use", amount=amount))
+        lines += [
+            _gift_words(texts, gift, is_kept=pair.kept_minor > 0, currency=found.currency)
+            for gift in pair.gifts
+        ]
     more = sum(pair.new_minor - pair.old_minor for pair in found.pairs)
     return texts.lines([*lines, difference_words(texts, more, found.currency)])
 
@@ -138,10 +159,14 @@ def subject_words(texts: Texts, dispute: DisputeView) -> str:
     return texts.plain("dispute.about_reading", serial=dispute.serial or "", value=value)
 
 
-def state_words(texts: Texts, dispute: DisputeView) -> str:
+def dispute_words(texts: Texts, dispute: DisputeView, *, for_staff: bool) -> str:
     """Return where an objection stands: who answers by when, or what was answered."""
     if dispute.state is DisputeState.OPEN:
         key = "dispute.open" if dispute.responsible else "dispute.open_unnamed"
+        if dispute.is_late:
+            key = "dispute.overdue"
+        if for_staff:
+            key = "dispute.staff_overdue" if dispute.is_late else "dispute.staff_open"
         words = texts.get(
             key,
             number=dispute.number,
@@ -151,8 +176,9 @@ def state_words(texts: Texts, dispute: DisputeView) -> str:
         if not dispute.delay:
             return words
         return texts.lines([words, texts.get("dispute.delay", reason=dispute.delay)])
+    whose = "staff" if for_staff else "state"
     return texts.get(
-        f"dispute.state_{dispute.state}",
+        f"dispute.{whose}_{dispute.state}",
         number=dispute.number,
         name=dispute.answered_by or "",
         day=texts.day(dispute.answered_at) if dispute.answered_at else "",
@@ -166,9 +192,9 @@ def describe_dispute(texts: Texts, dispute: DisputeView, *, for_staff: bool) -> 
         texts.get("dispute.head", number=dispute.number, subject=subject_words(texts, dispute)),
         texts.get("bill.where", address=dispute.address, account=dispute.account_number),
         texts.get(
-            "dispute.said",
+            "dispute.said" if dispute.words else "dispute.said_no_more",
             ground=texts.plain(f"dispute.ground_{dispute.ground}"),
-            words=dispute.words or "-",
+            words=dispute.words,
         ),
     ]
     if for_staff:
@@ -176,14 +202,19 @@ def describe_dispute(texts: Texts, dispute: DisputeView, *, for_staff: bool) -> 
             texts.get(
                 "dispute.from",
                 name=dispute.person_name,
-                phone=dispute.phone or "-",
+                phone=dispute.phone or texts.plain("dispute.no_phone"),
                 at=texts.moment(dispute.opened_at),
             )
         )
-    lines.append(state_words(texts, dispute))
-    if dispute.state is DisputeState.OPEN:
+    lines.append(dispute_words(texts, dispute, for_staff=for_staff))
+    if dispute.state is DisputeState.OPEN and not for_staff:
         key = "dispute.clocks_stand" if dispute.bill_number else "dispute.reading_waits"
         lines.append(texts.get(key))
+    if dispute.state is DisputeState.UPHELD and dispute.key is not None:
+        right = dispute.right_value
+        value = "" if right is None else texts.quantity(right, dispute.service)
+        key = "dispute.struck_out" if right is None else "dispute.right_number"
+        lines.append(texts.get(key, value=value))
     return texts.lines(lines)
 
 

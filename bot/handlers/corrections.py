@@ -15,6 +15,7 @@ from core.accounts import service as accounts
 from core.accounts.models import Role
 from core.billing import correction_queries as stories
 from core.billing import corrections, queries
+from core.billing.models import Bill, BillState
 from core.money import Money
 
 REASON_LENGTH_MAX = 200
@@ -41,11 +42,21 @@ def to_bill(turn: Turn, number: str) -> Button:
     return Button(turn.texts.plain("bill.show"), press("bill", number))
 
 
+async def say_if_void(turn: Turn, bill: Bill) -> bool:
+    """Tell in the message that was pressed that a bill was taken back before, if it was."""
+    if bill.state is BillState.VOID:
+        number = bill.number
+        await turn.show("billing.bill_is_void", number=number, keyboard=[[to_bill(turn, number)]])
+    return bill.state is BillState.VOID
+
+
 async def choose_correction(turn: Turn) -> None:
     """Offer the ways to put a bill right."""
     turn.require(Role.MANAGER)
     number = number_of(turn)
-    await queries.get_summary(turn.session, number=number, person_id=None)
+    found = await queries.get_summary(turn.session, number=number, person_id=None)
+    if await say_if_void(turn, found.bill):
+        return
     texts = turn.texts
     await turn.show(
         "correction.choose",
@@ -64,6 +75,8 @@ async def begin_credit(turn: Turn) -> None:
     turn.require(Role.MANAGER)
     number = number_of(turn)
     found = await queries.get_summary(turn.session, number=number, person_id=None)
+    if await say_if_void(turn, found.bill):
+        return
     rest = found.bill.total_minor - found.bill.credited_minor
     await turn.ask("credit.amount", number=number)
     amount = turn.texts.money(rest, found.bill.currency)

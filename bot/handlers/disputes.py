@@ -172,6 +172,18 @@ async def list_open(turn: Turn) -> None:
     await turn.draw(title, keyboard=[*keys, [back_home(texts)]])
 
 
+async def ask_to_withdraw(turn: Turn) -> None:
+    """Ask whether an objection is really taken back: there is no second one."""
+    number = _number(turn)
+    found = await dispute_queries.get_dispute(turn.session, number=number, person_id=turn.person_id)
+    keys = [
+        [Button(turn.texts.plain("dispute.withdraw_yes"), press("objectgone", number))],
+        [Button(turn.texts.plain("dispute.withdraw_no"), press("objection", number))],
+    ]
+    what = "bill" if found.bill_number else "reading"
+    await turn.show(f"dispute.withdraw_{what}", number=number, keyboard=keys)
+
+
 async def withdraw(turn: Turn) -> None:
     """Take back the objection that was pressed."""
     number = _number(turn)
@@ -298,7 +310,8 @@ PRESSES: dict[str, Handle] = {
     "objread": begin_reading,
     "objectas": press_ground,
     "objection": show,
-    "objectback": withdraw,
+    "objectback": ask_to_withdraw,
+    "objectgone": withdraw,
     "objectno": begin_decline,
     "objectby": press_decision,
     "objectlong": begin_longer,

@@ -1,5 +1,6 @@
 """Conversation: managers say what was wrong with a bill, see what follows, and bill it again."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,11 +16,12 @@ from bot.handlers.corrections import (
     MANAGERS,
     REASON_LENGTH_MAX,
     number_of,
+    say_if_void,
     to_bill,
     viewer_of,
 )
 from bot.outgoing import Button, File, Outgoing, press, read_press
-from bot.texts import clean_line
+from bot.texts import Texts, clean_line
 from core.accounts import service as accounts
 from core.accounts.models import Role
 from core.billing import correction_queries as stories
@@ -38,6 +40,8 @@ async def begin_rebill(turn: Turn) -> None:
     turn.require(Role.MANAGER)
     number = number_of(turn)
     found = await queries.get_summary(turn.session, number=number, person_id=None)
+    if await say_if_void(turn, found.bill):
+        return
     texts = turn.texts
     keys = [
         [
@@ -123,7 +127,7 @@ async def _take_value(turn: Turn, typed: str) -> None:
         case "tariff":
             value = clean_line(typed, length_max=80)
         case "people":
-            value = str(int(turn.texts.parse_quantity(typed)))
+            value = read_people(turn.texts, typed)
         case _:
             value = str(turn.texts.parse_quantity(typed))
     change = change_of({**draft, "value": value})
@@ -139,18 +143,34 @@ async def _ask_reason(turn: Turn, number: str, changed: dict[str, Any]) -> None:
     await turn.show("correction.ask_reason", number=number, keyboard=[[cancel_key(turn.texts)]])
 
 
-def change_of(draft: dict[str, Any]) -> Change:
+def read_people(texts: Texts, typed: str) -> str:
+    """
+    Return a typed number of people.
+
+    Raises:
+        NotANumber, TooManyPlaces: it is no number.
+        NotAHousehold: nobody is seven tenths of a person.
+    """
+    people = texts.parse_quantity(typed)
+    if people % 1:
+        raise rebilling.NotAHousehold(most=rebilling.PEOPLE_MAX)
+    return str(int(people))
+
+
+def change_of(draft: dict[str, Any], *, keeps_credits: bool = True) -> Change:
     """Return what a manager said was wrong, from what was kept of it."""
     match draft.get("what"):
         case "people":
-            return Change(people=int(draft["value"]))
+            change = Change(people=int(draft["value"]))
         case "tariff":
-            return Change(tariff_code=draft["value"])
+            change = Change(tariff_code=draft["value"])
         case "reading":
             meter_id, register, micros = draft["parts"]
             key = Key(meter_id, register, EPOCH + micros * MICROSECOND)
-            return Change(reading=(key, Decimal(draft["value"])))
-    return Change()
+            change = Change(reading=(key, Decimal(draft["value"])))
+        case _:
+            change = Change()
+    return replace(change, keeps_credits=keeps_credits)
 
 
 async def receive_reason(turn: Turn) -> None:
@@ -165,7 +185,10 @@ async def receive_reason(turn: Turn) -> None:
         now=turn.now,
     )
     await turn.ask("rebill.confirm", **draft)
-    keys = [[Button(turn.texts.plain("rebill.do"), press("rebillgo"))], [cancel_key(turn.texts)]]
+    keys = [[Button(turn.texts.plain("rebill.do"), press("rebillgo"))]]
+    if any(pair.gifts for pair in found.pairs):
+        keys.append([Button(turn.texts.plain("rebill.take_credits"), press("rebilltake"))])
+    keys.append([cancel_key(turn.texts)])
     await turn.write(describe_preview(turn.texts, found), keyboard=keys)
 
 
@@ -179,7 +202,12 @@ async def receive_answer(turn: Turn) -> None:
         await turn.say("rebill.left", number=turn.draft["number"])
 
 
-async def confirm(turn: Turn) -> None:
+async def take_credits(turn: Turn) -> None:
+    """Bill again, and take back what had been credited."""
+    await confirm(turn, keeps_credits=False)
+
+
+async def confirm(turn: Turn, *, keeps_credits: bool = True) -> None:
     """Bill again, as it was shown."""
     turn.require(Role.MANAGER)
     turn.expect("rebill.confirm")
@@ -187,7 +215,7 @@ async def confirm(turn: Turn) -> None:
     found = await rebilling.rebill(
         turn.session,
         number=draft["number"],
-        change=change_of(draft),
+        change=change_of(draft, keeps_credits=keeps_credits),
         reason=draft["reason"],
         actor_id=turn.person_id,
         now=turn.now,
@@ -211,6 +239,10 @@ async def render_rebilled(
         [Button(texts.plain("rebill.show", number=number), press("bill", number))]
         for number in news
     ]
+    keys += [
+        [Button(texts.plain("rebill.pay", number=number), press("pay", number))]
+        for number in (pair.new.bill.number for pair in pairs if pair.new and pair.new.left_minor)
+    ]
     document = None
     if news:
         view = await queries.get_bill(session, number=news[0], person_id=viewer)
@@ -228,6 +260,7 @@ PRESSES: dict[str, Handle] = {
     "rebillby": press_what,
     "rebilltar": press_tariff,
     "rebillgo": confirm,
+    "rebilltake": take_credits,
 }
 STEPS: dict[str, Handle] = {
     "rebill.value": receive_value,

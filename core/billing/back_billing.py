@@ -30,6 +30,12 @@ async def oldest_billable(session: AsyncSession, *, now: datetime) -> date:
     return today - timedelta(days=operator.back_billing_days)
 
 
+async def charges_old_use(session: AsyncSession, *, bill: Bill, now: datetime) -> bool:
+    """Tell whether a bill charges use older than may be billed now, and nobody said why."""
+    since = date.fromisoformat(bill.inputs.get("since") or bill.starts_date.isoformat())
+    return bill.waived_by_id is None and since < await oldest_billable(session, now=now)
+
+
 async def hold_old(session: AsyncSession, *, bill_ids: Sequence[int], now: datetime) -> list[int]:
     """Hold those of the bills that charge use older than the limit; return the others."""
     held = await session.scalars(

@@ -13,8 +13,8 @@ from core.db import SCHEMA
 # The number stands last: it is taken, and with it the turn of all other workers, at the very end.
 BILLS: Final = (
     f"COPY {SCHEMA}.bills (id, run_id, agreement_id, tariff_version_id, starts_date, ends_date,"
-    " consumption, currency, total_minor, state, held_reason, issued_at, due_date, replaces_id,"
-    " inputs, number)"
+    " consumption, currency, total_minor, state, held_reason, issued_at, due_date,"
+    " billable_from, replaces_id, inputs, number)"
     " FROM STDIN"
 )
 LINES: Final = (
@@ -31,13 +31,13 @@ def bill_row(
     *,
     bill_id: int,
     run_id: int | None,
-    issued: tuple[datetime, date] | None,
+    issued: tuple[datetime, date, date] | None,
     replaces_id: int | None,
 ) -> str:
     """Return a bill without its number, issued unless there is a reason to hold it back."""
-    state = f"{BillState.HELD.value}\t{_written(draft.held_reason)}\t{_NULL}\t{_NULL}"
+    state = f"{BillState.HELD.value}\t{_written(draft.held_reason)}\t{_NULL}\t{_NULL}\t{_NULL}"
     if issued is not None and draft.held_reason is None:
-        state = f"{BillState.ISSUED.value}\t{_NULL}\t{issued[0]}\t{issued[1]}"
+        state = f"{BillState.ISSUED.value}\t{_NULL}\t" + "\t".join(map(str, issued))
     computed, period = draft.computed, draft.period
     inputs = _JSON.encode(draft.inputs).replace("\\", "\\\\")
     return (

@@ -14,10 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import AccountRight, Agreement, Service
 from core.accounts.service import get_operator
 from core.billing import ledger
-from core.billing.back_billing import OLD, hold_old, oldest_billable
+from core.billing.back_billing import hold_old, oldest_billable
 from core.billing.bill_rows import BILLS, LINES, bill_row, line_rows, numbered
 from core.billing.calculation import Basis, ComputedBill, compute_bill
-from core.billing.drafts import Draft, Skipped, draft_bills
+from core.billing.drafts import Draft, Skipped, draft_bills, hold_if_old
 from core.billing.inputs import read_basis, read_ends
 from core.billing.ledger import Posting
 from core.billing.models import Bill, BillState, LedgerAccount, TariffVersion
@@ -82,12 +82,13 @@ async def issue_bills(
     scope = await get_scope(session, run_id=run_id)
     found = await draft_bills(session, scope=scope, agreement_ids=agreement_ids)
     oldest = await oldest_billable(session, now=now)
-    drafts = [_hold_old(each, oldest) for each in found if isinstance(each, Draft)]
+    drafts = [hold_if_old(each, oldest) for each in found if isinstance(each, Draft)]
     skips = [each for each in found if isinstance(each, Skipped)]
     await _keep_skips(session, run_id, skips, drafts, now)
     guessed = {key: value for draft in drafts for key, value in draft.estimates.items()}
     await keep_estimates(session, guessed, now=now)
-    await _store(session, run_id, SERIES[scope.service], drafts, now)
+    issued_as = (now, await _due_date(session, now), oldest)
+    await _store(session, run_id, SERIES[scope.service], drafts, issued_as)
     issued = [draft for draft in drafts if draft.held_reason is None]
     return IssuedChunk(
         issued=len(issued),
@@ -95,11 +96,6 @@ async def issue_bills(
         skipped=Counter(skip.reason for skip in skips),
         total_minor=sum(draft.computed.total_minor for draft in issued),
     )
-
-
-def _hold_old(draft: Draft, oldest: date) -> Draft:
-    is_old = draft.held_reason is None and draft.since < oldest
-    return replace(draft, held_reason=OLD) if is_old else draft
 
 
 async def _keep_skips(
@@ -135,12 +131,15 @@ async def _keep_skips(
 
 
 async def _store(
-    session: AsyncSession, run_id: int, prefix: str, drafts: Sequence[Draft], now: datetime
+    session: AsyncSession,
+    run_id: int,
+    prefix: str,
+    drafts: Sequence[Draft],
+    issued: tuple[datetime, date, date],
 ) -> None:
     """Write bills as they leave the house, held ones as held, and tell the others."""
     if not drafts:
         return
-    issued = (now, await _due_date(session, now))
     numbers = await insert_bills(
         session, run_id=run_id, prefix=prefix, drafts=drafts, issued=issued
     )
@@ -149,7 +148,7 @@ async def _store(
         for number, draft in zip(numbers, drafts, strict=True)
         if draft.held_reason is None
     ]
-    await _announce(session, due, now)
+    await _announce(session, due, issued[0])
 
 
 async def insert_bills(
@@ -158,14 +157,14 @@ async def insert_bills(
     run_id: int | None,
     prefix: str,
     drafts: Sequence[Draft],
-    issued: tuple[datetime, date] | None = None,
+    issued: tuple[datetime, date, date] | None = None,
     replaces_id: int | None = None,
 ) -> dict[str, int]:
     """
     Store drafts as bills with the next numbers and return their ids by them, in the same order.
 
-    They are issued at the moment, with the due date, that `issued` says; without it, and where
-    there is a reason to hold one, nobody sees them yet.
+    They are issued at the moment, with the due date and the first day whose use may be billed,
+    that `issued` says; without it, and where there is a reason to hold one, nobody sees them yet.
     """
     ids = await session.scalars(_NEXT_IDS, {"count": len(drafts)})
     pairs = list(zip(ids, drafts, strict=True))
@@ -204,7 +203,12 @@ async def make_due(
     issued = await session.execute(
         update(Bill)
         .where(Bill.id.in_(bill_ids), Bill.state == BillState.HELD)
-        .values(state=BillState.ISSUED, issued_at=now, due_date=await _due_date(session, now))
+        .values(
+            state=BillState.ISSUED,
+            issued_at=now,
+            due_date=await _due_date(session, now),
+            billable_from=await oldest_billable(session, now=now),
+        )
         .returning(Bill.number, Bill.agreement_id, Bill.total_minor, Bill.currency)
         .execution_options(synchronize_session=False)
     )

@@ -2,13 +2,14 @@
 
 from datetime import datetime
 
-from sqlalchemy import func, literal, select, text
+from sqlalchemy import BigInteger, cast, delete, func, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Agreement
 from core.billing import bills, proposals, runs
 from core.billing.bills import IssuedChunk
+from core.billing.models import Bill, BillState
 from core.billing.run_models import BillingChunk
 
 CHUNK = 1000
@@ -36,6 +37,8 @@ async def plan_chunks(session: AsyncSession, *, run_id: int, now: datetime) -> l
     latest = await session.scalar(
         select(func.coalesce(func.max(BillingChunk.nr), 0)).where(BillingChunk.run_id == run_id)
     )
+    if latest:
+        await _count_anew(session, run_id, latest, now)
     numbered = unbilled.order_by(None).subquery()
     nr = (func.row_number().over(order_by=numbered.c.id) - 1) // CHUNK
     rows = select(numbered.c.id, nr.label("nr")).subquery()
@@ -53,12 +56,44 @@ async def plan_chunks(session: AsyncSession, *, run_id: int, now: datetime) -> l
     )
     waiting = await list_waiting(session, run_id=run_id)
     if waiting:
-        run.finished_at = run.reach = None
+        run.finished_at = None
     elif run.finished_at is None:
         run.finished_at = now
     await session.flush()
     await proposals.show_run(session, run_id=run_id, version=_APPROVED, now=now)
     return waiting
+
+
+async def _count_anew(session: AsyncSession, run_id: int, latest: int, now: datetime) -> None:
+    """
+    Put what earlier rounds made into one chunk, counted from the bills.
+
+    Whoever was skipped, or whose bill was taken back, is tried again in a chunk of its own.
+    """
+    ours = Bill.run_id == run_id
+    issued = Bill.state.in_([BillState.ISSUED, BillState.SETTLED])
+    held = Bill.state == BillState.HELD
+    total = func.coalesce(func.sum(Bill.total_minor).filter(issued), 0)
+    counted = await session.execute(
+        select(
+            func.count().filter(issued | held).label("agreements"),
+            func.count().filter(issued).label("issued"),
+            func.count().filter(held).label("held"),
+            cast(total, BigInteger).label("total_minor"),
+        ).where(ours)
+    )
+    known = delete(BillingChunk).where(BillingChunk.run_id == run_id)
+    await session.execute(known.execution_options(synchronize_session=False))
+    await session.execute(
+        insert(BillingChunk).values(
+            run_id=run_id,
+            nr=latest,
+            first_id=0,
+            last_id=0,
+            done_at=now,
+            **counted.one()._mapping,  # noqa: SLF001 (public, whatever its name)
+        )
+    )
 
 
 async def list_waiting(session: AsyncSession, *, run_id: int) -> list[int]:

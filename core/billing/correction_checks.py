@@ -50,12 +50,10 @@ PROMISES: Final[Mapping[str, str]] = {
             OR EXISTS (SELECT FROM {schema}.allocations WHERE bill_id = b.id)
             OR EXISTS (SELECT FROM {schema}.disputes WHERE bill_id = b.id))""",
     "no use is billed past the limit unless somebody said why, or it was taken off": """
-        SELECT b.number FROM {schema}.bills b, {schema}.operator o
+        SELECT b.number FROM {schema}.bills b
          WHERE b.state IN ('issued', 'settled') AND b.waived_by_id IS NULL
            AND b.replaces_id IS NULL AND b.total_minor > 0
-           AND coalesce(CAST(b.inputs ->> 'since' AS date), b.starts_date)
-             < CAST(b.issued_at AT TIME ZONE o.timezone AS date)
-               - CAST(o.back_billing_days AS int)
+           AND coalesce(CAST(b.inputs ->> 'since' AS date), b.starts_date) < b.billable_from
            AND NOT EXISTS (SELECT FROM {schema}.credit_notes
                             WHERE bill_id = b.id AND kind = 'old_use')""",
     "a bill is credited with its credit notes": """

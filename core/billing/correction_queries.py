@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 
 from core.accounts.models import Contact, Person
 from core.billing.bills import people_of
-from core.billing.correction_models import CreditNote
+from core.billing.correction_models import CreditKind, CreditNote
 from core.billing.dispute_queries import DisputeView, find_of_bill
 from core.billing.models import Bill
 from core.billing.queries import BillSummary, get_summary
@@ -57,10 +57,17 @@ class CreditView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replaced:
-    """A bill that was taken back and the one in its place, if its days are billed at all."""
+    """
+    A bill that was taken back and the one in its place, if its days are billed at all.
+
+    `credits` are what somebody had taken off the old one, and `keeps_credits` tells that it went
+    over to the new one.
+    """
 
     old: BillSummary
     new: BillSummary | None
+    credits: Sequence[CreditNote]
+    keeps_credits: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,13 +143,19 @@ async def list_replaced(
             return None
         return await get_summary(session, number=number, person_id=person_id)
 
-    return [
-        Replaced(
-            old=await get_summary(session, number=number, person_id=person_id),
-            new=await summary(found.get(number)),
-        )
-        for number in numbers
-    ]
+    async def gifts(bill: BillSummary | None) -> Sequence[CreditNote]:
+        if bill is None:
+            return ()
+        notes = (await get_story(session, bill=bill.bill)).credits
+        return [note for note in notes if note.kind is CreditKind.CORRECTION]
+
+    replaced = []
+    for number in numbers:
+        old = await get_summary(session, number=number, person_id=person_id)
+        new = await summary(found.get(number))
+        keeps = bool(await gifts(new))
+        replaced.append(Replaced(old=old, new=new, credits=await gifts(old), keeps_credits=keeps))
+    return replaced
 
 
 async def list_proofs(session: AsyncSession, *, bill: Bill) -> list[Proof]:

@@ -9,12 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit
 from core.billing import ledger
-from core.billing.back_billing import compute_old_part
+from core.billing.back_billing import compute_old_part, oldest_billable
 from core.billing.bills import BillNotFound, make_due, people_of
 from core.billing.correction_models import CreditKind, CreditNote
 from core.billing.disputes import uphold
 from core.billing.models import Allocation, Bill, BillState, LedgerAccount
-from core.billing.settlement import lock_agreements, settle
+from core.billing.settlement import free_excess, lock_agreements, settle
 from core.errors import DomainError
 from core.money import Money
 from core.notices import service as notices
@@ -46,6 +46,18 @@ class BillIsNegative(DomainError):
     """A bill below zero is never sent; it is voided and its cause put right."""
 
     code = "billing.bill_is_negative"
+
+
+class HasOldUse(DomainError):
+    """The bill charges use older than the limit; what to do with it has to be decided first."""
+
+    code = "billing.has_old_use"
+
+
+class BillIsVoid(DomainError):
+    """The bill was taken back or billed again before."""
+
+    code = "billing.bill_is_void"
 
 
 class LaterBillExists(DomainError):
@@ -87,20 +99,22 @@ async def release_held(
     Raises:
         BillNotFound: there is no such bill.
         BillNotHeld: it is not held.
+        HasOldUse: it charges use older than the limit, and nobody says why.
         BillIsNegative: it is below zero.
     """
     bill = await _lock_held(session, number)
     if waiver is not None:
         await _set(session, bill.id, waived_by_id=actor_id, waiver=_said(waiver))
-    if await make_due(session, bill_ids=[bill.id], now=now):
-        audit.record(
-            session,
-            at=now,
-            actor_id=actor_id,
-            action="bill.released",
-            subject=f"bill:{number}",
-            **({} if waiver is None else {"waiver": waiver}),
-        )
+    if not await make_due(session, bill_ids=[bill.id], now=now):
+        raise HasOldUse(number=number, limit=await oldest_billable(session, now=now))
+    audit.record(
+        session,
+        at=now,
+        actor_id=actor_id,
+        action="bill.released",
+        subject=f"bill:{number}",
+        **({} if waiver is None else {"waiver": waiver}),
+    )
 
 
 async def release_without_old(
@@ -175,7 +189,7 @@ async def void_bill(
     """
     bill = await lock_bill(session, number=number)
     if bill.state is BillState.VOID:
-        raise BillNotFound(number=number)
+        raise BillIsVoid(number=number)
     latest = (await list_from(session, bill=bill))[0]
     if latest.number != number:
         raise LaterBillExists(number=number, later=latest.number)
@@ -244,14 +258,17 @@ async def credit_bill(
     stays credit otherwise. An open objection to the bill is thereby upheld.
 
     Raises:
-        BillNotFound: there is no such bill that anybody has seen, or it is void.
+        BillNotFound: there is no such bill that anybody has seen.
+        BillIsVoid: it was taken back or billed again.
         CreditTooLarge: the amount is not between nothing and the bill.
         ReasonMissing: none is given.
     """
     bill = await lock_bill(session, number=number)
-    if bill.state not in {BillState.ISSUED, BillState.SETTLED}:
+    if bill.state is BillState.VOID:
+        raise BillIsVoid(number=number)
+    if bill.state is BillState.HELD:
         raise BillNotFound(number=number)
-    credited = await _write_credit(
+    credited = await write_credit(
         session,
         bill,
         amount=bill.total_minor - bill.credited_minor if amount_minor is None else amount_minor,
@@ -286,7 +303,7 @@ async def credit_old_use(
     bill = await lock_bill(session, number=number)
     old = await compute_old_part(session, bill_id=bill.id, already_minor=already_minor, now=now)
     if old:
-        await _write_credit(
+        await write_credit(
             session,
             bill,
             amount=old,
@@ -298,7 +315,7 @@ async def credit_old_use(
     return old
 
 
-async def _write_credit(
+async def write_credit(
     session: AsyncSession,
     bill: BillRow,
     *,
@@ -308,6 +325,12 @@ async def _write_credit(
     actor_id: int | None,
     now: datetime,
 ) -> Credited:
+    """
+    Write a credit note; nobody is told yet.
+
+    Raises:
+        CreditTooLarge, ReasonMissing: see each.
+    """
     rest = bill.total_minor - bill.credited_minor
     if not 0 < amount <= rest:
         raise CreditTooLarge(number=bill.number, left=Money(rest, bill.currency))
@@ -353,24 +376,6 @@ async def _write_credit(
         reason=said,
     )
     return Credited(number=number, amount_minor=amount, currency=bill.currency)
-
-
-async def free_excess(session: AsyncSession, *, bill_id: int, amount_max: int) -> None:
-    """Take back what payments gave a bill beyond an amount, from the latest payment first."""
-    paid = await session.execute(
-        select(Allocation.payment_id, Allocation.amount_minor)
-        .where(Allocation.bill_id == bill_id)
-        .order_by(Allocation.payment_id)
-    )
-    left = amount_max
-    for payment_id, amount in paid.all():
-        kept = min(amount, left)
-        left -= kept
-        this = (Allocation.bill_id == bill_id) & (Allocation.payment_id == payment_id)
-        if kept == 0:
-            await session.execute(delete(Allocation).where(this))
-        elif kept < amount:
-            await session.execute(update(Allocation).where(this).values(amount_minor=kept))
 
 
 async def _set(session: AsyncSession, bill_id: int, **values: object) -> None:

@@ -22,7 +22,7 @@ from core.billing.correction_models import Dispute, DisputeState, Ground
 from core.billing.dispute_rules import Pause
 from core.billing.disputes import DisputeNotFound
 from core.billing.models import Bill
-from core.monitoring.models import Meter
+from core.monitoring.models import Meter, Reading, ReadingStatus
 from core.monitoring.rows import Key
 
 SHOWN_MAX = 200
@@ -30,7 +30,12 @@ SHOWN_MAX = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisputeView:
-    """An objection with what it is about and who answers it. Units: minor units."""
+    """
+    An objection with what it is about and who answers it. Units: minor units.
+
+    `is_late` tells that the promised day passed; `right_value` is what the register showed by
+    what is accepted now.
+    """
 
     id: int
     number: str
@@ -56,6 +61,8 @@ class DisputeView:
     answer: str | None
     answered_at: datetime | None
     answered_by: str | None
+    is_late: bool
+    right_value: Decimal | None
 
 
 _MAKER = aliased(Person)
@@ -76,6 +83,7 @@ def _views() -> Select[
     str | None,
     str | None,
     str | None,
+    Decimal | None,
 ]:
     return (
         select(
@@ -91,6 +99,7 @@ def _views() -> Select[
             _MAKER.phone,
             _RESPONSIBLE.name,
             _ANSWERING.name,
+            Reading.value,
         )
         .join(Agreement, Agreement.id == Dispute.agreement_id)
         .join(Account, Account.id == Agreement.account_id)
@@ -99,6 +108,13 @@ def _views() -> Select[
         .join(_MAKER, _MAKER.id == Dispute.person_id)
         .outerjoin(Bill, Bill.id == Dispute.bill_id)
         .outerjoin(Meter, Meter.id == Dispute.meter_id)
+        .outerjoin(
+            Reading,
+            (Reading.meter_id == Dispute.meter_id)
+            & (Reading.register == Dispute.register)
+            & (Reading.taken_at == Dispute.taken_at)
+            & (Reading.status == ReadingStatus.ACCEPTED),
+        )
         .outerjoin(_RESPONSIBLE, _RESPONSIBLE.id == Dispute.responsible_id)
         .outerjoin(_ANSWERING, _ANSWERING.id == Dispute.answered_by_id)
         .execution_options(populate_existing=True)
@@ -119,11 +135,11 @@ def _view(
         str | None,
         str | None,
         str | None,
+        Decimal | None,
     ],
 ) -> DisputeView:
-    found, service, account, address, bill, total, currency, serial, name, phone, by, answering = (
-        row
-    )
+    found, service, account, address, bill, total, currency, serial, *_ = row
+    name, phone, by, answering, right = row[8:]
     key = None
     if found.meter_id is not None and found.register and found.taken_at is not None:
         key = Key(found.meter_id, found.register, found.taken_at)
@@ -152,6 +168,8 @@ def _view(
         answer=found.answer,
         answered_at=found.answered_at,
         answered_by=answering,
+        is_late=found.told_late_at is not None,
+        right_value=right,
     )
 
 

@@ -1,7 +1,7 @@
 """Bills before they are bills: what each agreement of a chunk would be billed. Only reads."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import Service
 from core.accounts.service import get_operator
 from core.billing import models, registers
+from core.billing.back_billing import OLD
 from core.billing.calculation import Basis, ComputedBill, attributes_asked, compute_bill
 from core.billing.consumption import BilledSpan, consumption_of
 from core.billing.holds import find_reason_to_hold
@@ -128,6 +129,12 @@ class _Subject:
     row: Row[Any]
     tariff: StoredTariff
     period: Period
+
+
+def hold_if_old(draft: Draft, oldest: date) -> Draft:
+    """Return a bill, held if it charges use older than may be billed and nothing else holds it."""
+    is_old = draft.held_reason is None and draft.since < oldest
+    return replace(draft, held_reason=OLD) if is_old else draft
 
 
 async def draft_bills(

@@ -96,8 +96,9 @@ class Bill(Base):
     What an agreement owes for a period, from one reading to the next.
 
     The database refuses two bills of one agreement that overlap (exclusion constraint in the
-    migrations). `credited_minor` is what credit notes took off; `waived_by_id` let use be billed
-    that is older than the limit, for the reason in `waiver`. Units: `*_minor` in the currency's
+    migrations). `credited_minor` is what credit notes took off; `billable_from` the first day
+    whose use could be billed when it was issued; `waived_by_id` let older use be billed, for the
+    reason in `waiver`. Units: `*_minor` in the currency's
     minor unit; the period is half-open.
     """
 
@@ -131,6 +132,7 @@ class Bill(Base):
     void_reason: Mapped[str | None]
     issued_at: Mapped[datetime | None]
     due_date: Mapped[date | None]
+    billable_from: Mapped[date | None]
     settled_at: Mapped[datetime | None]
     credited_minor: Mapped[int] = mapped_column(server_default=text("0"))
     replaces_id: Mapped[int | None] = mapped_column(ForeignKey("bills.id"), unique=True)
@@ -206,7 +208,8 @@ class Payment(Base):
     """
     Money that came in for an agreement, once per provider and reference, for ever.
 
-    `bill_id` is the bill that the payer chose, if any; `kept_minor` what did not go back. Of a
+    `bill_id` is the bill that the payer chose, if any; `kept_minor` what did not go back: less
+    than nothing when the bank took back what had been refunded. Of a
     payment whose fate is unknown, `verdict` is what the first of two people decided.
     """
 
@@ -215,8 +218,7 @@ class Payment(Base):
         UniqueConstraint("provider", "reference"),
         CheckConstraint("amount_minor > 0", name="positive"),
         CheckConstraint(
-            "refunded_minor >= 0 AND charged_back_minor >= 0"
-            " AND refunded_minor + charged_back_minor <= amount_minor",
+            "refunded_minor BETWEEN 0 AND amount_minor AND charged_back_minor >= 0",
             name="returned",
         ),
     )

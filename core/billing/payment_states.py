@@ -10,14 +10,14 @@ from core.billing.models import EventKind, PaymentState
 S = PaymentState
 CAME: Final = frozenset({S.SUCCEEDED, S.REFUNDED, S.CHARGED_BACK})
 OPEN: Final = frozenset({S.PENDING, S.UNKNOWN})
-# Money that came in is never un-said; it can only go back.
+# Money that came in is never un-said; it can only go back, and come again.
 MOVES: Final[Mapping[PaymentState, frozenset[PaymentState]]] = {
     S.PENDING: frozenset({S.UNKNOWN, S.FAILED, S.SUCCEEDED}),
     S.UNKNOWN: frozenset({S.FAILED, S.SUCCEEDED}),
     S.FAILED: frozenset({S.SUCCEEDED}),
     S.SUCCEEDED: frozenset({S.REFUNDED, S.CHARGED_BACK}),
-    S.REFUNDED: frozenset(),
-    S.CHARGED_BACK: frozenset({S.SUCCEEDED}),
+    S.REFUNDED: frozenset({S.SUCCEEDED, S.CHARGED_BACK}),
+    S.CHARGED_BACK: frozenset({S.SUCCEEDED, S.REFUNDED}),
 }
 _WEIGHT: Final = (EventKind.PENDING, EventKind.UNKNOWN, EventKind.FAILED, EventKind.SUCCEEDED)
 
@@ -43,7 +43,6 @@ class Standing:
     """What a set of events comes to; `told` is the event that decides, if any does."""
 
     told: SaidEvent | None
-    refunded_minor: int = 0
     charged_back: Mapping[str, int] = field(default_factory=dict)
     reinstated: frozenset[str] = frozenset()
 
@@ -52,20 +51,37 @@ def weigh_events(events: Iterable[SaidEvent]) -> Standing:
     """
     Return what events come to, whatever their order and however often each was said.
 
-    A refund without a name is the sum of all refunds so far. A reinstated dispute was one, also
-    if its beginning has not been heard of yet.
+    A reinstated dispute was one, also if its beginning has not been heard of yet.
     """
     said = sorted(set(events))
     fates = [event for event in said if event.kind in _WEIGHT]
-    refunds = {e.item: e.amount_minor for e in said if e.kind is EventKind.REFUNDED and e.item}
-    sums = [e.amount_minor for e in said if e.kind is EventKind.REFUNDED and not e.item]
     disputes = {EventKind.CHARGED_BACK, EventKind.REINSTATED}
     return Standing(
         told=max(fates, key=lambda event: _WEIGHT.index(event.kind), default=None),
-        refunded_minor=max([sum(refunds.values()), *sums]),
         charged_back={event.item: event.amount_minor for event in said if event.kind in disputes},
         reinstated=frozenset(e.item for e in said if e.kind is EventKind.REINSTATED),
     )
+
+
+def fit_refunds(
+    events: Iterable[SaidEvent], *, came_minor: int
+) -> tuple[int, frozenset[SaidEvent]]:
+    """
+    Return how much was refunded, and the refunds that cannot be: more would go back than came.
+
+    A refund without a name is the sum of all refunds so far. Of named ones the smallest count
+    first, so that one that is absurd stands alone, in whatever order they were heard.
+    """
+    refunds = sorted(event for event in set(events) if event.kind is EventKind.REFUNDED)
+    named = {event.item: event for event in refunds if event.item}
+    sums = [event for event in refunds if not event.item]
+    whole, unfit = 0, {event for event in sums if event.amount_minor > came_minor}
+    for event in sorted(named.values(), key=lambda event: (event.amount_minor, event)):
+        if whole + event.amount_minor > came_minor:
+            unfit.add(event)
+        else:
+            whole += event.amount_minor
+    return max([whole, *(e.amount_minor for e in sums if e not in unfit)]), frozenset(unfit)
 
 
 def state_of(*, amount_minor: int, refunded_minor: int, charged_back_minor: int) -> PaymentState:

@@ -151,10 +151,10 @@ async def record_payment(
 
     Locks the agreement. Money that came in is posted, put to the named bill and then to the
     oldest, and receipted. An unknown payment is kept and moves no money until the provider says
-    more. `source` is where the money lies until now.
+    more, and is then what that says. `source` is where the money lies until now.
 
     Raises:
-        PaymentConflict: the reference is known with another amount, bill or agreement.
+        PaymentConflict: money came by this reference with another amount, bill or agreement.
     """
     await lock_for_transaction(session, f"payment:{provider}:{reference}")
     await lock_agreements(session, agreement_ids=[target.agreement_id])
@@ -178,11 +178,15 @@ async def record_payment(
         )
         session.add(payment)
         await session.flush()
-    elif _what(payment) != (target.agreement_id, target.bill_id, amount_minor, currency):
-        raise PaymentConflict(reference=reference)
-    elif payment.state not in CAME and state in MOVES[payment.state]:
-        payment.state = state
+    elif payment.state not in CAME:
+        payment.agreement_id, payment.bill_id = target.agreement_id, target.bill_id
+        payment.amount_minor, payment.currency = amount_minor, currency
+        payment.received_at = received_at
+        if state in MOVES[payment.state]:
+            payment.state = state
         await session.flush()
+    elif _what(payment) != (target.agreement_id, target.bill_id, amount_minor, currency):
+        raise PaymentConflict(number=payment.number)
     if payment.state is PaymentState.SUCCEEDED and before not in CAME:
         await _take_in(session, payment, now, source=source)
     return await _recorded(session, payment, is_new=before is None)
@@ -269,7 +273,7 @@ async def _recorded(session: AsyncSession, payment: Payment, *, is_new: bool) ->
         amount_minor=payment.amount_minor,
         currency=payment.currency,
         bills=bills,
-        credit_minor=payment.kept_minor - used if has_come else 0,
+        credit_minor=max(payment.kept_minor - used, 0) if has_come else 0,
         is_new=is_new,
     )
 

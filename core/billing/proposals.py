@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select, text
+from sqlalchemy import func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts import service as accounts
@@ -117,7 +117,7 @@ async def report_reach(session: AsyncSession, *, now: datetime) -> None:
         .where(
             BillingRun.finished_at.is_not(None),
             BillingRun.approved_at.is_not(None),
-            BillingRun.reach.is_(None),
+            or_(BillingRun.reached_at.is_(None), BillingRun.reached_at < BillingRun.finished_at),
             is_over | ~waits.exists(),
         )
         .order_by(BillingRun.id)
@@ -125,7 +125,7 @@ async def report_reach(session: AsyncSession, *, now: datetime) -> None:
     managers = await accounts.list_staff(session, role=Role.MANAGER)
     for run in finished:
         found = await session.execute(_REACH, {"run_id": run.id})
-        run.reach = {row.reach: row.count for row in found}
+        run.reach, run.reached_at = {row.reach: row.count for row in found}, now
         await notices.enqueue(
             session,
             person_ids=managers,

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import Account, AccountRight, Agreement, Premise, Service, ServicePoint
 from core.billing.bills import BillNotFound
 from core.billing.consumption import BilledSpan
+from core.billing.correction_models import Dispute, DisputeState
 from core.billing.inputs import read_spans
 from core.billing.models import Allocation, Bill, BillLine, BillState, Payment
 from core.billing.payment_states import CAME
@@ -46,11 +47,12 @@ class Party:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillSummary:
-    """A bill in a list. Units: minor units."""
+    """A bill in a list; while an objection to it is open, it is not due. Units: minor units."""
 
     bill: Bill
     party: Party
     left_minor: int
+    is_disputed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +72,16 @@ class BillView(BillSummary):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptView:
-    """A payment that came in and where it went. Units: minor units."""
+    """
+    A payment that came in and where it went. Units: minor units.
+
+    `paid_before` is the bill that the payer meant, when it took nothing of the money.
+    """
 
     payment: Payment
     party: Party
     bills: Sequence[PaidBill]
+    paid_before: str | None
     credit_minor: int
     owed_minor: int
 
@@ -87,7 +94,13 @@ def _bills(person_id: int | None) -> Select[*tuple[Any, ...]]:
         .correlate(Bill)
         .scalar_subquery()
     )
-    query = _with_party(select(Bill, paid, *_PARTY).select_from(Bill).join(Agreement))
+    disputed = (
+        select(Dispute.id)
+        .where(Dispute.bill_id == Bill.id, Dispute.state == DisputeState.OPEN)
+        .correlate(Bill)
+        .exists()
+    )
+    query = _with_party(select(Bill, paid, disputed, *_PARTY).select_from(Bill).join(Agreement))
     if person_id is None:
         return query
     return query.join(AccountRight, AccountRight.account_id == Account.id).where(
@@ -105,11 +118,11 @@ def _with_party(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
 
 
 def _summary(row: Row[*tuple[Any, ...]]) -> BillSummary:
-    bill, paid, *party = row
+    bill, paid, is_disputed, *party = row
     left = (
         bill.total_minor - bill.credited_minor - int(paid) if bill.state is BillState.ISSUED else 0
     )
-    return BillSummary(bill=bill, party=Party(*party), left_minor=left)
+    return BillSummary(bill=bill, party=Party(*party), left_minor=left, is_disputed=is_disputed)
 
 
 async def list_bills(session: AsyncSession, *, person_id: int) -> list[BillSummary]:
@@ -167,6 +180,7 @@ async def get_bill(session: AsyncSession, *, number: str, person_id: int | None)
         bill=bill,
         party=summary.party,
         left_minor=summary.left_minor,
+        is_disputed=summary.is_disputed,
         spans=spans,
         lines=lines.all(),
         labels=tariff.tariff.labels,
@@ -211,10 +225,13 @@ async def get_receipt(session: AsyncSession, *, number: str, person_id: int | No
     payment, *party = row
     paid = await list_paid_bills(session, payment_id=payment.id)
     waiting = await list_open_bills(session, agreement_ids=[payment.agreement_id])
+    is_paid = (Bill.state == BillState.SETTLED) & (payment.kept_minor > 0)
+    meant = await session.scalar(select(Bill.number).where(Bill.id == payment.bill_id, is_paid))
     return ReceiptView(
         payment=payment,
         party=Party(*party),
         bills=paid,
-        credit_minor=payment.kept_minor - sum(bill.amount_minor for bill in paid),
+        paid_before=meant if meant not in {bill.number for bill in paid} else None,
+        credit_minor=max(payment.kept_minor - sum(bill.amount_minor for bill in paid), 0),
         owed_minor=sum(bill.left_minor for bill in waiting),
     )

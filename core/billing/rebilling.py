@@ -1,30 +1,33 @@
 """A wrong bill is billed again, and with it all that build on it, from inputs put right."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit
 from core.accounts.models import Agreement, Premise, ServicePoint
-from core.billing.bills import SERIES, BillNotFound, insert_bills, make_due, people_of
+from core.billing.bills import SERIES, insert_bills, make_due, people_of
 from core.billing.consumption import BilledSpan
+from core.billing.correction_models import CreditKind, CreditNote
 from core.billing.corrections import (
     BillIsNegative,
+    BillIsVoid,
     BillRow,
     credit_old_use,
-    free_excess,
     list_from,
     lock_bill,
     withdraw,
+    write_credit,
 )
 from core.billing.drafts import Draft, Scope, draft_bills
 from core.billing.inputs import read_spans
 from core.billing.models import Allocation, Bill, BillState
-from core.billing.settlement import settle
+from core.billing.settlement import free_excess, settle
 from core.billing.tariff_store import list_codes
 from core.db import undone
 from core.errors import DomainError
@@ -55,13 +58,33 @@ class NotATariff(DomainError):
     code = "billing.not_a_tariff"
 
 
+class NothingWouldChange(DomainError):
+    """The bill would be made again as it is: a number more and nothing for it."""
+
+    code = "billing.nothing_would_change"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What was wrong, as it is right; nothing if it was put right before."""
+    """
+    What was wrong, as it is right; nothing if it was put right before.
 
+    A credit note may have been a gift, or have put right in part what is put right now: whoever
+    bills again says by `keeps_credits` whether it goes over to the new bill.
+    """
+
+    keeps_credits: bool = True
     people: int | None = None
     tariff_code: str | None = None
     reading: tuple[Key, Decimal] | None = None
+
+
+class Gift(NamedTuple):
+    """What a credit note took off a bill. Units: minor units."""
+
+    number: str
+    amount_minor: int
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,16 +93,19 @@ class Pair:
     A bill and the one in its place, if its days are billed at all.
 
     `oddity` is why the new one would be held if nobody looked at it; `old_use_minor` is what was
-    taken off it for use older than the limit. Units: minor units, without what was credited.
+    taken off it for use older than the limit, `gifts` are the credit notes of the old one, of
+    which `kept_minor` went over to it. Units: minor units, without what was credited.
     """
 
     old: str
     old_minor: int
     was_seen: bool
-    new: str | None
-    new_minor: int
-    oddity: str | None
-    old_use_minor: int
+    gifts: Sequence[Gift]
+    new: str | None = None
+    new_minor: int = 0
+    oddity: str | None = None
+    old_use_minor: int = 0
+    kept_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,12 +163,15 @@ async def rebill(
     """
     Void a bill and all that build on it, and bill their periods again from what is right now.
 
-    What was paid on each stays with the bill in its place, as far as that goes. What a new bill
-    would charge more for use older than the limit is taken off. The people get one message.
-    Whoever does this has looked at the new bills, so none of them is held.
+    What was paid on each stays with the bill in its place, as far as that goes, and so do its
+    credit notes unless the change says otherwise. What a new bill would charge more for use older
+    than the limit is taken off. The people get one message. Whoever does this has looked at the
+    new bills, so none of them is held.
 
     Raises:
-        BillNotFound: there is no such bill, or it is void.
+        BillNotFound: there is no such bill.
+        BillIsVoid: it was taken back or billed again before.
+        NothingWouldChange: every bill would be as it is.
         CannotBillAgain: a reading or a price for it is missing.
         BillIsNegative: a new bill would be below zero.
         ReasonMissing: none is given.
@@ -150,15 +179,24 @@ async def rebill(
     """
     bill = await lock_bill(session, number=number)
     if bill.state is BillState.VOID:
-        raise BillNotFound(number=number)
+        raise BillIsVoid(number=number)
     await _apply(session, bill, change, reason=reason, actor_id=actor_id, now=now)
     olds = await list_from(session, bill=bill)
     for old in olds:
         await withdraw(session, bill=old, reason=reason, actor_id=actor_id, now=now)
     pairs = [
-        await _bill_again(session, old, reason=reason, actor_id=actor_id, now=now)
+        await _bill_again(
+            session,
+            old,
+            keeps_credits=change.keeps_credits,
+            reason=reason,
+            actor_id=actor_id,
+            now=now,
+        )
         for old in reversed(olds)
     ]
+    if not await _differ(session, pairs):
+        raise NothingWouldChange(number=number)
     await settle(session, agreement_ids=[bill.agreement_id], now=now)
     await _tell(session, bill.agreement_id, pairs, now=now)
     return Rebilled(pairs=pairs, currency=bill.currency)
@@ -211,24 +249,47 @@ async def _apply(
             )
 
 
+async def _differ(session: AsyncSession, pairs: Sequence[Pair]) -> bool:
+    """Tell whether a new bill is not what the one before it was."""
+    for pair in pairs:
+        found = await session.execute(
+            select(Bill.tariff_version_id, Bill.total_minor, Bill.inputs).where(
+                Bill.number.in_([pair.old, pair.new])
+            )
+        )
+        old, *new = [(*row[:2], _without_sources(row[2])) for row in found]
+        if new != [old] or (pair.was_seen and pair.old_minor != pair.new_minor):
+            return True
+    return False
+
+
+def _without_sources(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a bill's inputs; who read a register makes no other bill, whether anybody did does."""
+    spans = [
+        (each.meter_id, each.register, ends.at, ends.value, ends.is_estimate)
+        for each in read_spans(inputs)
+        for ends in (each.opening, each.closing)
+    ]
+    return {**inputs, "readings": spans}
+
+
 async def _bill_again(
-    session: AsyncSession, old: BillRow, *, reason: str, actor_id: int, now: datetime
+    session: AsyncSession,
+    old: BillRow,
+    *,
+    keeps_credits: bool,
+    reason: str,
+    actor_id: int,
+    now: datetime,
 ) -> Pair:
     """Make the bill in the place of one that was just voided."""
     draft = await _draft(session, old)
     was_seen = old.state is not BillState.HELD
     charged = old.total_minor - old.credited_minor if was_seen else 0
+    gifts = await _list_gifts(session, old)
     if draft is None:
         await free_excess(session, bill_id=old.id, amount_max=0)
-        return Pair(
-            old=old.number,
-            old_minor=charged,
-            was_seen=was_seen,
-            new=None,
-            new_minor=0,
-            oddity=None,
-            old_use_minor=0,
-        )
+        return Pair(old=old.number, old_minor=charged, was_seen=was_seen, gifts=gifts)
     total = draft.computed.total_minor
     if total < 0:
         raise BillIsNegative(number=old.number)
@@ -242,18 +303,59 @@ async def _bill_again(
     )
     await free_excess(session, bill_id=ids[number], amount_max=total)
     await make_due(session, bill_ids=[ids[number]], now=now, is_decided=True, is_told=not was_seen)
+    going_over = gifts if keeps_credits else ()
     old_use = await credit_old_use(
-        session, number=number, already_minor=charged, reason=reason, actor_id=actor_id, now=now
+        session,
+        number=number,
+        already_minor=charged + sum(gift.amount_minor for gift in going_over),
+        reason=reason,
+        actor_id=actor_id,
+        now=now,
     )
+    kept = await _carry_over(session, number, going_over, actor_id=actor_id, now=now)
     return Pair(
         old=old.number,
         old_minor=charged,
         was_seen=was_seen,
         new=number,
-        new_minor=total - old_use,
+        new_minor=total - old_use - kept,
         oddity=draft.held_reason,
         old_use_minor=old_use,
+        gifts=gifts,
+        kept_minor=kept,
     )
+
+
+async def _list_gifts(session: AsyncSession, old: BillRow) -> list[Gift]:
+    """Return what somebody took off a bill; old use is found anew for each bill."""
+    found = await session.execute(
+        select(CreditNote.number, CreditNote.amount_minor, CreditNote.reason)
+        .where(CreditNote.bill_id == old.id, CreditNote.kind == CreditKind.CORRECTION)
+        .order_by(CreditNote.id)
+    )
+    return [Gift(*row) for row in found]
+
+
+async def _carry_over(
+    session: AsyncSession, number: str, gifts: Sequence[Gift], *, actor_id: int, now: datetime
+) -> int:
+    """Write credit notes anew for the bill in the old one's place; return how much they take."""
+    written = 0
+    for gift in gifts:
+        bill = await lock_bill(session, number=number)
+        amount = min(gift.amount_minor, bill.total_minor - bill.credited_minor)
+        if amount > 0:
+            written += amount
+            await write_credit(
+                session,
+                bill,
+                amount=amount,
+                kind=CreditKind.CORRECTION,
+                reason=gift.reason,
+                actor_id=actor_id,
+                now=now,
+            )
+    return written
 
 
 async def _draft(session: AsyncSession, old: BillRow) -> Draft | None:

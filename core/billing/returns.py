@@ -1,6 +1,8 @@
 """Money that goes back: refunds, charge-backs, and payments that the desk took by mistake."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -48,6 +50,14 @@ class ReturnConflict(DomainError):
     code = "payment.return_conflict"
 
 
+class Step(NamedTuple):
+    """Money that went back or came again; `key` is its name for ever. Units: minor units."""
+
+    kind: str
+    key: str
+    amount_minor: int
+
+
 async def refund_payment(
     session: AsyncSession,
     *,
@@ -78,10 +88,12 @@ async def refund_payment(
     )
     if is_told is not None:
         raise RefundAtProvider(number=number)
-    if await post_return(
-        session, payment, kind="refund", key=key, amount_minor=amount_minor, now=now
-    ):
-        await stand_anew(session, payment, kind="refund", key=key, now=now)
+    step = Step("refund", key, amount_minor)
+    left = payment.kept_minor
+    if await post_return(session, payment, step, now=now):
+        if not 0 < amount_minor <= left:
+            raise RefundTooLarge(left=Money(left, payment.currency))
+        await stand_anew(session, payment, steps=[step], now=now)
         _note(session, payment, "refunded", actor_id, now, amount_minor=amount_minor, reason=reason)
 
 
@@ -105,7 +117,8 @@ async def reverse_payment(
         raise PartlyReturned(number=number)
     await ledger.reverse(session, reference=f"payment:{number}", at=now)
     payment.charged_back_minor = payment.amount_minor
-    await stand_anew(session, payment, kind="reversal", key="desk", now=now)
+    step = Step("reversal", "desk", payment.amount_minor)
+    await stand_anew(session, payment, steps=[step], now=now)
     from_suspense = (
         select(LedgerEntry.id)
         .join(LedgerTransaction, LedgerTransaction.id == LedgerEntry.transaction_id)
@@ -127,24 +140,29 @@ async def reverse_payment(
     _note(session, payment, "reversed", actor_id, now, reason=reason)
 
 
+async def is_reversed(session: AsyncSession, *, number: str) -> bool:
+    """Tell whether the desk undid a payment as a whole."""
+    reference = f"reverse:payment:{number}"
+    found = await session.scalar(
+        select(LedgerTransaction.id).where(LedgerTransaction.reference == reference)
+    )
+    return found is not None
+
+
 async def post_return(
-    session: AsyncSession,
-    payment: Payment,
-    *,
-    kind: str,
-    key: str,
-    amount_minor: int,
-    now: datetime,
+    session: AsyncSession, payment: Payment, step: Step, *, now: datetime
 ) -> bool:
     """
     Post what went back of a payment, or (`reinstated`) came again; tell whether it is new.
 
-    `key` is its name for ever. The caller holds the agreement locked and ends with `stand_anew`.
+    The caller holds the agreement locked, sees to it that no more is refunded than came, and
+    ends with `stand_anew`. A bank can take back what was refunded before.
 
     Raises:
-        RefundTooLarge: it is not more than nothing.
+        RefundTooLarge: nothing is charged back.
         ReturnConflict: it is in the books with another amount.
     """
+    kind, key, amount_minor = step
     reference = f"{kind}:{key}:{payment.number}"
     signed = -amount_minor if kind == "reinstated" else amount_minor
     posted = await session.scalar(
@@ -159,7 +177,7 @@ async def post_return(
         if posted != signed:
             raise ReturnConflict(number=payment.number)
         return False
-    if amount_minor <= 0:
+    if amount_minor == 0 or (amount_minor < 0 and kind != "refund"):
         raise RefundTooLarge(left=Money(payment.kept_minor, payment.currency))
     entries = ledger.owed_against(
         LedgerAccount.CASH,
@@ -176,17 +194,9 @@ async def post_return(
 
 
 async def stand_anew(
-    session: AsyncSession, payment: Payment, *, kind: str, key: str, now: datetime
+    session: AsyncSession, payment: Payment, *, steps: Sequence[Step], now: datetime
 ) -> None:
-    """
-    Bring a payment's state, its bills and its people to what the books say since a return.
-
-    Raises:
-        RefundTooLarge: more went back than had come in.
-    """
-    returned = payment.refunded_minor + payment.charged_back_minor
-    if returned > payment.amount_minor:
-        raise RefundTooLarge(left=Money(payment.kept_minor, payment.currency))
+    """Bring a payment's state, its bills and its people to what the books say since its returns."""
     state = state_of(
         amount_minor=payment.amount_minor,
         refunded_minor=payment.refunded_minor,
@@ -200,14 +210,19 @@ async def stand_anew(
     told = {*people.get(payment.agreement_id, ())}
     if payment.payer_id is not None:
         told.add(payment.payer_id)
-    await notices.enqueue(
-        session,
-        person_ids=told,
-        kind="payment.returned",
-        params={"number": payment.number, "what": kind, "returned_minor": returned},
-        dedupe_key=f"payment.returned:{kind}:{key}:{payment.number}",
-        now=now,
-    )
+    for kind, key, amount in steps:
+        await notices.enqueue(
+            session,
+            person_ids=told,
+            kind="payment.returned",
+            params={
+                "number": payment.number,
+                "what": kind if amount > 0 else "reinstated",
+                "returned_minor": abs(amount),
+            },
+            dedupe_key=f"payment.returned:{kind}:{key}:{payment.number}",
+            now=now,
+        )
 
 
 async def _get_that_came(session: AsyncSession, number: str) -> Payment:

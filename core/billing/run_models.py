@@ -15,7 +15,8 @@ class BillingRun(Base):
     One run over a service and a period; running it again issues only what is missing.
 
     Nothing is issued before it is approved, by a manager or by the operator's setting.
-    `proposal` is the dry run that the managers saw, `reach` what became of the messages,
+    `proposal` is the dry run that the managers saw, `reach` what became of the messages by
+    `reached_at`,
     `class_p99` what only one bill in a hundred of each customer class exceeded before.
     Units: m³ or kWh a day.
     """
@@ -34,6 +35,7 @@ class BillingRun(Base):
     finished_at: Mapped[datetime | None]
     class_p99: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     reach: Mapped[dict[str, Any] | None]
+    reached_at: Mapped[datetime | None]
 
 
 class BillingChunk(Base):

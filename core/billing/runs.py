@@ -14,8 +14,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core import audit
 from core.accounts.models import Agreement, Service, ServicePoint
 from core.accounts.service import get_operator
+from core.billing.back_billing import OLD, oldest_billable
 from core.billing.class_usage import find_class_p99
-from core.billing.drafts import Draft, Scope, Skipped, draft_bills
+from core.billing.drafts import Draft, Scope, Skipped, draft_bills, hold_if_old
 from core.billing.models import Bill, BillState
 from core.billing.run_models import BillingRun, BillingSkip
 from core.billing.tariff_store import get_tariffs, list_codes
@@ -34,6 +35,7 @@ _STRANGE = (
     "estimated",
     "unusual",
     "first",
+    OLD,
     "billing.reading_waits",
     "billing.no_reading",
     "zero_after_use",
@@ -289,6 +291,7 @@ async def preview_run(
     """
     await _require_over(session, period, now)
     class_p99 = await find_class_p99(session, service=service, until=period.starts)
+    oldest = await oldest_billable(session, now=now)
     scope = await _scope(session, service, period, class_p99)
     waiting = (await unbilled(session, scope)).limit(PREVIEWED_AT_ONCE)
     skipped: Counter[str] = Counter()
@@ -298,17 +301,18 @@ async def preview_run(
     latest = 0
     while chunk := (await session.scalars(waiting.where(Agreement.id > latest))).all():
         latest = chunk[-1]
-        for found in await draft_bills(session, scope=scope, agreement_ids=chunk):
-            oddity = _find_oddity(found)
-            if oddity is not None:
-                strange.append(oddity)
-            if isinstance(found, Skipped):
-                skipped[found.reason] += 1
-            else:
+        for each in await draft_bills(session, scope=scope, agreement_ids=chunk):
+            found = hold_if_old(each, oldest) if isinstance(each, Draft) else each
+            if isinstance(found, Draft):
                 bills += 1
                 held += found.held_reason is not None
                 consumption += found.consumption
                 totals[found.computed.currency] += found.computed.total_minor
+            else:
+                skipped[found.reason] += 1
+            oddity = _find_oddity(found)
+            if oddity is not None:
+                strange.append(oddity)
         strange = sorted(strange, key=_strangeness)[:STRANGEST_MAX]
     return Preview(
         bills=bills,

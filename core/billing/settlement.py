@@ -161,6 +161,24 @@ async def settle(
     return settled
 
 
+async def free_excess(session: AsyncSession, *, bill_id: int, amount_max: int) -> None:
+    """Take back what payments gave a bill beyond an amount, from the latest payment first."""
+    paid = await session.execute(
+        select(Allocation.payment_id, Allocation.amount_minor)
+        .where(Allocation.bill_id == bill_id)
+        .order_by(Allocation.payment_id)
+    )
+    left = amount_max
+    for payment_id, amount in paid.all():
+        kept = min(amount, left)
+        left -= kept
+        this = (Allocation.bill_id == bill_id) & (Allocation.payment_id == payment_id)
+        if kept == 0:
+            await session.execute(delete(Allocation).where(this))
+        elif kept < amount:
+            await session.execute(update(Allocation).where(this).values(amount_minor=kept))
+
+
 async def settle_anew(session: AsyncSession, *, agreement_id: int, now: datetime) -> None:
     """
     Put all money of an agreement to its bills from the first, as if all was known in time.

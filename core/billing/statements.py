@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ from core.billing.settlement import OpenBill, list_open_bills
 from core.billing.suspense import assign, find_known, place_in_suspense
 from core.db import lock_for_transaction
 from core.importing import Fault, Outcome
+from core.money import Money
 
 BANK = "bank"
 _NUMBERS = re.compile(r"[A-Z0-9](?:[A-Z0-9-]*[A-Z0-9])?", re.ASCII)
@@ -40,10 +41,11 @@ class BankLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """For whom a line is: parts that are sure, or the reason why nobody can be."""
+    """For whom a line is: parts that are sure by what is `named`, or why nobody can be."""
 
     parts: Sequence[tuple[Target, int]] = ()
     reason: str = ""
+    named: str = ""
 
 
 async def receive_statement(
@@ -56,14 +58,14 @@ async def receive_statement(
     """
     await lock_for_transaction(session, "statement")
     paid = unchanged = held = 0
-    faults = []
+    faults, notes = [], []
     for line in lines:
         known = await find_known(session, provider=BANK, reference=line.reference)
         if known is not None:
             unchanged += 1
             if known != line.amount_minor:
                 why = {"reference": line.reference}
-                faults.append(Fault(line.position, "reference", "payment.conflict", why))
+                faults.append(Fault(line.position, "reference", "statement.conflict", why))
             continue
         match = await match_line(session, line)
         came: dict[str, Any] = {
@@ -84,7 +86,20 @@ async def receive_statement(
                 await assign(session, item_id=item_id, parts=match.parts, actor_id=None, now=now)
         paid += bool(match.parts)
         held += not match.parts
-    return Outcome(new=paid, unchanged=unchanged, held=held, faults=faults)
+        notes.append(_describe(line, match))
+    return Outcome(new=paid, unchanged=unchanged, held=held, faults=faults, notes=notes)
+
+
+def _describe(line: BankLine, match: Match) -> Fault:
+    """Return what becomes of a line, for whoever imports it."""
+    told = {
+        "payer": line.payer,
+        "words": line.words,
+        "number": match.named,
+        "amount": Money(line.amount_minor, line.currency),
+    }
+    code = "statement.line_posted" if match.parts else f"suspense.why_{match.reason}"
+    return Fault(line.position, match.reason, code, told)
 
 
 async def match_line(session: AsyncSession, line: BankLine) -> Match:
@@ -100,12 +115,14 @@ async def match_line(session: AsyncSession, line: BankLine) -> Match:
     named = list(dict.fromkeys([*_NUMBERS.findall(written), *_BILLS.findall(written)]))[:_NAMED_MAX]
     bills = (
         await session.execute(
-            select(Bill.id, Bill.agreement_id, Agreement.account_id)
+            select(Bill.id, Bill.number, Bill.agreement_id, Agreement.account_id)
             .join(Agreement, Agreement.id == Bill.agreement_id)
             .where(Bill.number.in_(named), Bill.state != BillState.HELD)
         )
     ).all()
-    accounts = set(await session.scalars(select(Account.id).where(Account.number.in_(named))))
+    found = select(Account.id, Account.number).where(Account.number.in_(named))
+    numbers = (await session.execute(found)).all()
+    accounts = {row.id for row in numbers}
     if len(bills) > 1 or len(accounts) > 1:
         return Match(reason="several_numbers")
     if not bills and not accounts:
@@ -115,7 +132,8 @@ async def match_line(session: AsyncSession, line: BankLine) -> Match:
     of = Agreement.id == bills[0].agreement_id if bills else Agreement.account_id.in_(accounts)
     agreements = list(await session.scalars(select(Agreement.id).where(of)))
     waiting = await list_open_bills(session, agreement_ids=agreements)
-    return _fit(line.amount_minor, waiting, bill_id=bills[0].id if bills else None)
+    match = _fit(line.amount_minor, waiting, bill_id=bills[0].id if bills else None)
+    return replace(match, named=(bills or numbers)[0].number)
 
 
 def _fit(amount_minor: int, waiting: Sequence[OpenBill], *, bill_id: int | None) -> Match:

@@ -21,7 +21,7 @@ from core.billing.models import (
     ProviderEvent,
     SuspenseItem,
 )
-from core.billing.payment_states import OPEN
+from core.billing.payment_states import CAME, OPEN
 from core.billing.payments import RecordedPayment, Target, record_payment
 from core.db import lock_for_transaction
 from core.errors import DomainError
@@ -119,13 +119,19 @@ def _entries(amount_minor: int, currency: str) -> tuple[Entry, Entry]:
 
 async def find_known(session: AsyncSession, *, provider: str, reference: str) -> int | None:
     """Return how much came in under this reference before, placed or not. Units: minor units."""
-    for kept in (SuspenseItem, Payment):
-        found = await session.scalar(
-            select(kept.amount_minor).where(kept.provider == provider, kept.reference == reference)
+    known: int | None = await session.scalar(
+        select(SuspenseItem.amount_minor)
+        .where(SuspenseItem.provider == provider, SuspenseItem.reference == reference)
+        .union_all(
+            select(Payment.amount_minor).where(
+                Payment.provider == provider,
+                Payment.reference == reference,
+                Payment.state.in_(CAME),
+            )
         )
-        if found is not None:
-            return found
-    return None
+        .limit(1)
+    )
+    return known
 
 
 async def get_item(session: AsyncSession, *, item_id: int) -> SuspenseItem:

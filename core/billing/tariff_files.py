@@ -68,9 +68,19 @@ def read_tariff(file: Traversable) -> Tariff:
         TariffRefused: the file is wrong; `str()` says where, why, and which bill it would make.
     """
     tariff = parse_tariff(file.read_bytes(), file=file.name)
-    if file.name != f"{tariff.code}.toml":
-        raise TariffRefused(file=file.name, field="code", reason="must name the file", bill="")
+    require_named(tariff, file=file.name)
     return tariff
+
+
+def require_named(tariff: Tariff, *, file: str) -> None:
+    """
+    Refuse a file that is not named for its tariff's code.
+
+    Raises:
+        TariffRefused: it is not.
+    """
+    if file != f"{tariff.code}.toml":
+        raise TariffRefused(file=file, field="code", reason="must name the file", bill="")
 
 
 def parse_tariff(content: bytes, *, file: str) -> Tariff:

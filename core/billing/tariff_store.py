@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Service
 from core.billing import models
-from core.billing.tariff_files import parse_tariff
+from core.billing.tariff_files import parse_tariff, require_named
 from core.billing.tariff_model import Mark, Tariff, TariffVersion, version_on
 from core.errors import DomainError
 
@@ -49,12 +49,13 @@ async def load_tariffs(session: AsyncSession, *, contents: Mapping[str, bytes]) 
     A version that priced a bill keeps its content for ever; only its last day may become known.
 
     Raises:
-        TariffRefused: a file is wrong.
+        TariffRefused: a file is wrong, or not named for its tariff's code.
         TariffAlreadyBilled: a file changes a version by which bills were made.
     """
     changed = []
     for name, content in contents.items():
         tariff = parse_tariff(content, file=name)
+        require_named(tariff, file=name)
         changed += [
             f"{tariff.code} {version.valid_from}"
             for version in tariff.versions

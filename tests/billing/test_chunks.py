@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 
 from core.accounts.models import Service
-from core.billing import chunks, proposals, runs
+from core.billing import chunks, corrections, proposals, runs
 from core.billing.audit_checks import list_violations
 from core.billing.runs import RunAlreadyApproved, RunNotApproved
 from core.db import Database
@@ -122,6 +122,37 @@ class TestPlanChunks:
         assert again == planned[1:]
         with pytest.raises(RunAlreadyApproved):
             await approve(database, run_id)
+
+    async def test_counts_everybody_once_when_a_run_is_run_again(
+        self, database: Database, run_id: int, world: World
+    ) -> None:
+        planned = await approve(database, run_id, world.manager)
+        for nr in planned:
+            await issue(database, run_id, nr)
+        async with database.transaction() as session:
+            await proposals.report_reach(session, now=NOW + timedelta(days=2))
+            before = await proposals.get_run(session, run_id=run_id)
+            await corrections.void_bill(
+                session, number="E1001", reason="wrong", actor_id=world.manager, now=NOW
+            )
+        later = NOW + timedelta(days=3)
+
+        async with database.transaction() as session:
+            (again,) = await chunks.plan_chunks(session, run_id=run_id, now=later)
+        async with database.transaction() as session:
+            running = await proposals.get_run(session, run_id=run_id)
+        assert running.run.reach == before.run.reach == {"nobody": HOMES}
+        assert (running.progress.done, running.progress.planned) == (HOMES - 1, HOMES + 2)
+        async with database.transaction() as session:
+            await chunks.issue_chunk(session, run_id=run_id, nr=again, now=later)
+            assert (await proposals.get_run(session, run_id=run_id)).progress == before.progress
+
+        async with database.transaction() as session:
+            await proposals.report_reach(session, now=later + timedelta(days=2))
+            told = await session.scalars(
+                text("SELECT dedupe_key FROM shuidian.deliveries WHERE kind = 'run.reached'")
+            )
+            assert len({*told}) == 2
 
 
 class TestIssueChunk:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -10,10 +11,25 @@ from core.accounts.models import Service
 from core.billing import corrections, rebilling
 from core.billing.audit_checks import list_violations
 from core.billing.bills import recompute
-from core.billing.corrections import BillNotHeld, CreditTooLarge, ReasonMissing
+from core.billing.corrections import (
+    BillIsVoid,
+    BillNotHeld,
+    CreditTooLarge,
+    HasOldUse,
+    ReasonMissing,
+)
 from core.billing.models import BillState
 from core.billing.payments import Target, record_payment
-from core.billing.rebilling import CannotBillAgain, Change, NotAHousehold, NotATariff, Rebilled
+from core.billing.rebilling import (
+    CannotBillAgain,
+    Change,
+    Gift,
+    NotAHousehold,
+    NotATariff,
+    NothingWouldChange,
+    Rebilled,
+)
+from core.billing.runs import preview_run
 from core.billing.settlement import list_open_bills
 from core.db import Database
 from core.monitoring.correcting import ReadingNotFound
@@ -316,6 +332,49 @@ class TestRebill:
         with pytest.raises(CannotBillAgain):
             await rebill(database, billed, "E1002")
 
+    async def test_refuses_what_would_change_nothing(
+        self, database: Database, billed: World
+    ) -> None:
+        right = (reading_of(billed, date(2026, 11, 1)), Decimal("5310.25"))
+        for number, change in (("E1002", Change()), ("E1001", Change(reading=right))):
+            with pytest.raises(NothingWouldChange):
+                await rebill(database, billed, number, change)
+
+        assert [row[4] for row in await ask(database, BILLS)] == ["issued", "issued"]
+
+    async def test_refuses_a_second_time_in_words_of_its_own(
+        self, database: Database, billed: World
+    ) -> None:
+        await rebill(database, billed, "E1002", Change(people=6))
+
+        with pytest.raises(BillIsVoid):
+            await rebill(database, billed, "E1002", Change(people=7))
+        for act in (corrections.void_bill, corrections.credit_bill):
+            more: dict[str, Any] = {} if act is corrections.void_bill else {"amount_minor": 1}
+            with pytest.raises(BillIsVoid):
+                async with database.transaction() as session:
+                    await act(session, number="E1002", reason="x", actor_id=None, now=LATER, **more)
+
+    async def test_carries_credit_notes_over_unless_they_are_taken_back(
+        self, database: Database, billed: World
+    ) -> None:
+        await credit(database, billed, "E1002", 1000, reason="goodwill")
+
+        (kept,) = (await rebill(database, billed, "E1002", Change(people=6))).pairs
+
+        assert (kept.old_minor, kept.new_minor) == (8031, 8031)
+        assert (kept.gifts, kept.kept_minor) == ([Gift("C1001", 1000, "goodwill")], 1000)
+        notes = "SELECT number, amount_minor, reason FROM shuidian.credit_notes ORDER BY id DESC"
+        assert (await ask(database, notes))[0] == ("C1002", 1000, "goodwill")
+        assert await left(database, billed) == [("E1001", 8508), ("E1003", 8031)]
+        await require_sound_books(database)
+
+        (taken,) = (await rebill(database, billed, "E1003", Change(keeps_credits=False))).pairs
+
+        assert (taken.old_minor, taken.new_minor, taken.kept_minor) == (8031, 9031, 0)
+        assert await left(database, billed) == [("E1001", 8508), ("E1004", 9031)]
+        await require_sound_books(database)
+
     async def test_of_the_days_after_a_holder_left_bills_nothing(
         self, database: Database, billed: World
     ) -> None:
@@ -361,7 +420,8 @@ class TestOldUse:
         )
 
         assert held == [("held", "old_use", None)]
-        await release(database, old)
+        with pytest.raises(HasOldUse):
+            await release(database, old)
         assert (await ask(database, BILLS))[1][4] == "held"
 
     async def test_is_taken_off_with_its_own_credit_note(
@@ -393,6 +453,29 @@ class TestOldUse:
         with pytest.raises(BillNotHeld):
             await release(database, old)
         await require_sound_books(database)
+
+    @pytest.mark.usefixtures("billed")
+    async def test_is_judged_by_the_limit_that_held_at_issue(self, database: Database) -> None:
+        await ask_nothing(database, "UPDATE shuidian.operator SET back_billing_days = 5")
+
+        await require_sound_books(database)
+
+        await ask_nothing(
+            database, "UPDATE shuidian.bills SET billable_from = '2026-10-15' WHERE id = 2"
+        )
+        async with database.transaction() as session:
+            assert [each.subject for each in await list_violations(session)] == ["E1002"]
+
+    @pytest.mark.usefixtures("old")
+    async def test_is_counted_by_the_dry_run(self, database: Database) -> None:
+        await ask_nothing(database, "DELETE FROM shuidian.bill_lines WHERE bill_id = 2")
+        await ask_nothing(database, "DELETE FROM shuidian.bills WHERE number = 'E1002'")
+
+        async with database.transaction() as session:
+            shown = await preview_run(session, service=POWER, period=OCTOBER, now=NOW)
+
+        assert (shown.bills, shown.held) == (1, 1)
+        assert shown.strangest[0].reason == "old_use"
 
     async def test_is_not_charged_by_a_bill_made_again(
         self, database: Database, old: World

@@ -9,8 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select, text
 
+from bot.handlers.bill_words import describe_receipt
+from bot.texts import Texts
 from core.accounts.models import Service
-from core.billing import corrections, invoices, ledger, payments
+from core.billing import corrections, invoices, ledger, payments, queries
 from core.billing.audit_checks import list_violations
 from core.billing.bills import BillNotFound
 from core.billing.invoices import AmountChanged, BillNotOpen, InvoiceNotOurs
@@ -23,6 +25,7 @@ from core.periods import Period, month_of, start_of_day
 from tests.billing.books import NOW, ZONE, ask, keep, load_shipped, read, run_bills, show
 from tests.world import World
 
+ENGLISH = Texts("en", timezone="Asia/Shanghai", currency="CNY")
 MONTHS = [month_of(date(2026, month, 1)) for month in range(1, 7)]
 DELIVERED = "SELECT kind, dedupe_key FROM shuidian.deliveries ORDER BY id"
 
@@ -106,6 +109,20 @@ class TestRecordPayment:
             " ORDER BY contact_id",
         ) == [(open_bills.home.holder_contact,), (open_bills.neighbour.holder_contact,)]
         await require_sound_books(database)
+
+    @pytest.mark.usefixtures("open_bills")
+    async def test_tells_a_second_payer_that_the_bill_was_paid(self, database: Database) -> None:
+        named = await bill_target(database, "E1001")
+        for reference in ("a", "b"):
+            await pay(database, named, 5653, reference)
+
+        async with database.transaction() as session:
+            first, second = [
+                await queries.get_receipt(session, number=number, person_id=None)
+                for number in ("P1001", "P1002")
+            ]
+        assert (first.paid_before, second.paid_before) == (None, "E1001")
+        assert "bill E1001 had been paid already" in describe_receipt(ENGLISH, second)
 
     @pytest.mark.usefixtures("open_bills")
     async def test_pays_the_named_bill_before_the_oldest(self, database: Database) -> None:

@@ -11,7 +11,7 @@ from core.billing import runs
 from core.billing.calculation import Basis, compute_bill
 from core.billing.holds import find_reason_to_hold
 from core.billing.runs import PeriodNotOver
-from core.billing.tariff_files import shipped_tariffs
+from core.billing.tariff_files import TariffRefused, shipped_tariffs
 from core.billing.tariff_store import TariffAlreadyBilled, load_tariffs, shipped_contents
 from core.db import Database
 from core.monitoring.models import Meter
@@ -206,6 +206,11 @@ class TestLoadTariffs:
     async def test_stores_each_version_once(self, database: Database) -> None:
         assert await load_shipped(database) != []
         assert await load_shipped(database) == []
+
+    async def test_refuses_a_file_that_is_not_named_for_its_code(self, database: Database) -> None:
+        with pytest.raises(TariffRefused, match=r"other\.toml: code must name the file"):
+            async with database.transaction() as session:
+                await load_tariffs(session, contents={"other.toml": shipped_contents()[FILE]})
 
     async def test_refuses_to_change_a_version_by_which_bills_were_made(
         self, database: Database, world: World

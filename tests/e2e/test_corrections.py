@@ -103,8 +103,34 @@ class TestObjection:
         card = await customer.say("D1001")
 
         await customer.press(card, "撤回")
+        await customer.press(await customer.changed(card, "不能再对这张账单提出异议"), "否")
+        await customer.press(await customer.changed(card, "十月我不在家"), "撤回")
+        await customer.press(await customer.changed(card, "不能再对这张账单提出异议"), "是")
 
         await customer.changed(card, "已由 Li Hua 撤回")
+
+    async def test_takes_the_due_date_off_and_needs_no_words(self, billed: Stage) -> None:
+        customer, manager = billed.phone(1001), billed.phone(3001)
+        bill = await customer.expect("W1001")
+        await customer.mark()
+        await customer.press(bill, "这不对")
+        asked = await customer.next()
+        await customer.press(asked, "我没用这么多")
+        await customer.press(await customer.changed(asked, "还要补充吗"), "直接提交")
+
+        assert "我没用这么多，未另作说明" in text_of(  # noqa: RUF001 (Chinese)
+            await customer.expect("已收到您的异议")
+        )
+        assert "在异议得到答复之前不算到期" in text_of(await customer.say("/bill W1001"))
+        listed = buttons_of(await customer.say("/bills"))
+        assert "✋ 水 W1001：¥75.60，异议处理中" in listed  # noqa: RUF001 (Chinese)
+        assert any("前缴" in each for each in listed)
+        seen = await manager.say("/bill W1001")
+        assert "Objection D1001 waits for an answer by" in text_of(seen)
+        assert "answers you" not in text_of(seen)
+        assert not [each for each in buttons_of(seen) if "Pay" in each]
+        assert [each for each in buttons_of(await customer.say("/bill W1001")) if "缴费" in each]
+        await require_sound_books(billed)
 
     async def test_of_somebody_else_does_not_exist(self, billed: Stage) -> None:
         await object_to(billed.phone(1001), "W1001")
@@ -134,9 +160,49 @@ class TestBillingAgain:
         assert "the clerk typed a wrong digit" in text_of(told)
         assert PAIR in text_of(told)
         assert told["document"]["file_name"] == "E1003.pdf"
-        assert [each for each in buttons_of(told) if "E100" in each] == ["账单 E1003", "账单 E1004"]
+        assert [each for each in buttons_of(told) if "E100" in each] == [
+            "账单 E1003",
+            "账单 E1004",
+            "💳 缴费 E1003",
+            "💳 缴费 E1004",
+        ]
+        assert "E1004：待缴 ¥10.18，请于 2026年11月17日 前缴清" in text_of(told)  # noqa: RUF001 (Chinese)
         assert "代替账单 E1001" in text_of(await customer.say("/bill E1003"))
         assert "已由账单 E1003 代替" in text_of(await customer.say("/bill E1001"))
+        await require_sound_books(billed)
+
+    async def test_is_done_once_and_says_so(self, billed: Stage) -> None:
+        manager = billed.phone(3001)
+        card = await manager.say("/bill E1002")
+        again = await manager.say("/rebill E1002")
+        await manager.press(again, "Number of people")
+        await manager.changed(again, "How many people")
+        assert "in whole numbers" in text_of(await manager.say("2.7"))
+        await manager.say("6")
+        await manager.press(await manager.say("they are six"), "Bill it so")
+        await manager.expect("Billed again: E1003")
+
+        await manager.press(card, "Put it right")
+
+        await manager.changed(card, "This is done already")
+        for words in ("/void E1002", "/rebill E1002", "/credit E1002"):
+            assert "This is done already" in text_of(await manager.say(words))
+        assert "代替" in text_of(await billed.phone(1001).say("/bill E1003"))
+
+    async def test_says_what_becomes_of_credit_notes(self, billed: Stage) -> None:
+        customer, manager = billed.phone(1001), billed.phone(3001)
+        for words in ("/credit E1002", "1", "goodwill", "/rebill E1002"):
+            asked = await manager.say(words)
+        await manager.press(asked, "Number of people")
+        await manager.changed(asked, "How many people")
+        await manager.say("6")
+        preview = await manager.say("they are six")
+        assert "Credit note C1001 (CN¥1.00, goodwill) goes over" in text_of(preview)
+
+        await manager.press(preview, "without the credit notes")
+
+        told = text_of(await customer.expect("已重新出账"))
+        assert "贷记单 C1001（¥1.00，goodwill）不再计入" in told  # noqa: RUF001 (Chinese)
         await require_sound_books(billed)
 
     async def test_is_left_when_the_answer_is_not_yes(self, billed: Stage) -> None:
@@ -168,4 +234,6 @@ class TestAReading:
         await manager.say("130")
         await manager.say("as you say")
 
-        assert "as you say" in text_of(await customer.expect("您的异议已有答复"))
+        answered = text_of(await customer.expect("您的异议已有答复"))
+        assert "as you say" in answered
+        assert "正确的读数为 130 千瓦时" in answered
