@@ -6,10 +6,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select, update
 
-from bot.context import Reader
-from bot.handlers.held import render_waiting
-from bot.texts import Texts
-from core.accounts.models import ApiKey, Role, Service
+from core.accounts.models import ApiKey, Service
 from core.billing.redeciding import ReadingIsBilled, check_decision, decide_reading
 from core.db import Database
 from core.monitoring.held import (
@@ -25,7 +22,6 @@ from core.monitoring.ingest import NewReading, store_batch
 from core.monitoring.models import Meter, Reading, Source
 from core.monitoring.rows import Key
 from core.monitoring.service import ReadingGoesBackwards
-from core.notices.models import Delivery
 from tests.billing.books import SEPTEMBER, ask, keep, load_shipped, read, run_bills
 from tests.world import NOON, World
 
@@ -130,27 +126,6 @@ class TestRemindOfHeld:
         managers = "SELECT count(*) FROM shuidian.staff WHERE role = 'manager'"
         (count,) = (await ask(database, told))[0]
         assert count == 2 * (await ask(database, managers))[0][0]
-
-    async def test_is_told_but_once_after_days_that_passed_at_once(self, database, world):
-        now = LATER + timedelta(days=3, minutes=5)
-        for days in range(4):
-            async with database.transaction() as session:
-                await remind_of_held(session, now=LATER + timedelta(days=days))
-
-        async with database.transaction() as session:
-            reader = Reader(
-                person_id=world.manager,
-                contact_id=1,
-                roles=frozenset({Role.MANAGER}),
-                texts=Texts("en", timezone="Asia/Shanghai", currency="CNY"),
-                now=now,
-            )
-            words = await session.scalars(
-                select(Delivery.params).where(Delivery.kind == "held.waiting")
-            )
-            drawn = [await render_waiting(session, reader, params) for params in words.all()]
-        managers = len(drawn) // 4
-        assert sum(each is not None for each in drawn) == managers
 
 
 async def redecide(database: Database, key: Key, decision: Decision, value=None) -> None:
