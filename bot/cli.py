@@ -120,6 +120,7 @@ async def _keep_operator(
     settings: Settings, database: "Database", _: "Clock", *, is_start: bool
 ) -> None:
     from core.accounts import service
+    from core.money import Money
     from core.monitoring.ranges import ensure_default_limits
 
     async with database.transaction() as session:
@@ -135,6 +136,14 @@ async def _keep_operator(
             back_billing_days=settings.back_billing_days,
             dispute_days=settings.dispute_days,
             approves_bills=settings.approve_bills,
+            prepaid=service.Prepaying(
+                steps_minor=[
+                    Money.exactly(step, settings.currency).minor for step in settings.prepaid_steps
+                ],
+                emergency_minor=Money.exactly(settings.emergency_credit, settings.currency).minor,
+                cut_from=settings.prepaid_cut_hours[0],
+                cut_until=settings.prepaid_cut_hours[1],
+            ),
             is_start=is_start,
         )
 

@@ -99,6 +99,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         _optional("customer_class", _CLASS, "class 用户类别 用戶類別"),
         _optional("attributes", read_attributes, "attributes 计费参数 計費參數"),
         Column("starts", read_day, "starts 起始日期 开户日期 開戶日期"),
+        _optional("prepaid", _YES_NO, "prepaid 预付费 預付費"),
         _optional("language", _LANGUAGE, "language 语言 語言"),
     ),
     "meters": (

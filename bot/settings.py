@@ -1,6 +1,7 @@
 """The settings: the only reader of the environment."""
 
 import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 LAST_DAY_OF_ALL = 28  # every month has it
+LAST_HOUR = 23
 
 
 def _separated(value: object) -> object:
@@ -122,6 +124,20 @@ class Settings(BaseSettings):
         description="A manager approves each month's bills before they are sent; false: they go out"
         " by themselves on the first of the month.",
     )
+    prepaid_steps: Annotated[tuple[Decimal, ...], NoDecode, BeforeValidator(_separated)] = Field(
+        default=tuple(map(Decimal, (200, 120, 100, 50, 30, 10))),
+        description="Balances at which prepaid customers can be told; each picks up to two.",
+    )
+    emergency_credit: Decimal = Field(
+        default=Decimal(20),
+        ge=0,
+        description="How far below zero a prepaid balance may go before a cut is proposed.",
+    )
+    prepaid_cut_hours: Annotated[tuple[int, int], NoDecode, BeforeValidator(_separated)] = Field(
+        default=(9, 14),
+        description="Hours (0 to 23) in which prepaid supply may be cut, Monday to Thursday and not"
+        " before a holiday; all others are friendly.",
+    )
     bridges_file: str = Field(
         default="",
         description="File of the bridges to meters on wires (docs/wire.md); empty: none.",
@@ -137,6 +153,20 @@ class Settings(BaseSettings):
         if not 1 <= days[0] <= days[1] <= LAST_DAY_OF_ALL:
             raise ValueError(f"two days of the month in order, 1 to {LAST_DAY_OF_ALL}")
         return days
+
+    @field_validator("prepaid_steps")
+    @classmethod
+    def _above_zero(cls, steps: tuple[Decimal, ...]) -> tuple[Decimal, ...]:
+        if len(set(steps)) != len(steps) or any(step <= 0 for step in steps):
+            raise ValueError("different amounts above zero")
+        return steps
+
+    @field_validator("prepaid_cut_hours")
+    @classmethod
+    def _of_a_day(cls, hours: tuple[int, int]) -> tuple[int, int]:
+        if not 0 <= hours[0] < hours[1] <= LAST_HOUR:
+            raise ValueError(f"two hours of the day in order, 0 to {LAST_HOUR}")
+        return hours
 
     def as_environment(self) -> dict[str, str]:
         """Return this process's environment with exactly these settings, for a child of it."""

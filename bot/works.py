@@ -12,6 +12,7 @@ from core.billing.chunks import issue_chunk
 from core.billing.dispute_promises import tell_late
 from core.billing.dunning import run_dunning
 from core.billing.early_warnings import warn_early
+from core.billing.prepaid import look_at_balances
 from core.billing.proposals import propose_run, report_reach
 from core.billing.reading_window import remind_to_read
 from core.billing.suspense import remind_of_suspense
@@ -28,6 +29,7 @@ from core.repairs.deadlines import close_silent, doubt_words, escalate_late
 from core.repairs.intake import take_up_alarms
 from core.repairs.urgency import weigh_repairs
 from core.supply.commands import give_up
+from core.supply.credit_cuts import take_up_used_up
 from core.supply.protecting import take_up_dangers
 from core.supply.reports import watch_cuts
 from core.supply.restoring import take_up_settled
@@ -64,6 +66,8 @@ JOBS: Mapping[str, Job] = {
         Job(name="restore-settled", run=take_up_settled, at=time(7)),
         Job(name="protect-homes", run=take_up_dangers),
         Job(name="propose-cuts", run=take_up_arrears),
+        Job(name="prepaid", run=look_at_balances),
+        Job(name="propose-prepaid-cuts", run=take_up_used_up),
         Job(name="billing", run=start_due, at=time(2, 10)),
         Job(name="suspense", run=remind_of_suspense, at=time(8, 45), tells_how_things_stand=True),
         Job(name="early-warnings", run=start_warnings, at=time(10), tells_how_things_stand=True),

@@ -15,6 +15,7 @@ from bot.api import (
     meters,
     outages,
     paying,
+    prepaid,
     problems,
     push,
     readings,
@@ -69,7 +70,7 @@ def build(
     app.state.providers, app.state.openings = load_providers(settings)
     app.state.forms_lead_to = ("'self'", "https:", origin_of(settings.payment_provider_url))
     app.state.bank_columns = read_map(settings.bank_columns)
-    for module in (billing, commands, meters, outages, paying, push, readings, schedules):
+    for module in (billing, commands, meters, outages, paying, prepaid, push, readings, schedules):
         app.include_router(module.router)
     problems.install(
         app, timezone=settings.timezone, currency=settings.currency, locale=settings.locale

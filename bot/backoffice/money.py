@@ -63,6 +63,7 @@ def _agreement(found: DeskAgreement, texts: Texts, tried: dict[str, Any]) -> dic
         "account": party.account_number,
         "holder": party.holder_name,
         "address": party.address,
+        "is_prepaid": party.is_prepaid,
         "owed": owed if found.owed_minor else "",
         "amount": str(Money(found.owed_minor, texts.currency).amount) if found.owed_minor else "",
         "bills": [

@@ -11,6 +11,7 @@ from bot.backoffice import (
     dispute_pages,
     gateway_pages,
     money,
+    prepaid_pages,
     reading_pages,
     repair_pages,
     run_pages,
@@ -101,6 +102,7 @@ for matter in (
     dispute_pages,
     gateway_pages,
     money,
+    prepaid_pages,
 ):
     router.include_router(matter.router)
 

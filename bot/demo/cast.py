@@ -76,3 +76,4 @@ MAYA = Player(
 )
 CAST = (LIN, ANNA, WANG, MAYA, CHEN)
 OVERDUE = CHEN  # whose electricity bill was left unpaid
+PREPAID = ((ANNA, "electricity"), (CHEN, "water"))  # who pays ahead for what

@@ -255,6 +255,7 @@ class _Homes:
                 service_point_id=point.id,
                 tariff_code=tariff_of(home, service),
                 starts_date=self.first_days[home],
+                is_prepaid=home.pays_ahead(service),
             )
             for (home, service), point in points.items()
         }

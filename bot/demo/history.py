@@ -14,7 +14,7 @@ from bot.demo.models import DemoMeter
 from bot.demo.signals import Traits, traits_from, use_in_day
 from core.accounts.models import Service
 from core.accounts.service import get_operator
-from core.billing import bills, ledger, runs, settlement
+from core.billing import bills, ledger, payments, runs, settlement
 from core.billing.models import LedgerAccount, Payment, PaymentState
 from core.billing.tariff_store import load_tariffs, shipped_contents
 from core.monitoring.models import Source
@@ -30,6 +30,7 @@ DAILY_FOR = timedelta(days=40)  # before that, homes with a short history were r
 RUN_AFTER = timedelta(hours=2)
 OVERDUE_MONTHS = 2
 CASHIER = "cashier"
+AHEAD_MINOR = 120_00
 PAID_AFTER = timedelta(days=6)
 LATE_PAYER_EVERY = 9  # one home in so many has not paid its latest bills yet
 
@@ -54,6 +55,7 @@ async def build_history(
         ago = round((last.starts - month.starts).days / 30)
         await _pay(session, supplied, months_ago=ago, now=min(run_at + PAID_AFTER, now))
         month = month_of(month.ends)
+    await _top_up(session, supplied, now=now)
     await session.execute(delete(Unreached))
 
 
@@ -139,6 +141,24 @@ async def _pay(
     await session.flush()
     await ledger.post_all(session, postings=[_posting(payment) for payment in paid], at=now)
     await settlement.settle(session, agreement_ids=payers, now=now)
+
+
+async def _top_up(session: AsyncSession, supplied: Sequence[Supplied], *, now: datetime) -> None:
+    """Have those who pay ahead pay what is open, and what is used in some weeks to come."""
+    for each in supplied:
+        for service, agreement_id in each.agreements.items():
+            if each.home.pays_ahead(service):
+                owed = await payments.owed(session, agreement_id=agreement_id)
+                await payments.record_payment(
+                    session,
+                    provider=CASHIER,
+                    reference=f"counter-ahead-{agreement_id}",
+                    target=payments.Target(agreement_id=agreement_id),
+                    amount_minor=owed + AHEAD_MINOR,
+                    currency=(await get_operator(session)).currency,
+                    received_at=now,
+                    now=now,
+                )
 
 
 def _is_short(payers: Mapping[int, Home], bill: settlement.OpenBill) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from bot.demo import names
-from bot.demo.cast import CAST, Player
+from bot.demo.cast import CAST, PREPAID, Player
 from core.accounts.models import Service
 from core.periods import local_day
 
@@ -50,6 +50,10 @@ class Home:
     def people(self) -> int:
         """How many people live there."""
         return 5 if self.is_on_beijing else 1 + self.number * 7 % 5
+
+    def pays_ahead(self, service: Service) -> bool:
+        """Tell whether a service is prepaid."""
+        return (self.player, service.value) in PREPAID
 
     def traits(self, service: Service) -> dict[str, Any]:
         """Return what makes the course of its meter."""

@@ -38,7 +38,7 @@ def bill_page(
     """Return a bill as a page; its code leads to the payment page, or is for the cashier."""
     bill, plain = view.bill, texts.plain
     service = view.party.service
-    assert bill.issued_at is not None and bill.due_date is not None  # noqa: S101 (it was issued)
+    assert bill.issued_at is not None  # noqa: S101 (it was issued)
 
     def money(minor: int) -> str:
         return texts.money(minor, bill.currency)
@@ -56,7 +56,7 @@ def bill_page(
             plain("page.note_question", hotline=operator.hotline),
         ),
         amount_due=Field(label=plain("page.amount_due"), value=money(view.left_minor)),
-        due_date=Field(label=plain("page.due_date"), value=texts.day(bill.due_date)),
+        due_date=Field(label=plain("page.due_date"), value=_due(texts, view)),
         supply=(
             Field(label=plain("page.meter"), value=", ".join({s.serial: s for s in view.spans})),
             Field(label=plain("page.period"), value=texts.days(bill.starts_date, bill.ends_date)),
@@ -149,6 +149,14 @@ def _charge(texts: Texts, line: BillLine, view: BillView) -> ChargeRow:
         price=texts.price(line.price, currency) if is_use else "",
         amount=exact(texts, line.amount, currency),
     )
+
+
+def _due(texts: Texts, view: BillView) -> str:
+    """Return by when a bill is paid; one of a prepaid home is taken from its balance."""
+    if view.party.is_prepaid:
+        return texts.plain("page.from_balance")
+    assert view.bill.due_date is not None  # noqa: S101 (it was issued)
+    return texts.day(view.bill.due_date)
 
 
 def _scanned(view: BillView) -> str:

@@ -22,12 +22,22 @@ def title(texts: Texts, summary: BillSummary) -> str:
     return texts.get(f"bill.title_{summary.party.service}", number=summary.bill.number)
 
 
+def _standing(summary: BillSummary) -> str:
+    """Return how a bill stands in a list."""
+    if summary.bill.state is BillState.ISSUED:
+        if summary.is_disputed:
+            return "disputed"
+        if summary.party.is_prepaid:
+            return "prepaid"
+    return summary.bill.state.value
+
+
 def bill_button(texts: Texts, summary: BillSummary, family: str) -> Button:
     """Return a bill's line in a list as a button of a family."""
     bill = summary.bill
     is_open = bill.state is BillState.ISSUED
     label = texts.plain(
-        "bills.disputed" if is_open and summary.is_disputed else f"bills.{bill.state}",
+        f"bills.{_standing(summary)}",
         service=texts.plain(f"service.{summary.party.service}"),
         number=bill.number,
         amount=texts.money(summary.left_minor if is_open else bill.total_minor, bill.currency),
@@ -146,9 +156,14 @@ def state_words(texts: Texts, summary: BillSummary) -> str:
     """Return what is to pay on a bill, or why nothing is."""
     bill = summary.bill
     left = texts.money(summary.left_minor, bill.currency)
+    is_prepaid = summary.party.is_prepaid
     match bill.state:
         case BillState.ISSUED if summary.is_disputed:
             return texts.get("bill.disputed", left=left)
+        case BillState.ISSUED if is_prepaid:
+            return texts.get("bill.over_balance", left=left)
+        case BillState.SETTLED if is_prepaid:
+            return texts.get("bill.from_balance")
         case BillState.ISSUED:
             asked = bill.total_minor - bill.credited_minor
             key = "bill.part_paid" if summary.left_minor < asked else "bill.to_pay"
@@ -235,7 +250,8 @@ def describe_receipt(texts: Texts, receipt: ReceiptView) -> str:
     if receipt.paid_before:
         parts.append(texts.get("receipt.paid_before", number=receipt.paid_before))
     if receipt.credit_minor:
-        parts.append(texts.get("receipt.credit", amount=money(receipt.credit_minor)))
+        key = "receipt.credit_prepaid" if receipt.party.is_prepaid else "receipt.credit"
+        parts.append(texts.get(key, amount=money(receipt.credit_minor)))
     owed = "receipt.owed" if receipt.owed_minor else "receipt.nothing_owed"
     parts.append(texts.get(owed, amount=money(receipt.owed_minor)))
     return texts.lines(parts)

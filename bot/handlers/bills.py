@@ -67,6 +67,9 @@ async def list_bills(turn: Turn) -> None:
     keys = [[bill_button(turn.texts, each, "bill")] for each in (*found, *held)]
     if turn.speaker.is_customer:
         keys.append([Button(turn.texts.plain("outlook.key"), press("go", "outlook"))])
+    places = await accounts.list_places(turn.session, person_id=turn.person_id)
+    if any(place.is_prepaid for place in places):
+        keys.append([Button(turn.texts.plain("prepaid.key"), press("go", "balance"))])
     if found:
         keys.append([Button(turn.texts.plain("bills.statement"), press("statement"))])
     keys.append([back_home(turn.texts)])
@@ -286,9 +289,12 @@ async def render_receipt(
         session, number=params["number"], person_id=reader.person_id
     )
     page = receipt_page(reader.texts, await accounts.get_operator(session), receipt)
+    keys = [Button(reader.texts.plain("bill.mine"), press("go", "bills"))]
+    if receipt.party.is_prepaid:
+        keys.append(Button(reader.texts.plain("prepaid.key"), press("go", "balance")))
     return Outgoing(
         text=describe_receipt(reader.texts, receipt),
-        keyboard=[[Button(reader.texts.plain("bill.mine"), press("go", "bills"))]],
+        keyboard=[keys],
         document=File(name=f"{receipt.payment.number}.pdf", make=lambda: receipt_pdf(page)),
     )
 

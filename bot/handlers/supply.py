@@ -27,7 +27,7 @@ from core.billing import dunning, queries
 from core.billing.arrears import Arrears, find_arrears_of_bill
 from core.billing.dunning_rules import POLICIES
 from core.supply import queries as orders
-from core.supply.answers import why_is_my_supply_off
+from core.supply.answers import Why, why_is_my_supply_off
 from core.supply.models import Reason
 from core.supply.queries import OrderView
 
@@ -49,6 +49,9 @@ async def why(turn: Turn) -> None:
         parts.append(describe_answer(turn.texts, answer, hotline=operator.hotline, now=turn.now))
         if answer.arrears is not None:
             keys.append([pay_key(turn.texts, answer.arrears)])
+        if answer.why in {Why.CREDIT_USED, Why.CREDIT_ORDERED}:
+            top_up = turn.texts.plain("prepaid.top_up")
+            keys.append([Button(top_up, press("topup", place.agreement_id))])
         label = turn.texts.plain(
             "supply.history_key", service=turn.texts.plain(f"service.{place.service}")
         )
@@ -184,7 +187,11 @@ async def _news(
         if arrears is not None:
             keys.append(pay_key(reader.texts, arrears))
     keys.append(Button(reader.texts.plain("supply.look"), press("go", "supply")))
-    if order.danger is not None and key in {"supply.cut", "supply.cut_ordered"}:
+    is_cut = key in {"supply.cut", "supply.cut_ordered"}
+    if order.reason is Reason.CREDIT_USED and is_cut:
+        key = f"{key}_{order.reason}"
+        keys.insert(0, Button(reader.texts.plain("prepaid.top_up"), press("go", "topup")))
+    if order.danger is not None and is_cut:
         key = f"{key}_{order.danger.reason}"
         if order.danger.reason is Reason.BURST:
             keys.insert(0, mine_key(reader.texts, order.danger.source_id))

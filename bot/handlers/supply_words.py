@@ -104,6 +104,8 @@ def history_words(texts: Texts, order: OrderView) -> str:
     if order.danger is not None:
         key = f"supply.reason_{order.danger.reason}"
         lines.append(texts.get(key, **danger_values(texts, order)))
+    elif order.reason is Reason.CREDIT_USED:
+        lines.append(texts.get("supply.reason_credit_used", overdue=overdue_words(texts, order)))
     elif order.wanted is Supply.CUT:
         lines.append(
             texts.get(
@@ -155,6 +157,10 @@ def _debt_lines(texts: Texts, order: OrderView) -> Iterable[str]:
     def delivered(key: str, moment: datetime | None) -> str:
         return texts.get(key, at=texts.moment(moment)) if moment else texts.get("cut.not_delivered")
 
+    if order.reason is Reason.CREDIT_USED:
+        yield texts.get("supply.reason_credit_used", overdue=overdue_words(texts, order))
+        yield delivered("cut.notice", order.notice_delivered_at)
+        return
     yield texts.count(
         "cut.overdue",
         order.overdue_days,

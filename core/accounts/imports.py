@@ -51,6 +51,7 @@ class AccountRow:
     people: int | None = None
     customer_class: str | None = None
     attributes: Mapping[str, str] | None = None
+    prepaid: bool | None = None
     phone: str | None = None
     language: str | None = None
 
@@ -69,7 +70,7 @@ class _Told:
         self.supplies = agree(
             rows,
             by=lambda row: (row.address, row.service),
-            fields="account tariff starts branch customer_class attributes",
+            fields="account tariff starts branch customer_class attributes prepaid",
             faults=faults,
         )
 
@@ -178,6 +179,10 @@ def _find_faults(
         yield Fault(row.position, "account", "import.supplied_to", {"value": number})
     elif agreement is not None and agreement.starts_date != row.starts:
         yield Fault(row.position, "starts", "import.fixed", {"value": agreement.starts_date})
+    elif agreement is not None and row.prepaid not in {None, agreement.is_prepaid}:
+        # A manager switches what runs, who sees whether something is owed.
+        value = "yes" if agreement.is_prepaid else "no"
+        yield Fault(row.position, "prepaid", "import.fixed", {"value": value})
 
 
 async def _store(
@@ -243,6 +248,7 @@ async def _store(
             service_point_id=points[at].id,
             tariff_code=said["tariff"],
             starts_date=said["starts"],
+            is_prepaid=said.get("prepaid"),
         )
         supplied.append((account.number, (premises[at[0]], account, points[at], agreement)))
     await session.flush()

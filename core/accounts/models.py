@@ -4,7 +4,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import ARRAY, BigInteger, CheckConstraint, ForeignKey, Index, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Base, Id
@@ -57,7 +57,9 @@ class Operator(Base):
     The one operator of this installation and the settings that people see.
 
     People are asked to read their meters from one day of the month to another. Use older than
-    `back_billing_days` is not billed; an objection is answered within `dispute_days`.
+    `back_billing_days` is not billed; an objection is answered within `dispute_days`. Prepaid
+    homes are told at those of `prepaid_steps` that they pick, go on at `emergency_minor` below
+    zero, and are cut only between the hours `prepaid_cut_from` and `prepaid_cut_until`.
     """
 
     __tablename__ = "operator"
@@ -67,6 +69,11 @@ class Operator(Base):
             "1 <= reading_first_day AND reading_first_day <= reading_last_day"
             " AND reading_last_day <= 28",
             name="reading_days",
+        ),
+        CheckConstraint(
+            "emergency_minor >= 0 AND 0 <= prepaid_cut_from"
+            " AND prepaid_cut_from < prepaid_cut_until AND prepaid_cut_until <= 23",
+            name="prepaid",
         ),
     )
 
@@ -81,6 +88,12 @@ class Operator(Base):
     back_billing_days: Mapped[int] = mapped_column(server_default=text("365"))
     dispute_days: Mapped[int] = mapped_column(server_default=text("7"))
     approves_bills: Mapped[bool] = mapped_column(server_default=text("true"))
+    prepaid_steps: Mapped[list[int]] = mapped_column(
+        ARRAY(BigInteger), server_default=text("'{20000,12000,10000,5000,3000,1000}'")
+    )
+    emergency_minor: Mapped[int] = mapped_column(server_default=text("2000"))
+    prepaid_cut_from: Mapped[int] = mapped_column(server_default=text("9"))
+    prepaid_cut_until: Mapped[int] = mapped_column(server_default=text("14"))
 
 
 class Area(Base):
@@ -191,7 +204,11 @@ class AccountRight(Base):
 
 
 class Agreement(Base):
-    """One service at one place for one holder; receivables are kept per agreement."""
+    """
+    One service at one place for one holder; receivables are kept per agreement.
+
+    What a prepaid one uses is taken from its credit, day by day; no bill of it is ever overdue.
+    """
 
     __tablename__ = "agreements"
     __table_args__ = (
@@ -209,6 +226,7 @@ class Agreement(Base):
     tariff_code: Mapped[str]
     starts_date: Mapped[date]
     ends_date: Mapped[date | None]
+    is_prepaid: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class Invitation(Base):

@@ -1,6 +1,6 @@
 """People and their rights: who is speaking, who may see what, who lives where."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -67,6 +67,21 @@ class Place:
     agreement_id: int
     holder_name: str
     supply: str
+    is_prepaid: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepaying:
+    """
+    How homes pay ahead: see `Operator`; the steps are those of Changsha's utility.
+
+    Units: `*_minor` minor units; hours of the operator's local time.
+    """
+
+    steps_minor: Sequence[int] = (200_00, 120_00, 100_00, 50_00, 30_00, 10_00)
+    emergency_minor: int = 20_00
+    cut_from: int = 9
+    cut_until: int = 14
 
 
 async def get_operator(session: AsyncSession) -> Operator:
@@ -88,6 +103,7 @@ async def keep_operator(
     back_billing_days: int = 365,
     dispute_days: int = 7,
     approves_bills: bool = True,
+    prepaid: Prepaying = Prepaying(),
     is_start: bool = True,
 ) -> None:
     """Make the operator of this installation; a start also brings it up to date."""
@@ -98,6 +114,10 @@ async def keep_operator(
         "back_billing_days": back_billing_days,
         "dispute_days": dispute_days,
         "approves_bills": approves_bills,
+        "prepaid_steps": list(prepaid.steps_minor),
+        "emergency_minor": prepaid.emergency_minor,
+        "prepaid_cut_from": prepaid.cut_from,
+        "prepaid_cut_until": prepaid.cut_until,
         "name": name,
         "hotline": hotline,
         "timezone": timezone,
@@ -254,6 +274,7 @@ async def list_places(session: AsyncSession, *, person_id: int) -> list[Place]:
             Agreement.id.label("agreement_id"),
             Account.holder_name,
             ServicePoint.supply,
+            Agreement.is_prepaid,
         )
         .join(Premise, Premise.id == ServicePoint.premise_id)
         .join(

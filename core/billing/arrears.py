@@ -20,6 +20,7 @@ from core.billing.models import Bill, DunningStep, Payment, StepKind
 from core.billing.payment_states import CAME, OPEN
 from core.billing.settlement import OpenBill, list_open_bills
 from core.monitoring.models import Source
+from core.monitoring.rows import is_among
 from core.notices import service as notices
 from core.periods import local_day
 
@@ -114,11 +115,17 @@ async def find_arrears(
     """
     Return the arrears of those of these agreements that have a bill past its day.
 
-    A bill to which somebody objects counts as none until that is answered.
+    A bill to which somebody objects counts as none until that is answered; no bill of a prepaid
+    agreement is ever overdue.
     """
     today = local_day(now, zone=ZoneInfo((await get_operator(session)).timezone))
     overdue: dict[int, list[OpenBill]] = {}
-    found = await list_open_bills(session, agreement_ids=agreement_ids)
+    postpaid = await session.scalars(
+        select(Agreement.id).where(
+            is_among(Agreement.id, set(agreement_ids)), ~Agreement.is_prepaid
+        )
+    )
+    found = await list_open_bills(session, agreement_ids=postpaid)
     late = [bill for bill in found if bill.due_date < today and bill.left_minor > 0]
     pauses = await find_pauses(session, bill_ids=[bill.bill_id for bill in late])
     for bill in late:

@@ -10,7 +10,7 @@ from core.accounts.models import Account, AccountRight, Agreement, Person, Premi
 from core.audit import AuditEntry
 from core.billing.models import Bill, BillState
 from core.billing.payments import Target, find_target_by_bill
-from core.billing.queries import Party
+from core.billing.queries import PARTY, Party
 from core.billing.settlement import OpenBill, list_open_bills
 from core.errors import DomainError
 
@@ -59,13 +59,7 @@ async def search_desk(session: AsyncSession, *, words: str) -> list[DeskAgreemen
         )
         means.append(Account.id.in_(theirs))
     rows = await session.execute(
-        select(
-            Agreement.id,
-            ServicePoint.service,
-            Account.number,
-            Account.holder_name,
-            Premise.address,
-        )
+        select(*PARTY)
         .join(Account, Account.id == Agreement.account_id)
         .join(ServicePoint, ServicePoint.id == Agreement.service_point_id)
         .join(Premise, Premise.id == ServicePoint.premise_id)

@@ -228,3 +228,11 @@ async def find_pauses(session: AsyncSession, *, bill_ids: Iterable[int]) -> dict
 def is_disputed(pauses: Iterable[Pause]) -> bool:
     """Tell whether one of these objections is still open."""
     return any(pause.until is None for pause in pauses)
+
+
+async def has_open_dispute(session: AsyncSession, *, agreement_id: int) -> bool:
+    """Tell whether an objection to any bill or reading of an agreement waits for its answer."""
+    found = select(Dispute.id).where(
+        Dispute.agreement_id == agreement_id, Dispute.state == DisputeState.OPEN
+    )
+    return await session.scalar(found.limit(1)) is not None

@@ -109,7 +109,8 @@ class Scope:
     """
     What is billed: a service and a period, `first_date` being where billing ever began.
 
-    `is_exact` bills just the period, as when a bill is made again. `class_p99` is what only one
+    `is_exact` bills just the period, as when a bill is made again; `is_running` asks what the next
+    bill would be if the period ended so, whether one is due or not. `class_p99` is what only one
     bill in a hundred of a customer class exceeds. Units: m³ or kWh a day.
     """
 
@@ -117,11 +118,13 @@ class Scope:
     period: Period
     first_date: date
     is_exact: bool = False
+    is_running: bool = False
     class_p99: Mapping[str, Decimal] = field(default_factory=dict)
 
     def is_due(self, tariff: StoredTariff) -> bool:
         """Tell whether a tariff's bills end with this period's last month."""
-        return self.is_exact or self.period.last_day.month % tariff.tariff.bill_every_months == 0
+        is_asked = self.is_exact or self.is_running
+        return is_asked or self.period.last_day.month % tariff.tariff.bill_every_months == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,14 @@ def is_daytime(local: datetime) -> bool:
     return DAY_BEGINS <= local.time() < DAY_ENDS
 
 
+def next_daytime(local: datetime) -> datetime:
+    """Return a local time itself, or the next morning after it if people sleep."""
+    if is_daytime(local):
+        return local
+    day = local.date() if local.time() < DAY_BEGINS else local.date() + timedelta(days=1)
+    return datetime.combine(day, DAY_BEGINS, tzinfo=local.tzinfo)
+
+
 def next_step(standing: Standing, *, policy: Policy, now: datetime) -> StepKind | None:
     """Return the one step that is due now, if any: each in its turn, none ever skipped."""
     if not standing.is_reminded:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,7 +13,7 @@ from core.accounts.models import AccountRight, Agreement, Contact
 from core.accounts.service import get_operator
 from core.billing.bills import people_of
 from core.billing.budgets import list_budgets
-from core.billing.dunning_rules import DAY_BEGINS, is_daytime
+from core.billing.dunning_rules import next_daytime
 from core.billing.outlook import Outlook, get_outlook
 from core.billing.tariff_model import Window, version_on
 from core.errors import DomainError
@@ -56,15 +56,7 @@ async def warn_early(session: AsyncSession, *, agreement_ids: Sequence[int], now
         except DomainError:
             continue
         await _warn_of_tier(session, outlook, people.get(agreement_id, ()), local)
-        await warn_of_budgets(session, outlook=outlook, now=now, due_at=_in_daytime(local))
-
-
-def _in_daytime(local: datetime) -> datetime:
-    """Return a local time itself, or the next morning after it."""
-    if is_daytime(local):
-        return local
-    day = local.date() if local.time() < DAY_BEGINS else local.date() + timedelta(days=1)
-    return datetime.combine(day, DAY_BEGINS, tzinfo=local.tzinfo)
+        await warn_of_budgets(session, outlook=outlook, now=now, due_at=next_daytime(local))
 
 
 async def _warn_of_tier(
@@ -87,7 +79,7 @@ async def _warn_of_tier(
         params=params,
         dedupe_key=f"tier:{params['agreement_id']}:{_window_of(outlook, local.date())}:{tier}",
         now=local,
-        due_at=_in_daytime(local),
+        due_at=next_daytime(local),
     )
 
 

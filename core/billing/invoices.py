@@ -4,6 +4,8 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from core.accounts.models import Agreement
+from core.accounts.service import get_operator, list_places
 from core.billing.bills import BillNotFound, people_of
 from core.billing.payments import RecordedPayment, Target, find_target_by_bill, record_payment
 from core.billing.settlement import list_open_bills
@@ -29,6 +31,17 @@ class InvoiceNotOurs(DomainError):
     code = "payment.invoice_not_ours"
 
 
+class NotPrepaid(DomainError):
+    """Nothing is paid ahead there: the agreement is paid after its bills, over, or not theirs."""
+
+    code = "prepaid.not_prepaid"
+
+
+def top_up_payload(*, agreement_id: int, amount_minor: int) -> str:
+    """Return what an invoice carries that tops a prepaid balance up."""
+    return f"topup:{agreement_id}:{amount_minor}"
+
+
 def invoice_payload(*, number: str, amount_minor: int, owing_minor: int, is_for_all: bool) -> str:
     """
     Return what an invoice in the chat carries; it names, and grants nothing.
@@ -51,10 +64,19 @@ async def check_checkout(
 
     Raises:
         InvoiceNotOurs: the payload is not one that we make for this amount.
+        NotPrepaid: it would top up what is not prepaid any more.
         BillNotFound: there is no such bill, or this person has no right on its account.
         BillNotOpen: nothing is left to pay.
         AmountChanged: less is left to pay than when it was made, or the currency differs.
     """
+    if (agreement_id := _read_top_up(payload)) is not None:
+        places = await list_places(session, person_id=person_id)
+        prepaid = {place.agreement_id for place in places if place.is_prepaid}
+        if agreement_id not in prepaid or currency != (await get_operator(session)).currency:
+            raise NotPrepaid
+        if payload != top_up_payload(agreement_id=agreement_id, amount_minor=amount_minor):
+            raise InvoiceNotOurs
+        return Target(agreement_id=agreement_id)
     number, is_for_all, quoted = _read_payload(payload, amount_minor)
     target = await find_target_by_bill(session, number=number)
     people = await people_of(session, agreement_ids=[target.agreement_id])
@@ -70,6 +92,14 @@ async def check_checkout(
     if currency != named.currency or has_changed:
         raise AmountChanged(number=number, left=Money(owing, named.currency))
     return target
+
+
+def _read_top_up(payload: str) -> int | None:
+    """Return the agreement that an invoice tops up, if it does."""
+    match payload.split(":"):
+        case ("topup", agreement, _) if agreement.isascii() and agreement.isdecimal():
+            return int(agreement)
+    return None
 
 
 def _read_payload(payload: str, amount_minor: int) -> tuple[str, bool, int]:
@@ -97,11 +127,18 @@ async def take_invoice_payment(
     Record a paid invoice: the money has moved, so an open amount that changed is no obstacle.
 
     Raises:
-        InvoiceNotOurs: the payload names no bill.
+        InvoiceNotOurs: the payload names no bill, and no agreement to top up.
         BillNotFound: the same.
         PaymentConflict: see `record_payment`.
     """
-    target = await find_target_by_bill(session, number=_read_payload(payload, amount_minor)[0])
+    agreement_id = _read_top_up(payload)
+    if agreement_id is None:
+        number, *_ = _read_payload(payload, amount_minor)
+        target = await find_target_by_bill(session, number=number)
+    elif await session.get(Agreement, agreement_id) is None:
+        raise InvoiceNotOurs
+    else:
+        target = Target(agreement_id=agreement_id)
     return await record_payment(
         session,
         provider=provider,

@@ -101,7 +101,7 @@ async def get_outlook(session: AsyncSession, *, agreement_id: int, now: datetime
     so_far = Period(period.starts, min(today + DAY, period.ends))
     if closings:
         cost = compute_bill(replace(running.basis, period=so_far)).total_minor
-        rest, by_bills = await _foresee(session, running, today=today, ahead=ahead, zone=zone)
+        rest, by_bills = await foresee_days(session, running, today=today, ahead=ahead, zone=zone)
         forecast = rest and rest.after(running.exact)
     first_unit = Decimal(1).scaleb(-running.digits)
     return Outlook(
@@ -152,10 +152,14 @@ async def _heard_at(session: AsyncSession, running: Running, *, now: datetime) -
     return heard_at
 
 
-async def _foresee(
+async def foresee_days(
     session: AsyncSession, running: Running, *, today: date, ahead: Decimal, zone: ZoneInfo
 ) -> tuple[Forecast | None, bool]:
-    """Return the use of the days ahead by the days before, or else by the bills before."""
+    """
+    Return the use of the days ahead by the days before, or else (true) by the bills before.
+
+    Units: `ahead` days.
+    """
     meters = await find_meters(
         session,
         (Meter.service_point_id == running.service_point_id) & Meter.removed_at.is_(None),

@@ -25,7 +25,14 @@ from core.periods import a_year_before, month_of
 
 BILLS_SHOWN = 12
 PHOTO_BYTES_MAX = 300_000
-_PARTY = (Agreement.id, ServicePoint.service, Account.number, Account.holder_name, Premise.address)
+PARTY = (
+    Agreement.id,
+    ServicePoint.service,
+    Account.number,
+    Account.holder_name,
+    Premise.address,
+    Agreement.is_prepaid,
+)
 
 
 class ReceiptNotFound(DomainError):
@@ -43,6 +50,7 @@ class Party:
     account_number: str
     holder_name: str
     address: str
+    is_prepaid: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +108,7 @@ def _bills(person_id: int | None) -> Select[*tuple[Any, ...]]:
         .correlate(Bill)
         .exists()
     )
-    query = _with_party(select(Bill, paid, disputed, *_PARTY).select_from(Bill).join(Agreement))
+    query = _with_party(select(Bill, paid, disputed, *PARTY).select_from(Bill).join(Agreement))
     if person_id is None:
         return query
     return query.join(AccountRight, AccountRight.account_id == Account.id).where(
@@ -214,7 +222,7 @@ async def get_receipt(session: AsyncSession, *, number: str, person_id: int | No
         ReceiptNotFound: there is none, the money has not come, or it is somebody else's.
     """
     theirs = select(AccountRight.account_id).where(AccountRight.person_id == person_id)
-    query = _with_party(select(Payment, *_PARTY).select_from(Payment).join(Agreement)).where(
+    query = _with_party(select(Payment, *PARTY).select_from(Payment).join(Agreement)).where(
         Payment.number == number,
         Payment.state.in_(CAME),
         true() if person_id is None else or_(Payment.payer_id == person_id, Account.id.in_(theirs)),

@@ -112,7 +112,7 @@ async def find_running(session: AsyncSession, *, agreement_id: int, now: datetim
     bills = await _bills_before(session, agreement_id, today)
     last = bills[-1] if bills else None
     cycle = _cycle_of(today, tariff.bill_every_months)
-    began = await _first_billed(session, point.service) or cycle.starts
+    began = await find_first_billed(session, point.service) or cycle.starts
     billed_until = last.ends_date if last else max(agreement.starts_date, began)
     starts = max(billed_until, cycle.starts)
     period = Period(starts, min(cycle.ends, agreement.ends_date or cycle.ends))
@@ -191,7 +191,8 @@ async def _bills_before(session: AsyncSession, agreement_id: int, today: date) -
     return found.all()
 
 
-async def _first_billed(session: AsyncSession, service: Service) -> date | None:
+async def find_first_billed(session: AsyncSession, service: Service) -> date | None:
+    """Return the day from which a service is billed here, if it ever was."""
     first: date | None = await session.scalar(
         select(func.min(BillingRun.starts_date)).where(BillingRun.service == service)
     )

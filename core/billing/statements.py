@@ -107,7 +107,8 @@ async def match_line(session: AsyncSession, line: BankLine) -> Match:
     Return where a line's money goes, when a number and the amount leave no doubt.
 
     The number of a bill, and what is left of it; the number of an account, and what it owes for
-    a service or for both; in either case also all that is owed there. All else waits.
+    a service or for both; in either case also all that is owed there. Any amount tops up the one
+    prepaid agreement of an account that owes nothing for the other service. All else waits.
     """
     if line.currency != (await get_operator(session)).currency:
         return Match(reason="currency")
@@ -133,7 +134,24 @@ async def match_line(session: AsyncSession, line: BankLine) -> Match:
     agreements = list(await session.scalars(select(Agreement.id).where(of)))
     waiting = await list_open_bills(session, agreement_ids=agreements)
     match = _fit(line.amount_minor, waiting, bill_id=bills[0].id if bills else None)
+    if not bills and not match.parts:
+        match = await _top_up(session, line, agreements, waiting) or match
     return replace(match, named=(bills or numbers)[0].number)
+
+
+async def _top_up(
+    session: AsyncSession, line: BankLine, agreements: Sequence[int], waiting: Sequence[OpenBill]
+) -> Match | None:
+    """Return that a line tops up the one prepaid agreement of an account, if it owes no other."""
+    prepaid = await session.scalars(
+        select(Agreement.id).where(
+            Agreement.id.in_(agreements), Agreement.is_prepaid, Agreement.ends_date.is_(None)
+        )
+    )
+    found = prepaid.all()
+    if len(found) != 1 or any(bill.agreement_id != found[0] for bill in waiting):
+        return None
+    return Match(parts=[(Target(agreement_id=found[0]), line.amount_minor)])
 
 
 def _fit(amount_minor: int, waiting: Sequence[OpenBill], *, bill_id: int | None) -> Match:

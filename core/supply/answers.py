@@ -17,12 +17,13 @@ from core.monitoring.models import Alarm, Meter, Quantity, Reading, Sample
 from core.outages.queries import OutageView, list_at
 from core.repairs.queries import RepairLine, list_for_customer
 from core.repairs.workflow import ENDED
-from core.supply.models import PROTECTIVE, SupplyOrder, SwitchReport
+from core.supply.models import PROTECTIVE, Reason, SupplyOrder, SwitchReport
 from core.supply.orders import ACTIVE, find_working_meter
 from core.supply.restoring import find_standing_cut
 
 # A meter that was silent for two days says nothing about today.
 FRESH: Final = timedelta(hours=48)
+_OWN_ANSWERS: Final = PROTECTIVE | {Reason.CREDIT_USED}
 
 
 class Why(StrEnum):
@@ -32,10 +33,12 @@ class Why(StrEnum):
     RESTORING = "restoring"
     PROTECTED = "protected"
     PROTECTING = "protecting"
+    CREDIT_USED = "credit_used"
     ARREARS = "arrears"
     OUTAGE = "outage"
     REPAIR = "repair"
     SWITCHED = "switched"
+    CREDIT_ORDERED = "credit_ordered"
     CUT_ORDERED = "cut_ordered"
     CONNECTED = "connected"
     UNKNOWN = "unknown"
@@ -74,7 +77,7 @@ async def why_is_my_supply_off(
     seen_at = await _find_sign(session, meter) if meter else None
     is_silent = meter is not None and await _is_silent(session, meter)
     active = {
-        (order.wanted, order.reason in PROTECTIVE)
+        (order.wanted, order.reason if order.reason in _OWN_ANSWERS else None)
         for order in await session.scalars(
             select(SupplyOrder).where(
                 SupplyOrder.service_point_id == service_point_id,
@@ -89,14 +92,16 @@ async def why_is_my_supply_off(
     is_fresh = seen_at is not None and seen_at > now - FRESH and not is_silent
     true = {
         Why.READY: point.supply is Supply.READY,
-        Why.RESTORING: (Supply.CONNECTED, False) in active,
+        Why.RESTORING: (Supply.CONNECTED, None) in active,
         Why.PROTECTED: is_cut and is_protected,
-        Why.PROTECTING: (Supply.CUT, True) in active,
+        Why.PROTECTING: any((Supply.CUT, reason) in active for reason in PROTECTIVE),
+        Why.CREDIT_USED: is_cut and ours is not None and ours.reason is Reason.CREDIT_USED,
         Why.ARREARS: is_cut and ours is not None and not is_protected,
         Why.OUTAGE: bool(outages),
         Why.REPAIR: repair is not None,
         Why.SWITCHED: is_cut,
-        Why.CUT_ORDERED: (Supply.CUT, False) in active,
+        Why.CREDIT_ORDERED: (Supply.CUT, Reason.CREDIT_USED) in active,
+        Why.CUT_ORDERED: (Supply.CUT, None) in active,
         Why.CONNECTED: is_fresh and point.supply is Supply.CONNECTED,
     }
     return Answer(

@@ -1,5 +1,6 @@
 """What is known at this moment of a cut that is wanted. Only reads; callers hold the agreement."""
 
+from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -10,9 +11,12 @@ from core.accounts.models import AccountRight, Agreement, Role, ServicePoint, St
 from core.accounts.service import get_operator
 from core.billing.arrears import Arrears, find_arrears
 from core.billing.bills import people_of
-from core.billing.dispute_queries import find_pauses, is_disputed
+from core.billing.dispute_queries import find_pauses, has_open_dispute, is_disputed
 from core.billing.dunning_rules import POLICIES
 from core.billing.models import StepKind
+from core.billing.payments import has_unknown_payment
+from core.billing.prepaid import Balance, PrepaidWatch, find_balances
+from core.billing.prepaid_rules import prepaid_policy
 from core.db import lock_for_transaction
 from core.monitoring.models import Meter
 from core.notices import service as notices
@@ -20,7 +24,7 @@ from core.repairs.models import Cause, Repair
 from core.repairs.workflow import ENDED
 from core.supply.dangers import is_in_danger
 from core.supply.guards import DAY, HOUR, Facts
-from core.supply.models import OrderState, SupplyOrder
+from core.supply.models import OrderState, Reason, SupplyOrder
 from core.supply.orders import Case, News, find_working_meter, news_key
 
 BRAKE = "supply.cuts"  # the same lock as in guards.sql
@@ -28,9 +32,9 @@ BRAKE = "supply.cuts"  # the same lock as in guards.sql
 
 async def gather(
     session: AsyncSession, *, case: Case, now: datetime
-) -> tuple[Facts, Arrears | None]:
+) -> tuple[Facts, Arrears | Balance | None]:
     """
-    Return the facts of a case, and the arrears they rest on.
+    Return the facts of a case, and the arrears or the prepaid balance they rest on.
 
     Also holds the count of cuts still until the transaction ends, so that two decisions in the
     same moment see each other.
@@ -67,7 +71,40 @@ async def gather(
         warned_at=await _find_warning(session, case),
         in_danger=await _is_in_danger(session, case),
     )
+    if case.reason is Reason.CREDIT_USED:
+        return await _judge_credit(session, facts, case, now=now)
     return facts, arrears
+
+
+async def _judge_credit(
+    session: AsyncSession, facts: Facts, case: Case, *, now: datetime
+) -> tuple[Facts, Balance]:
+    """Return the facts of a prepaid supply; one that is postpaid by now owes nothing here."""
+    operator = await get_operator(session)
+    agreement = await session.get_one(Agreement, case.agreement_id)
+    point = await session.get_one(ServicePoint, case.service_point_id)
+    ids = [case.agreement_id]
+    balance = (await find_balances(session, agreement_ids=ids, now=now))[case.agreement_id]
+    watch = await session.get(PrepaidWatch, case.agreement_id, populate_existing=True)
+    notice_at = None
+    if watch is not None and watch.used_up_at is not None:
+        fates = await notices.list_fates(session, dedupe_keys=[watch.notice_key])
+        people = await people_of(session, agreement_ids=ids)
+        notice_at = notices.find_delivery(
+            fates.get(watch.notice_key, ()), person_ids=people.get(case.agreement_id, ())
+        )
+    left = 0 if balance.minor is None else balance.minor
+    facts = replace(
+        facts,
+        policy=prepaid_policy(operator, point.service),
+        overdue_minor=max(-left, 0),
+        notice_delivered_at=notice_at,
+        has_unknown_payment=await has_unknown_payment(session, agreement_id=case.agreement_id),
+        is_disputed=await has_open_dispute(session, agreement_id=case.agreement_id),
+        is_estimated=balance.is_estimated or balance.minor is None,
+        credit_left_minor=left + operator.emergency_minor if agreement.is_prepaid else 1,
+    )
+    return facts, balance
 
 
 async def _is_disputed(session: AsyncSession, case: Case) -> bool:

@@ -42,6 +42,8 @@ class Refusal(StrEnum):
     NOT_A_MANAGER = "not_a_manager"
     OWN_ACCOUNT = "own_account"
     OUTSIDE_HOURS = "outside_hours"
+    CREDIT_LEFT = "credit_left"
+    FRIENDLY_HOURS = "friendly_hours"
     HOUR_FULL = "hour_full"
     DAY_FULL = "day_full"
     NOT_WARNED = "not_warned"
@@ -65,9 +67,26 @@ OF_DEBTS: Final = frozenset(
         Refusal.NOT_WARNED,
     }
 )
+# What belongs to bills that are overdue; a prepaid supply waits for none of it.
+OF_BILLS: Final = frozenset(
+    {
+        Refusal.NOT_OVERDUE,
+        Refusal.TOO_LITTLE,
+        Refusal.NOT_REMINDED,
+        Refusal.PAID_SINCE,
+        Refusal.BILL_NOT_OPEN,
+        Refusal.OUTSIDE_HOURS,
+    }
+)
 # These pass by themselves, so an approved order waits for them until it expires.
 PASSING: Final = frozenset(
-    {Refusal.OUTSIDE_HOURS, Refusal.HOUR_FULL, Refusal.DAY_FULL, Refusal.NOT_WARNED}
+    {
+        Refusal.OUTSIDE_HOURS,
+        Refusal.FRIENDLY_HOURS,
+        Refusal.HOUR_FULL,
+        Refusal.DAY_FULL,
+        Refusal.NOT_WARNED,
+    }
 )
 
 
@@ -77,8 +96,10 @@ class Facts:
     Everything on which a cut is decided, as it was at `local`, the operator's time.
 
     `protected` names any protection of the place, expired or not: only a person lifts one.
-    `in_danger` tells whether the danger against which it protects goes on; empty for arrears.
-    Units: `overdue_minor` minor units; `cuts_in_*` sent or approved by then, without this one.
+    `in_danger` tells whether the danger against which it protects goes on; empty for money.
+    `credit_left_minor` is what a prepaid home can still use, emergency credit included; empty
+    where the bill comes after the use. Units: `*_minor` minor units; `cuts_in_*` sent or approved
+    by then, without this one.
     """
 
     policy: Policy
@@ -103,6 +124,7 @@ class Facts:
     cuts_in_day: int
     warned_at: datetime | None
     in_danger: bool | None = None
+    credit_left_minor: int | None = None
 
     def as_inputs(self) -> dict[str, object]:
         """Return the facts as they are stored with the order."""
@@ -166,6 +188,12 @@ _RULES: Final[tuple[_Rule, ...]] = (
         Stage.APPROVING,
         lambda f: not is_cutting_time(f.local, policy=f.policy),
     ),
+    (Refusal.CREDIT_LEFT, Stage.PROPOSING, lambda f: (f.credit_left_minor or 0) > 0),
+    (
+        Refusal.FRIENDLY_HOURS,
+        Stage.PROPOSING,
+        lambda f: f.credit_left_minor is not None and not is_cutting_time(f.local, policy=f.policy),
+    ),
     (
         Refusal.HOUR_FULL,
         Stage.APPROVING,
@@ -183,7 +211,11 @@ _RULES: Final[tuple[_Rule, ...]] = (
 
 def refusals(facts: Facts, *, stage: Stage) -> list[Refusal]:
     """Return all that stands against a cut at a stage; only an empty list allows it."""
-    spared = frozenset() if facts.in_danger is None else OF_DEBTS
+    spared: frozenset[Refusal] = frozenset()
+    if facts.in_danger is not None:
+        spared = OF_DEBTS
+    elif facts.credit_left_minor is not None:
+        spared = OF_BILLS
     return [
         refusal
         for refusal, since, stands in _RULES

@@ -29,13 +29,16 @@ class Reason(StrEnum):
     """
     The closed list of reasons to switch a supply; a property fee is none of them.
 
-    Out of arrears it is cut by rules of money, against a danger to the home (`PROTECTIVE`) not.
+    Out of arrears, or when prepaid and emergency credit are used up, it is cut by rules of money;
+    against a danger to the home (`PROTECTIVE`) not.
     """
 
     ARREARS = "arrears"
+    CREDIT_USED = "credit_used"
     BURST = "burst"
     OVER_VOLTAGE = "over_voltage"
     PAID = "paid"
+    TOPPED_UP = "topped_up"
     UNDONE = "undone"
     DISPUTED = "disputed"
     SAFE = "safe"

@@ -42,11 +42,12 @@ class OrderNotFound(DomainError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A cut that is wanted, for a bill or against a danger, whether or not there is an order."""
+    """A cut that is wanted, for money or against a danger, whether or not there is an order."""
 
     service_point_id: int
     agreement_id: int
     meter_id: int
+    reason: Reason = Reason.ARREARS
     bill_id: int | None = None
     danger: Danger | None = None
     order: SupplyOrder | None = None
@@ -183,7 +184,7 @@ async def propose_cut(
         meter_id=case.meter_id,
         step_id=step_id,
         wanted=Supply.CUT,
-        reason=case.danger.reason if case.danger is not None else Reason.ARREARS,
+        reason=case.reason,
         state=OrderState.PROPOSED,
         version=1,
         inputs=inputs,

@@ -72,6 +72,7 @@ async def _propose(session: AsyncSession, meter_id: int, danger: Danger, *, now:
         service_point_id=service_point_id,
         agreement_id=agreement_id,
         meter_id=meter_id,
+        reason=danger.reason,
         danger=danger,
     )
     facts, _ = await gather(session, case=case, now=now)

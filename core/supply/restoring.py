@@ -7,7 +7,9 @@ from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Agreement, ServicePoint, Supply
+from core.accounts.service import get_operator
 from core.billing.arrears import find_arrears
+from core.billing.prepaid import PrepaidWatch, judge_balances
 from core.billing.settlement import lock_agreements
 from core.supply.models import OrderState, Reason, SupplyOrder
 from core.supply.orders import (
@@ -28,9 +30,11 @@ async def restore_paid(session: AsyncSession, *, agreement_id: int, now: datetim
     A cut that is pending is cancelled by any payment since its notice; if its command was sent, a
     restore is ordered with it, because the device may have obeyed. So it is while an objection to
     the debt is open. A cut that was carried out is undone once nothing is overdue, and an
-    objection alone does not make it so. Locks the agreement; called again it changes nothing.
+    objection alone does not make it so. A prepaid supply comes back as soon as credit is left.
+    Locks the agreement; called again it changes nothing.
     """
     await lock_agreements(session, agreement_ids=[agreement_id])
+    await _restore_credited(session, agreement_id=agreement_id, now=now)
     overdue = await find_arrears(session, agreement_ids=[agreement_id], now=now)
     arrears = overdue.get(agreement_id)
     in_all = await find_arrears(session, agreement_ids=[agreement_id], now=now, with_disputed=True)
@@ -56,6 +60,34 @@ async def restore_paid(session: AsyncSession, *, agreement_id: int, now: datetim
     is_for_debt = cut is not None and cut.reason is Reason.ARREARS
     if cut is not None and is_for_debt and cut.agreement_id == agreement_id:
         await order_restore(session, cut=cut, reason=Reason.PAID, now=now)
+
+
+async def _restore_credited(session: AsyncSession, *, agreement_id: int, now: datetime) -> None:
+    """Look at a prepaid balance, and undo a cut for want of credit unless it still lacks."""
+    balances = await judge_balances(session, agreement_ids=[agreement_id], now=now)
+    balance = balances.get(agreement_id)
+    emergency_minor = (await get_operator(session)).emergency_minor
+    if balance is not None and (balance.minor is None or balance.minor <= -emergency_minor):
+        return
+    pending = await lock_orders(
+        session,
+        SupplyOrder.agreement_id == agreement_id,
+        SupplyOrder.wanted == Supply.CUT,
+        SupplyOrder.state.in_(ACTIVE),
+        SupplyOrder.reason == Reason.CREDIT_USED,
+    )
+    reason = Reason.UNDONE if balance is None else Reason.TOPPED_UP
+    for order in pending:
+        await cancel(session, order, reason=reason, note=reason.value, now=now)
+    if pending:
+        return
+    point_id = await session.scalar(
+        select(Agreement.service_point_id).where(Agreement.id == agreement_id)
+    )
+    cut = await find_standing_cut(session, service_point_id=point_id or 0)
+    is_for_credit = cut is not None and cut.reason is Reason.CREDIT_USED
+    if cut is not None and is_for_credit and cut.agreement_id == agreement_id:
+        await order_restore(session, cut=cut, reason=reason, now=now)
 
 
 async def cancel(
@@ -94,7 +126,8 @@ async def find_standing_cut(session: AsyncSession, *, service_point_id: int) -> 
 async def restore_relieved(
     session: AsyncSession, agreement_ids: Collection[int], now: datetime
 ) -> None:
-    """Undo the cuts of those of these agreements that no longer have a ground."""
+    """Look at prepaid balances, and undo the cuts that no longer have a ground."""
+    await judge_balances(session, agreement_ids=agreement_ids, now=now)
     for agreement_id in await _list_cut(session, SupplyOrder.agreement_id.in_(agreement_ids)):
         await restore_paid(session, agreement_id=agreement_id, now=now)
 
@@ -103,13 +136,18 @@ async def take_up_settled(session: AsyncSession, *, now: datetime) -> int:
     """Undo cuts whose debt is gone though nobody drew the consequence; return how many."""
     found = await _list_cut(session, true())
     owing = await find_arrears(session, agreement_ids=found, now=now, with_disputed=True)
-    settled = [agreement_id for agreement_id in found if agreement_id not in owing]
+    lacking = set(
+        await session.scalars(
+            select(PrepaidWatch.agreement_id).where(PrepaidWatch.used_up_at.is_not(None))
+        )
+    )
+    settled = [each for each in found if each not in owing and each not in lacking]
     await restore_relieved(session, settled, now)
     return len(settled)
 
 
 async def _list_cut(session: AsyncSession, which: ColumnElement[bool]) -> list[int]:
-    """Return the agreements that are cut off for a debt, or are about to be."""
+    """Return the agreements that are cut off for money, or are about to be."""
     standing = (SupplyOrder.state == OrderState.CONFIRMED) & (ServicePoint.supply == Supply.CUT)
     found = await session.scalars(
         select(SupplyOrder.agreement_id)
@@ -117,7 +155,7 @@ async def _list_cut(session: AsyncSession, which: ColumnElement[bool]) -> list[i
         .where(
             which,
             SupplyOrder.wanted == Supply.CUT,
-            SupplyOrder.reason == Reason.ARREARS,
+            SupplyOrder.reason.in_([Reason.ARREARS, Reason.CREDIT_USED]),
             SupplyOrder.state.in_(ACTIVE) | standing,
         )
         .distinct()

@@ -18,6 +18,7 @@ from core.billing.models import (
     StepKind,
 )
 from core.billing.payment_states import CAME
+from core.billing.prepaid import Balance
 from core.billing.settlement import lock_agreements
 from core.errors import DomainError
 from core.monitoring.models import Meter
@@ -162,10 +163,13 @@ def _candidates(now: datetime) -> Select[int, int, int, int, int]:
     )
 
 
-def write_inputs(case: Case, facts: Facts, arrears: Arrears | None) -> dict[str, Any]:
+def write_inputs(case: Case, facts: Facts, arrears: Arrears | Balance | None) -> dict[str, Any]:
     """Return what is stored with an order: the danger, or what is owed, and every fact."""
     if case.danger is not None:
         return {**case.danger.as_inputs(), "facts": facts.as_inputs()}
+    if isinstance(arrears, Balance):
+        owed = {"currency": arrears.currency, "overdue_minor": facts.overdue_minor}
+        return {**owed, "facts": facts.as_inputs()}
     assert arrears is not None  # noqa: S101 (or a guard stands against it)
     return {
         "bill": arrears.bill_number,
@@ -252,6 +256,7 @@ def case_of(order: SupplyOrder, *, approver_id: int | None) -> Case:
         service_point_id=order.service_point_id,
         agreement_id=order.agreement_id,
         meter_id=order.meter_id,
+        reason=order.reason,
         bill_id=order.inputs.get("bill_id"),
         danger=Danger.of(order),
         order=order,

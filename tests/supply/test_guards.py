@@ -63,6 +63,31 @@ IN_DANGER = replace(
     is_estimated=True,
     warned_at=None,
 )
+# A prepaid home that has used up all credit, and had no bill at all.
+USED_UP = replace(
+    GOOD,
+    policy=replace(POLICY, notice_period=timedelta(hours=24)),
+    overdue_days=0,
+    overdue_minor=20_00,
+    reminder_delivered_at=None,
+    notice_delivered_at=MONDAY - timedelta(hours=24),
+    has_paid_since_notice=True,
+    is_bill_open=False,
+    credit_left_minor=0,
+)
+# What only a prepaid home waits for, from the proposal on.
+OF_CREDIT: dict[Refusal, dict[str, Any]] = {
+    Refusal.CREDIT_LEFT: {"credit_left_minor": 1},
+    Refusal.FRIENDLY_HOURS: {"local": MONDAY.replace(hour=14)},
+    Refusal.NOT_NOTICED: {"notice_delivered_at": None},
+    Refusal.NOTICE_RUNS: {
+        "notice_delivered_at": MONDAY - timedelta(hours=24) + timedelta(seconds=1)
+    },
+    Refusal.DISPUTED: {"is_disputed": True},
+    Refusal.PAYMENT_UNKNOWN: {"has_unknown_payment": True},
+    Refusal.ESTIMATED: {"is_estimated": True},
+    Refusal.PROTECTED: {"protected": "oxygen until 2020"},
+}
 # What breaks each condition, by as little as it can.
 BROKEN: dict[Refusal, tuple[Stage, dict[str, Any]]] = {
     Refusal.BILL_NOT_OPEN: (Stage.PROPOSING, {"is_bill_open": False}),
@@ -94,7 +119,7 @@ BROKEN: dict[Refusal, tuple[Stage, dict[str, Any]]] = {
     Refusal.DANGER_OVER: (Stage.PROPOSING, {"in_danger": False}),
 }
 # These share no fact with another one.
-INDEPENDENT = sorted(set(Refusal) - {Refusal.NOTICE_RUNS, Refusal.NOT_WARNED, Refusal.DANGER_OVER})
+INDEPENDENT = sorted(BROKEN.keys() - {Refusal.NOTICE_RUNS, Refusal.NOT_WARNED, Refusal.DANGER_OVER})
 
 
 class TestRefusals:
@@ -103,10 +128,37 @@ class TestRefusals:
         assert refusals(GOOD, stage=stage) == []
 
     def test_knows_how_to_break_every_condition(self) -> None:
-        assert set(BROKEN) == set(Refusal)
+        assert BROKEN.keys() | OF_CREDIT.keys() == set(Refusal)
 
     @pytest.mark.parametrize("stage", Stage)
-    @pytest.mark.parametrize("refusal", Refusal)
+    def test_cuts_a_prepaid_home_without_any_bill(self, stage: Stage) -> None:
+        assert refusals(USED_UP, stage=stage) == []
+
+    @pytest.mark.parametrize("stage", Stage)
+    @pytest.mark.parametrize("refusal", OF_CREDIT)
+    def test_never_even_proposes_a_prepaid_cut(self, refusal: Refusal, stage: Stage) -> None:
+        found = refusals(replace(USED_UP, **OF_CREDIT[refusal]), stage=stage)
+
+        assert refusal in found
+
+    @given(minutes=st.integers(-1_000_000, 1_000_000), left=st.integers(-100, 100))
+    def test_proposes_no_prepaid_cut_in_friendly_hours_or_with_credit_left(
+        self, minutes: int, left: int
+    ) -> None:
+        local = (MONDAY + timedelta(minutes=minutes)).astimezone(ZONE)
+        facts = replace(
+            USED_UP,
+            local=local,
+            credit_left_minor=left,
+            notice_delivered_at=local - timedelta(days=2),
+        )
+
+        is_proposed = not refusals(facts, stage=Stage.PROPOSING)
+
+        assert is_proposed == (left <= 0 and is_cutting_time(local, policy=POLICY))
+
+    @pytest.mark.parametrize("stage", Stage)
+    @pytest.mark.parametrize("refusal", BROKEN)
     def test_refuses_for_each_single_condition_from_its_stage_on(
         self, refusal: Refusal, stage: Stage
     ) -> None:
@@ -117,8 +169,8 @@ class TestRefusals:
         assert found == ([refusal] if stage >= since else [])
 
     @given(
-        broken=st.sets(st.sampled_from(sorted(set(Refusal) - OF_DEBTS))),
-        owed=st.sets(st.sampled_from(sorted(OF_DEBTS))),
+        broken=st.sets(st.sampled_from(sorted(BROKEN.keys() - OF_DEBTS))),
+        owed=st.sets(st.sampled_from(sorted(BROKEN.keys() & OF_DEBTS))),
     )
     def test_protects_a_home_past_what_protects_debtors_and_past_nothing_else(
         self, broken: set[Refusal], owed: set[Refusal]
@@ -157,6 +209,7 @@ class TestRefusals:
     def test_waits_only_for_what_passes_by_itself(self) -> None:
         assert {
             Refusal.OUTSIDE_HOURS,
+            Refusal.FRIENDLY_HOURS,
             Refusal.HOUR_FULL,
             Refusal.DAY_FULL,
             Refusal.NOT_WARNED,
