@@ -156,14 +156,12 @@ def state_words(texts: Texts, summary: BillSummary) -> str:
     """Return what is to pay on a bill, or why nothing is."""
     bill = summary.bill
     left = texts.money(summary.left_minor, bill.currency)
-    is_prepaid = summary.party.is_prepaid
     match bill.state:
         case BillState.ISSUED if summary.is_disputed:
             return texts.get("bill.disputed", left=left)
-        case BillState.ISSUED if is_prepaid:
-            return texts.get("bill.over_balance", left=left)
-        case BillState.SETTLED if is_prepaid:
-            return texts.get("bill.from_balance")
+        case BillState.ISSUED | BillState.SETTLED if summary.party.is_prepaid:
+            is_over = bill.state is BillState.ISSUED
+            return texts.get("bill.over_balance" if is_over else "bill.from_balance", left=left)
         case BillState.ISSUED:
             asked = bill.total_minor - bill.credited_minor
             key = "bill.part_paid" if summary.left_minor < asked else "bill.to_pay"
