@@ -12,6 +12,7 @@ from core.billing.chunks import issue_chunk
 from core.billing.dispute_promises import tell_late
 from core.billing.dunning import run_dunning
 from core.billing.early_warnings import warn_early
+from core.billing.plan_watch import look_after_plans
 from core.billing.proposals import propose_run, report_reach
 from core.billing.reading_window import remind_to_read
 from core.billing.suspense import remind_of_suspense
@@ -58,6 +59,7 @@ JOBS: Mapping[str, Job] = {
         Job(name="outage-overruns", run=take_up_overruns),
         Job(name="push-schedules", run=schedules.take_up_due),
         Job(name="dunning", run=run_dunning),
+        Job(name="plans", run=look_after_plans),
         Job(name="late-disputes", run=tell_late, at=time(9, 30)),
         Job(name="give-up-commands", run=give_up),
         Job(name="watch-cuts", run=watch_cuts),

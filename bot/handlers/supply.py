@@ -94,7 +94,7 @@ async def _debt(
 ) -> tuple[Arrears, dict[str, object]] | None:
     """Return what a message of the ladder says, or nothing once it is no longer true."""
     arrears = await find_arrears_of_bill(session, number=params["bill"], now=reader.now)
-    if arrears is None or arrears.payments != params["payments"]:
+    if arrears is None or arrears.rounds != params["payments"]:
         return None
     summary = await queries.get_summary(session, number=params["bill"], person_id=None)
     operator = await accounts.get_operator(session)
