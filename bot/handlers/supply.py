@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot.context import Command, Handle, Reader, Render, Turn, WhichNumber
 from bot.handlers import cuts
 from bot.handlers.account import back_home
+from bot.handlers.plan_words import pay_part_key
 from bot.handlers.supply_words import (
     card_keys,
     card_words,
@@ -47,7 +48,9 @@ async def why(turn: Turn) -> None:
             now=turn.now,
         )
         parts.append(describe_answer(turn.texts, answer, hotline=operator.hotline, now=turn.now))
-        if answer.arrears is not None:
+        if answer.plan is not None and (part := pay_part_key(turn.texts, answer.plan)):
+            keys += part
+        elif answer.arrears is not None:
             keys.append([pay_key(turn.texts, answer.arrears)])
         label = turn.texts.plain(
             "supply.history_key", service=turn.texts.plain(f"service.{place.service}")

@@ -13,6 +13,8 @@ from core.billing.bills import people_of
 from core.billing.correction_models import CreditKind, CreditNote
 from core.billing.dispute_queries import DisputeView, find_of_bill
 from core.billing.models import Bill
+from core.billing.plan_models import PaymentPlan
+from core.billing.plan_queries import find_of_bill as find_plan
 from core.billing.queries import BillSummary, get_summary
 from core.errors import DomainError
 from core.notices.models import Delivery, Outcome, Unreached
@@ -45,6 +47,7 @@ class BillStory:
     replaces: str | None
     replaced_by: str | None
     dispute: DisputeView | None
+    plan: PaymentPlan | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,7 @@ async def get_story(session: AsyncSession, *, bill: Bill) -> BillStory:
         replaces=await session.scalar(select(Bill.number).where(Bill.id == bill.replaces_id)),
         replaced_by=await session.scalar(select(Bill.number).where(Bill.replaces_id == bill.id)),
         dispute=await find_of_bill(session, bill_id=bill.id),
+        plan=await find_plan(session, bill_id=bill.id),
     )
 
 

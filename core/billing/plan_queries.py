@@ -276,4 +276,4 @@ async def count_broken(session: AsyncSession, *, agreement_ids: Iterable[int]) -
         )
         .group_by(PaymentPlan.agreement_id)
     )
-    return dict(rows.tuples().all())
+    return dict(rows.all())

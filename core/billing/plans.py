@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import select
@@ -17,7 +17,15 @@ from core.billing.invoices import BillNotOpen
 from core.billing.models import Bill, BillState
 from core.billing.plan_models import PaymentPlan, PlanBill, PlanPart, PlanState
 from core.billing.plan_queries import PlanNotFound, get_terms, read_progress
-from core.billing.plan_rules import ACTIVE, divide_debt, may_become, possible_parts, put_off
+from core.billing.plan_rules import (
+    ACTIVE,
+    Part,
+    Terms,
+    divide_debt,
+    may_become,
+    possible_parts,
+    put_off,
+)
 from core.billing.settlement import OpenBill, list_open_bills, lock_agreements, reconsider_debts
 from core.errors import DomainError
 from core.money import Money
@@ -62,14 +70,26 @@ class OwnPlan(DomainError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Debt:
-    """What an agreement owes now and into how many parts it may go. Units: minor units."""
+    """What an agreement owes now and how it may be divided. Units: `minor` minor units."""
 
     agreement_id: int
     currency: str
     minor: int
     bills: Sequence[OpenBill]
+    terms: Terms
     counts: range
     is_own: bool
+
+    def divide(self, count: int, *, today: date) -> list[Part]:
+        """
+        Return its parts.
+
+        Raises:
+            TooSmall: it is not divided into so many.
+        """
+        if count not in self.counts:
+            raise TooSmall(least=Money(self.terms.part_minor_min, self.currency))
+        return divide_debt(self.minor, count=count, today=today, terms=self.terms)
 
 
 async def weigh_debt(
@@ -115,6 +135,7 @@ async def weigh_debt(
         currency=currency,
         minor=minor,
         bills=waiting,
+        terms=terms,
         counts=counts,
         is_own=is_own,
     )
@@ -163,10 +184,8 @@ async def propose_plan(
     debt = await weigh_debt(
         session, bill_number=bill_number, person_id=person_id, is_manager=is_manager
     )
-    terms = await get_terms(session)
-    if count not in debt.counts:
-        raise TooSmall(least=Money(terms.part_minor_min, debt.currency))
     today = local_day(now, zone=ZoneInfo((await get_operator(session)).timezone))
+    parts = debt.divide(count, today=today)
     (number,) = await take_numbers(session, prefix=SERIES)
     plan = PaymentPlan(
         number=number,
@@ -182,7 +201,6 @@ async def propose_plan(
     session.add(plan)
     await session.flush()
     session.add_all(PlanBill(plan_id=plan.id, bill_id=bill.bill_id) for bill in debt.bills)
-    parts = divide_debt(debt.minor, count=count, today=today, terms=terms)
     session.add_all(
         PlanPart(
             plan_id=plan.id, position=position, due_date=part.due, amount_minor=part.amount_minor
