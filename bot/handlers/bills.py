@@ -32,6 +32,7 @@ from core.billing.bills import people_of
 from core.billing.correction_queries import BillStory, get_story
 from core.billing.explain import explain_bill
 from core.billing.models import Bill, BillState
+from core.billing.plan_models import PlanState
 from core.billing.queries import BillSummary, BillView
 
 STATEMENT_LINES = 15
@@ -144,12 +145,15 @@ def _keys(
 
 
 def _plan_keys(texts: Texts, summary: BillSummary, story: BillStory) -> list[list[Button]]:
-    if story.plan is not None:
-        label = texts.plain("plan.key", number=story.plan.number)
-        return [[Button(label, press("plan", story.plan.number))]]
-    if summary.left_minor > 0 and story.dispute is None:
-        return [[Button(texts.plain("plan.begin"), press("parts", summary.bill.number))]]
-    return []
+    keys, plan = [], story.plan
+    if plan is not None:
+        keys.append(
+            [Button(texts.plain("plan.key", number=plan.number), press("plan", plan.number))]
+        )
+    is_free = plan is None or plan.state is PlanState.ENDED
+    if is_free and summary.left_minor > 0 and story.dispute is None and story.is_divisible:
+        keys.append([Button(texts.plain("plan.begin"), press("parts", summary.bill.number))])
+    return keys
 
 
 async def why(turn: Turn) -> None:

@@ -1,7 +1,7 @@
 """Conversation: a debt paid in parts; asked for or offered, agreed or declined, and its parts."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,7 +12,7 @@ from bot.handlers.plan_words import describe_plan, part_lines, plan_keys
 from bot.outgoing import Button, Outgoing, press, read_press
 from bot.texts import Texts, clean_line
 from core.accounts.models import Role
-from core.accounts.service import get_operator
+from core.accounts.service import Speaker, get_operator
 from core.billing import plan_queries, plans
 from core.billing.bills import people_of
 from core.billing.plan_models import PlanState
@@ -24,17 +24,17 @@ REASON_LENGTH_MAX = 200
 MANAGERS = frozenset({Role.MANAGER})
 
 
-def _number(turn: Turn, example: str) -> str:
+def _number(turn: Turn, *, like: str) -> str:
     if turn.said.data:
         return str(read_press(turn.said.data, str)[0])
     if not turn.said.arguments:
-        raise WhichNumber(example=example)
+        raise WhichNumber(example=f"/{turn.said.command} {like}")
     return turn.said.arguments[0].upper()
 
 
 async def begin(turn: Turn) -> None:
     """Show into how many parts the debt of the bill may go; a typed count chooses at once."""
-    number = _number(turn, "/parts W1001 3")
+    number = _number(turn, like="W1001")
     debt = await _weigh(turn, number)
     if len(turn.said.arguments) > 1:
         count = int(turn.texts.parse_quantity(turn.said.arguments[1]))
@@ -113,26 +113,24 @@ async def press_go(turn: Turn) -> None:
 
 async def show(turn: Turn) -> None:
     """Show the plan that was pressed, or whose number follows the command."""
-    await _show(turn, _number(turn, "/plan A1001"))
+    await _show(turn, _number(turn, like="A1001"))
 
 
 async def _show(turn: Turn, number: str) -> None:
-    found, is_own = await _find(
-        turn.session, number, turn.person_id, turn.speaker.roles, now=turn.now
-    )
+    found, is_own = await _find(turn.session, number, turn.speaker, turn.now)
     keys = plan_keys(turn.texts, found, person_id=turn.person_id, is_own=is_own)
     words = describe_plan(turn.texts, found, for_staff=not is_own)
     await turn.draw(words, keyboard=[*keys, [back_home(turn.texts)]])
 
 
 async def _find(
-    session: AsyncSession, number: str, person_id: int, roles: frozenset[Role], **at: Any
+    session: AsyncSession, number: str, asking: Speaker | Reader, now: datetime
 ) -> tuple[PlanView, bool]:
     """Return a plan and whether it is the person's own; managers see all."""
-    seen_by = None if Role.MANAGER in roles else person_id
-    found = await plan_queries.get_plan(session, number=number, person_id=seen_by, **at)
+    seen_by = None if Role.MANAGER in asking.roles else asking.person_id
+    found = await plan_queries.get_plan(session, number=number, person_id=seen_by, now=now)
     people = await people_of(session, agreement_ids=[found.plan.agreement_id])
-    return found, person_id in people.get(found.plan.agreement_id, ())
+    return found, asking.person_id in people.get(found.plan.agreement_id, ())
 
 
 async def list_plans(turn: Turn) -> None:
@@ -158,10 +156,8 @@ def row_words(texts: Texts, found: PlanView) -> str:
 
 async def press_agree(turn: Turn) -> None:
     """Agree to a plan: a manager to one that was asked for, its people to an offer."""
-    number = _number(turn, "/plan A1001")
-    found, is_own = await _find(
-        turn.session, number, turn.person_id, turn.speaker.roles, now=turn.now
-    )
+    number = _number(turn, like="A1001")
+    found, is_own = await _find(turn.session, number, turn.speaker, turn.now)
     if not is_own and found.plan.state is PlanState.ASKED:
         turn.require(Role.MANAGER)
     await plans.agree(turn.session, number=number, person_id=turn.person_id, now=turn.now)
@@ -171,7 +167,7 @@ async def press_agree(turn: Turn) -> None:
 async def press_decline(turn: Turn) -> None:
     """Ask a manager why a plan is declined."""
     turn.require(Role.MANAGER)
-    number = _number(turn, "/plan A1001")
+    number = _number(turn, like="A1001")
     found = await plan_queries.get_plan(turn.session, number=number, person_id=None, now=turn.now)
     if found.plan.state is not PlanState.ASKED:
         raise PlanClosed(number=number)
@@ -196,14 +192,14 @@ async def receive_reason(turn: Turn) -> None:
 
 async def press_withdraw(turn: Turn) -> None:
     """Take back what was asked for or offered, or leave an offer."""
-    number = _number(turn, "/plan A1001")
+    number = _number(turn, like="A1001")
     await plans.withdraw(turn.session, number=number, person_id=turn.person_id, now=turn.now)
     await _show(turn, number)
 
 
 async def press_pay(turn: Turn) -> None:
     """Ask for the payment of exactly the next part: to the oldest bill, then to the others."""
-    number = _number(turn, "/plan A1001")
+    number = _number(turn, like="A1001")
     found = await plan_queries.get_plan(
         turn.session, number=number, person_id=turn.person_id, now=turn.now
     )
@@ -270,9 +266,7 @@ async def render_card(
     session: AsyncSession, reader: Reader, params: dict[str, Any]
 ) -> Outgoing | None:
     """Return to managers what happened to a plan, with what they can do, while it is true."""
-    found, is_own = await _find(
-        session, params["number"], reader.person_id, reader.roles, now=reader.now
-    )
+    found, is_own = await _find(session, params["number"], reader, reader.now)
     if found.plan.state != params["state"] or Role.MANAGER not in reader.roles:
         return None
     words = [

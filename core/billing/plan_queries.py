@@ -1,7 +1,7 @@
 """Plans to pay in parts as people look at them, and which clocks they stop. Only reads."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -23,6 +23,7 @@ from core.billing.dispute_rules import Pause
 from core.billing.models import Bill
 from core.billing.plan_models import PaymentPlan, PlanBill, PlanPart, PlanState
 from core.billing.plan_rules import ACTIVE, NextPart, Part, Terms, next_part, stood_still
+from core.billing.queries import BillSummary
 from core.billing.settlement import OpenBill, list_open_bills
 from core.errors import DomainError
 from core.periods import local_day
@@ -76,6 +77,14 @@ class Progress:
     def next(self) -> NextPart | None:
         """What is to be paid next."""
         return next_part(self.parts, left_minor=self.left_minor)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked for now of a bill that is paid in parts."""
+
+    part: NextPart
+    count: int
 
 
 async def get_terms(session: AsyncSession) -> Terms:
@@ -225,6 +234,19 @@ async def find_running(
         .execution_options(populate_existing=True)
     )
     return None if plan is None else await _view(session, plan, now)
+
+
+async def find_asked(session: AsyncSession, *, summary: BillSummary, now: datetime) -> Asked | None:
+    """Return what a plan that runs asks for now of a bill, if one does."""
+    plan = await find_of_bill(session, bill_id=summary.bill.id)
+    if plan is None or plan.state is not PlanState.AGREED:
+        return None
+    progress = await read_progress(session, plan, now=now)
+    part = progress.next
+    if part is None or summary.left_minor <= 0:
+        return None
+    amount = min(part.amount_minor, summary.left_minor)
+    return Asked(part=replace(part, amount_minor=amount), count=len(progress.parts))
 
 
 async def find_plan_pauses(
