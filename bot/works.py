@@ -15,6 +15,7 @@ from core.billing.early_warnings import warn_early
 from core.billing.plan_watch import look_after_plans
 from core.billing.proposals import propose_run, report_reach
 from core.billing.reading_window import remind_to_read
+from core.billing.recomputing import audit_books
 from core.billing.suspense import remind_of_suspense
 from core.monitoring.gateways import forget_refused
 from core.monitoring.held import remind_of_held
@@ -73,6 +74,7 @@ JOBS: Mapping[str, Job] = {
         Job(name="forget-old", run=inbox.forget_old, at=time(3, 30)),
         Job(name="reading-reminders", run=remind_to_read, at=time(9), tells_how_things_stand=True),
         Job(name="losses", run=watch_losses, at=time(7, 30), tells_how_things_stand=True),
+        Job(name="audit", run=audit_books, at=time(4, 20)),
         Job(name="standstills", run=note_standstills, at=time(4)),
         Job(name="forget-refused", run=forget_refused, at=time(3, 40)),
     )

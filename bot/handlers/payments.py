@@ -215,6 +215,15 @@ async def render_suspense(
     return Outgoing(text=reader.texts.count("suspense.waiting", waiting))
 
 
+async def render_faults(
+    _session: AsyncSession, reader: Reader, params: dict[str, Any]
+) -> Outgoing | None:
+    """Return to managers that the nightly audit found something."""
+    if Role.MANAGER not in reader.roles:
+        return None
+    return Outgoing(text=reader.texts.count("audit.faults", params["count"], first=params["first"]))
+
+
 async def receive_successful_payment(turn: Turn) -> None:
     """Record the money that was paid in the chat; the receipt follows by itself."""
     paid = turn.said.paid
@@ -240,4 +249,5 @@ RENDERERS: dict[str, Render] = {
     "payment.link": render_link,
     "payment.returned": render_returned,
     "suspense.waiting": render_suspense,
+    "audit.faults": render_faults,
 }

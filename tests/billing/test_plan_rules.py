@@ -1,6 +1,7 @@
 """Plans to pay in parts: exact parts, and no end without its grace."""
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,7 +51,7 @@ class TestDivideDebt:
         days = [part.due for part in divide_debt(10**6, count=count, today=TODAY, terms=terms)]
 
         assert TODAY < days[0] <= TODAY + timedelta(days=7)
-        gaps = {later - earlier for earlier, later in zip(days, days[1:], strict=False)}
+        gaps = {later - earlier for earlier, later in pairwise(days)}
         assert gaps == {timedelta(days=terms.days)}
 
     @given(st.integers(0, 10**7), TERMS_OF_ALL)
@@ -145,9 +146,7 @@ class Plans(RuleBasedStateMachine):
     @initialize(debt=st.integers(20_00, 10**6), count=st.integers(2, 6), wait=st.integers(0, 20))
     def begin(self, debt: int, count: int, wait: int) -> None:
         self.today = TODAY + timedelta(days=wait)
-        self.parts = put_off(
-            divide_debt(debt, count=count, today=TODAY, terms=TERMS), days=wait
-        )
+        self.parts = put_off(divide_debt(debt, count=count, today=TODAY, terms=TERMS), days=wait)
         assert self.parts[0].due > self.today
         self.left = self.debt = debt
         self.short_since: date | None = None

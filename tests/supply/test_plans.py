@@ -8,6 +8,7 @@ from sqlalchemy import text
 from core.accounts.models import Service, Supply
 from core.billing import corrections, disputes, payments, plan_queries, plans, rebilling, returns
 from core.billing.audit_checks import list_violations
+from core.billing.bills import BillNotFound
 from core.billing.correction_models import Ground
 from core.billing.plan_models import PlanState
 from core.billing.plan_queries import PlanNotFound, PlanView
@@ -118,7 +119,7 @@ class TestProposePlan:
             await propose(power)
 
     async def test_is_for_people_of_the_account_only(self, power: Debt) -> None:
-        with pytest.raises(plans.BillNotFound):
+        with pytest.raises(BillNotFound):
             await propose(power, person=power.world.neighbour.holder)
         await propose(power)
         with pytest.raises(PlanNotFound):
@@ -406,7 +407,7 @@ class TestSupply:
     async def test_refuses_to_approve_with_the_reason(self, power: Debt) -> None:
         await power.until_proposed()
         async with power.database.transaction() as session:
-            await session.execute(  # as a replica of an older version would leave it
+            await session.execute(  # and nobody looked at the order since
                 text(
                     "INSERT INTO shuidian.payment_plans (number, agreement_id, currency,"
                     " debt_minor, person_id, state, opened_at, paused_at, looked_on) VALUES"
