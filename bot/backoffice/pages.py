@@ -11,6 +11,7 @@ from bot.backoffice import (
     dispute_pages,
     gateway_pages,
     money,
+    plan_pages,
     reading_pages,
     repair_pages,
     run_pages,
@@ -99,6 +100,7 @@ for matter in (
     run_pages,
     billing_pages,
     dispute_pages,
+    plan_pages,
     gateway_pages,
     money,
 ):
