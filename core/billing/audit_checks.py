@@ -126,7 +126,7 @@ _PROMISES = {
         SELECT l.number FROM {schema}.payment_plans l
           JOIN {schema}.plan_bills b ON b.plan_id = l.id
           JOIN {schema}.dunning_steps s ON s.bill_id = b.bill_id
-         WHERE s.at >= l.paused_at AND (l.ended_at IS NULL OR s.at < l.ended_at)""",
+         WHERE s.at > l.paused_at AND (l.ended_at IS NULL OR s.at < l.ended_at)""",
     "numbers have no gaps": """
         SELECT s.prefix FROM {schema}.series s JOIN (
                SELECT left(number, 1) AS prefix, number FROM {schema}.bills
