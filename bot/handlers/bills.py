@@ -151,6 +151,7 @@ def _plan_keys(texts: Texts, summary: BillSummary, story: BillStory) -> list[lis
             [Button(texts.plain("plan.key", number=plan.number), press("plan", plan.number))]
         )
     is_free = plan is None or plan.state is PlanState.ENDED
+    is_free |= plan is not None and plan.ended_at is not None and plan.paused_at is None
     if is_free and summary.left_minor > 0 and story.dispute is None and story.is_divisible:
         keys.append([Button(texts.plain("plan.begin"), press("parts", summary.bill.number))])
     return keys

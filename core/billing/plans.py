@@ -34,7 +34,7 @@ from core.numbers import take_numbers
 from core.periods import local_day
 
 SERIES = "A"
-# After one of these the people of the account do not ask again for the same bill.
+# Once the clocks stood for one of these, the people of the account do not ask again for its bills.
 _ASKED_BEFORE = (PlanState.DECLINED, PlanState.WITHDRAWN, PlanState.BROKEN)
 
 
@@ -151,6 +151,7 @@ async def _require_unplanned(
     )
     is_active = PaymentPlan.state.in_(ACTIVE)
     was_asked = PaymentPlan.state.in_(_ASKED_BEFORE if is_own else ()) & asked
+    was_asked &= PaymentPlan.paused_at.is_not(None)
     before = await session.scalar(
         select(PaymentPlan.number)
         .where(PaymentPlan.agreement_id == agreement_id, is_active | was_asked)

@@ -299,6 +299,15 @@ class TestADecline:
 
 
 class TestAnOffer:
+    async def test_that_is_left_does_not_keep_its_people_from_asking(self, power: Debt) -> None:
+        await propose(power, person=power.world.manager)
+        async with power.database.transaction() as session:
+            await plans.withdraw(
+                session, number="A1001", person_id=power.world.home.holder, now=power.now
+            )
+
+        assert await propose(power) == "A1002"
+
     async def test_stops_nothing_and_lapses(self, power: Debt) -> None:
         await power.live_until(REMINDED - timedelta(days=1))
         await propose(power, person=power.world.manager)
