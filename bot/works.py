@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import time
 
 from bot import inbox
-from bot.billing_runs import ISSUE_CHUNK, PROPOSE_RUN, start_due
+from bot.billing_runs import AUDIT_BOOKS, ISSUE_CHUNK, PROPOSE_RUN, start_audit, start_due
 from bot.early_warnings import WARN_EARLY, start_warnings
 from bot.tasks import Work
 from bot.timetable import Job
@@ -42,6 +42,7 @@ WORKS: Mapping[str, Work] = {
     PROPOSE_RUN: propose_run,
     ISSUE_CHUNK: issue_chunk,
     WARN_EARLY: warn_early,
+    AUDIT_BOOKS: audit_books,
 }
 
 # Sweeps run at every ring and catch what a lost job would have done; the others run once a day.
@@ -74,7 +75,7 @@ JOBS: Mapping[str, Job] = {
         Job(name="forget-old", run=inbox.forget_old, at=time(3, 30)),
         Job(name="reading-reminders", run=remind_to_read, at=time(9), tells_how_things_stand=True),
         Job(name="losses", run=watch_losses, at=time(7, 30), tells_how_things_stand=True),
-        Job(name="audit", run=audit_books, at=time(4, 20)),
+        Job(name="audit", run=start_audit, at=time(4, 20), tells_how_things_stand=True),
         Job(name="standstills", run=note_standstills, at=time(4)),
         Job(name="forget-refused", run=forget_refused, at=time(3, 40)),
     )
