@@ -27,9 +27,9 @@ EXAMPLE = """
 [[versions.examples]]
 source = "made up"
 starts = 2027-01-01
-ends = 2027-02-01
-use = { total = "0.5" }
-total = "0.30"
+ends = 2028-01-01
+use = { total = "5000" }
+total = "3245.82"
 """
 READ = {date(2026, 9, 1): "100.4", date(2026, 10, 1): "109.9", date(2026, 11, 1): "320.8"}
 
