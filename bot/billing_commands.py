@@ -166,6 +166,25 @@ def show_bill(number: Annotated[str, typer.Argument(help="Such as W1001.")]) -> 
         print(f"{words:12} {Money(minor, bill.currency).amount} {bill.currency}")
 
 
+@bill_app.command("recompute")
+def recompute_bills(
+    numbers: Annotated[list[str], typer.Argument(help="Such as W1001 E1001.")],
+) -> None:
+    """Compute bills again from what was kept with them; print where they differ."""
+    from core.billing import recomputing
+
+    found = _in_transaction(
+        lambda session, _: recomputing.list_differences(
+            session, numbers=[number.upper() for number in numbers]
+        )
+    )
+    for each in found:
+        print(recomputing.difference_line(each))
+    if found:
+        raise typer.Exit(1)
+    print(f"{len(numbers)} recomputed: equal")
+
+
 TariffFiles = Annotated[
     list[str] | None,
     typer.Argument(help="Files, or codes of shipped ones. Empty: those shipped."),
@@ -222,11 +241,11 @@ def _contents(names: list[str]) -> dict[str, bytes]:
 
 
 def check() -> None:
-    """Audit the books; print nothing when all is well."""
-    from core.billing.audit_checks import list_violations
+    """Audit the books and compute a sample of bills again; print nothing when all is well."""
+    from core.billing.recomputing import find_faults
 
-    found = _in_transaction(lambda session, _: list_violations(session))
-    for violation in found:
-        print(f"broken: {violation.promise}: {violation.subject}")
+    found = _in_transaction(lambda session, now: find_faults(session, now=now))
+    for fault in found:
+        print(fault)
     if found:
         raise typer.Exit(1)

@@ -13,6 +13,7 @@ from core.periods import Period
 
 PROPOSE_RUN = "propose-run"
 ISSUE_CHUNK = "issue-chunk"
+AUDIT_BOOKS = "audit-books"
 
 
 async def start(session: AsyncSession, *, service: Service, period: Period, now: datetime) -> int:
@@ -59,3 +60,8 @@ async def start_due(session: AsyncSession, *, now: datetime) -> None:
 async def _queue(session: AsyncSession, run_id: int, now: datetime) -> None:
     waiting = await chunks.plan_chunks(session, run_id=run_id, now=now)
     await defer_all(session, ISSUE_CHUNK, [{"run_id": run_id, "nr": nr} for nr in waiting])
+
+
+async def start_audit(session: AsyncSession, *, now: datetime) -> None:  # noqa: ARG001 (a job's)
+    """Queue the look at the books, which takes long, once however many nights were missed."""
+    await defer(session, AUDIT_BOOKS, once=AUDIT_BOOKS)

@@ -21,6 +21,7 @@ from bot.import_commands import import_app, limits_app, refuse
 from bot.meter_commands import meters_app
 from bot.settings import Settings
 from core.errors import DomainError
+from core.money import round_minor
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncSession
@@ -135,6 +136,10 @@ async def _keep_operator(
             reading_days=settings.reading_days,
             back_billing_days=settings.back_billing_days,
             dispute_days=settings.dispute_days,
+            plan_parts_max=settings.plan_parts_max,
+            plan_part_minor_min=round_minor(settings.plan_part_min, currency=settings.currency),
+            plan_days=settings.plan_days,
+            plan_grace_days=settings.plan_grace_days,
             approves_bills=settings.approve_bills,
             prepaid=service.Prepaying(
                 steps_minor=[

@@ -5,6 +5,7 @@ import core.audit
 import core.billing.budgets
 import core.billing.correction_models
 import core.billing.models
+import core.billing.plan_models
 import core.billing.prepaid
 import core.billing.run_models
 import core.monitoring.gateway_models

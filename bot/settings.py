@@ -119,6 +119,16 @@ class Settings(BaseSettings):
     dispute_days: int = Field(
         default=7, ge=1, le=60, description="Within how many days an objection is answered."
     )
+    plan_parts_max: int = Field(
+        default=6, ge=1, le=24, description="Into how many parts a debt may go; 1: no plans."
+    )
+    plan_part_min: Decimal = Field(
+        default=Decimal(10), gt=0, description="The smallest part, in the operator's currency."
+    )
+    plan_days: int = Field(default=30, ge=1, le=92, description="How many days lie between parts.")
+    plan_grace_days: int = Field(
+        default=3, ge=1, le=30, description="Days after a missed part that break a plan."
+    )
     approve_bills: bool = Field(
         default=True,
         description="A manager approves each month's bills before they are sent; false: they go out"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import time
 
 from bot import inbox
-from bot.billing_runs import ISSUE_CHUNK, PROPOSE_RUN, start_due
+from bot.billing_runs import AUDIT_BOOKS, ISSUE_CHUNK, PROPOSE_RUN, start_audit, start_due
 from bot.early_warnings import WARN_EARLY, start_warnings
 from bot.tasks import Work
 from bot.timetable import Job
@@ -12,9 +12,11 @@ from core.billing.chunks import issue_chunk
 from core.billing.dispute_promises import tell_late
 from core.billing.dunning import run_dunning
 from core.billing.early_warnings import warn_early
+from core.billing.plan_watch import look_after_plans
 from core.billing.prepaid import look_at_balances
 from core.billing.proposals import propose_run, report_reach
 from core.billing.reading_window import remind_to_read
+from core.billing.recomputing import audit_books
 from core.billing.suspense import remind_of_suspense
 from core.monitoring.gateways import forget_refused
 from core.monitoring.held import remind_of_held
@@ -42,6 +44,7 @@ WORKS: Mapping[str, Work] = {
     PROPOSE_RUN: propose_run,
     ISSUE_CHUNK: issue_chunk,
     WARN_EARLY: warn_early,
+    AUDIT_BOOKS: audit_books,
 }
 
 # Sweeps run at every ring and catch what a lost job would have done; the others run once a day.
@@ -60,6 +63,7 @@ JOBS: Mapping[str, Job] = {
         Job(name="outage-overruns", run=take_up_overruns),
         Job(name="push-schedules", run=schedules.take_up_due),
         Job(name="dunning", run=run_dunning),
+        Job(name="plans", run=look_after_plans),
         Job(name="late-disputes", run=tell_late, at=time(9, 30)),
         Job(name="give-up-commands", run=give_up),
         Job(name="watch-cuts", run=watch_cuts),
@@ -75,6 +79,7 @@ JOBS: Mapping[str, Job] = {
         Job(name="forget-old", run=inbox.forget_old, at=time(3, 30)),
         Job(name="reading-reminders", run=remind_to_read, at=time(9), tells_how_things_stand=True),
         Job(name="losses", run=watch_losses, at=time(7, 30), tells_how_things_stand=True),
+        Job(name="audit", run=start_audit, at=time(4, 20), tells_how_things_stand=True),
         Job(name="standstills", run=note_standstills, at=time(4)),
         Job(name="forget-refused", run=forget_refused, at=time(3, 40)),
     )

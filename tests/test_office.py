@@ -26,6 +26,7 @@ from core.billing import runs
 from core.billing.chunks import issue_chunk
 from core.billing.correction_models import Ground
 from core.billing.disputes import open_dispute
+from core.billing.plans import propose_plan
 from core.billing.proposals import propose_run, report_reach
 from core.db import Database
 from core.monitoring.gateway_models import GatewaySilence, Quarantined
@@ -812,6 +813,37 @@ class TestDisputePages:
         page = (await billed.get("/office/disputes/D1001"))[1]
         assert "it is right" in page
         assert "No objection waits" in (await billed.get("/office/disputes"))[1]
+
+
+class TestPlanPages:
+    async def test_list_a_plan_and_take_the_answer(self, billed: Office) -> None:
+        own = {"Origin": billed.base}
+        numbers = []
+        for person in (billed.world.home.holder, billed.world.manager):
+            async with billed.database.transaction() as session:
+                await session.execute(text("UPDATE shuidian.operator SET plan_part_minor_min = 1"))
+                numbers.append(
+                    await propose_plan(
+                        session,
+                        bill_number="E1001",
+                        count=2,
+                        person_id=person,
+                        is_manager=True,
+                        now=NOON,
+                    )
+                )
+            listed = (await billed.get("/office/plans"))[1]
+            assert "One plan waits or runs" in listed
+            if person == billed.world.home.holder:
+                said = await billed.post(
+                    f"plans/{numbers[-1]}/decline", headers=own, reason="pay at once"
+                )
+                assert said.status == 303
+                assert "No plan waits" in (await billed.get("/office/plans"))[1]
+                page = (await billed.get("/office/bills/E1001"))[1]
+                assert "was declined: pay at once" in page
+        refused = await billed.post(f"plans/{numbers[-1]}/agree", headers=own)
+        assert refused.status == 409  # the other side agrees to an offer
 
 
 class TestBilling:

@@ -22,6 +22,7 @@ from core.accounts import service as accounts
 from core.billing import payments, provider_events, queries
 from core.billing.bills import BillNotFound
 from core.billing.models import BillState, PaymentState
+from core.billing.plan_queries import find_asked
 from core.errors import DomainError
 
 log = structlog.get_logger()
@@ -85,6 +86,7 @@ async def go_and_pay(request: Request, now: Now, number: str, token: str, way: s
     database, links = request.app.state.database, request.app.state.links
     async with database.transaction() as session:
         found = await _find(request, session, number, token)
+        asked = await find_asked(session, summary=found, now=now)
         title = (await _texts_for(request, session)).plain(
             f"bill.title_{found.party.service}", number=number
         )
@@ -94,7 +96,7 @@ async def go_and_pay(request: Request, now: Now, number: str, token: str, way: s
     order = Order(
         reference=new_order(number),
         title=title,
-        amount_minor=found.left_minor,
+        amount_minor=asked.part.amount_minor if asked else found.left_minor,
         currency=found.bill.currency,
         back=f"{links.for_bill(number)}?paid=true",
         notify=links.notify(way),
@@ -133,6 +135,19 @@ async def _show(
     operator = await accounts.get_operator(session)
     bill, party, ways = found.bill, found.party, request.app.state.openings
     is_open = found.left_minor > 0
+    amount, due = found.left_minor, ""
+    asked = await find_asked(session, summary=found, now=request.app.state.clock.now())
+    if asked is not None:
+        amount = asked.part.amount_minor
+        due = texts.plain(
+            "paypage.part",
+            position=asked.part.position,
+            count=asked.count,
+            day=texts.day(asked.part.due),
+            left=texts.money(found.left_minor, bill.currency),
+        )
+    elif bill.due_date:
+        due = texts.plain("paypage.due", day=texts.day(bill.due_date))
     if not is_open:
         says = f"paypage.{bill.state}"
     html = _templates.get_template("pay.html").render(
@@ -141,8 +156,8 @@ async def _show(
         title=texts.plain(f"bill.title_{party.service}", number=bill.number),
         days=texts.days(bill.starts_date, bill.ends_date),
         account=texts.plain("paypage.account", end=party.account_number[-ACCOUNT_DIGITS_SHOWN:]),
-        left=texts.money(found.left_minor, bill.currency) if is_open else "",
-        due=texts.plain("paypage.due", day=texts.day(bill.due_date)) if bill.due_date else "",
+        left=texts.money(amount, bill.currency) if is_open else "",
+        due=due,
         ways=[(name, texts.plain(f"paypage.way_{name}")) for name in ways] if is_open else [],
         action=f"/pay/{number}/{token}",
         says=texts.plain(says or ("paypage.choose" if ways else "paypage.no_way")),

@@ -138,7 +138,7 @@ def _charge(texts: Texts, line: BillLine, view: BillView) -> ChargeRow:
     currency, service = view.bill.currency, view.party.service
     is_use = line.kind == "use"
     parts = [register_name(texts, line), tier_words(texts, line, service)]
-    if line.kind == "tax":
+    if line.kind in {"tax", "late"}:
         parts.append(texts.percent(line.price))
     if len({each.starts_date for each in view.lines}) > 1:
         parts.append(texts.days(line.starts_date, line.ends_date))

@@ -56,7 +56,9 @@ Labels = Mapping[str, Mapping[str, str]]
 
 
 def line_name(texts: Texts, labels: Labels, line: BillLine) -> str:
-    """Return what the tariff calls a line."""
+    """Return what the tariff calls a line, or which bill was paid late."""
+    if line.kind == "late":
+        return texts.plain("bill.late", number=line.component)
     return labels.get(line.component, {}).get(texts.locale) or texts.plain("bill.minimum")
 
 
@@ -124,6 +126,15 @@ def line_words(
     name, amount = line_name(texts, labels, line), exact(texts, line.amount, currency)
     if line.kind == "tax":
         return texts.get("bill.line_tax", name=name, rate=texts.percent(line.price), amount=amount)
+    if line.kind == "late":
+        return texts.get(
+            "bill.line_late",
+            name=name,
+            days=texts.count("dispute.days", (line.ends_date - line.starts_date).days),
+            rate=texts.percent(line.price),
+            owed=texts.price(line.quantity, currency),
+            amount=amount,
+        )
     if line.kind != "use":
         return texts.get("bill.line_fixed", name=name, amount=amount)
     parts = [register_name(texts, line), tier_words(texts, line, service)]

@@ -29,11 +29,11 @@ from core.accounts.service import Speaker
 from core.billing import corrections, ledger, queries
 from core.billing.back_billing import charges_old_use
 from core.billing.bills import people_of
-from core.billing.correction_queries import get_story
-from core.billing.dispute_queries import DisputeView
+from core.billing.correction_queries import BillStory, get_story
 from core.billing.explain import explain_bill
 from core.billing.models import Bill, BillState
-from core.billing.queries import BillView
+from core.billing.plan_models import PlanState
+from core.billing.queries import BillSummary, BillView
 
 STATEMENT_LINES = 15
 REASON_LENGTH_MAX = 200
@@ -98,8 +98,7 @@ async def _show(turn: Turn, number: str) -> None:
         is_old = await charges_old_use(turn.session, bill=view.bill, now=turn.now)
         keys = _held_keys(turn.texts, view.bill, is_old=is_old)
     else:
-        roles, dispute = turn.speaker.roles, story.dispute
-        keys = _keys(turn.texts, view.bill, roles=roles, dispute=dispute, is_own=is_own)
+        keys = _keys(turn.texts, view, story, roles=turn.speaker.roles, is_own=is_own)
     await turn.draw("\n".join(words), keyboard=[*keys, [back]])
 
 
@@ -123,12 +122,13 @@ def _held_keys(texts: Texts, bill: Bill, *, is_old: bool) -> list[list[Button]]:
 
 def _keys(
     texts: Texts,
-    bill: Bill,
+    summary: BillSummary,
+    story: BillStory,
     *,
     roles: frozenset[Role],
-    dispute: DisputeView | None,
     is_own: bool = True,
 ) -> list[list[Button]]:
+    bill, dispute = summary.bill, story.dispute
     why = Button(texts.plain("bill.why"), press("why", bill.number))
     document = Button(texts.plain("bill.document"), press("billdoc", bill.number))
     keys = [[why, document]]
@@ -137,12 +137,26 @@ def _keys(
     if dispute is not None:
         label = texts.plain("dispute.key", number=dispute.number)
         keys.append([Button(label, press("objection", dispute.number))])
+    keys += _plan_keys(texts, summary, story)
     if bill.state is BillState.VOID:
         return keys
     if Role.MANAGER in roles:
         keys.append([Button(texts.plain("correction.key"), press("billfix", bill.number))])
     elif dispute is None:
         keys.append([Button(texts.plain("dispute.object"), press("object", bill.number))])
+    return keys
+
+
+def _plan_keys(texts: Texts, summary: BillSummary, story: BillStory) -> list[list[Button]]:
+    keys, plan = [], story.plan
+    if plan is not None:
+        keys.append(
+            [Button(texts.plain("plan.key", number=plan.number), press("plan", plan.number))]
+        )
+    is_free = plan is None or plan.state is PlanState.ENDED
+    is_free |= plan is not None and plan.ended_at is not None and plan.paused_at is None
+    if is_free and summary.left_minor > 0 and story.dispute is None and story.is_divisible:
+        keys.append([Button(texts.plain("plan.begin"), press("parts", summary.bill.number))])
     return keys
 
 
@@ -253,7 +267,7 @@ async def render_issued(
         return None
     mine = Button(reader.texts.plain("bill.mine"), press("go", "bills"))
     story = await get_story(session, bill=view.bill)
-    keys = _keys(reader.texts, view.bill, roles=frozenset(), dispute=story.dispute)
+    keys = _keys(reader.texts, view, story, roles=frozenset())
     sent = await _document(session, reader, view, [*keys, [mine]])
     words = "\n".join([sent.text, *story_lines(reader.texts, story)])
     return replace(sent, text=words)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from bot.handlers import plan_words
 from bot.handlers.bill_words import title
 from bot.outgoing import Button, press
 from bot.texts import Markup, Texts
@@ -35,6 +36,8 @@ def story_lines(texts: Texts, story: BillStory, *, for_staff: bool = False) -> I
         )
     if story.dispute is not None:
         yield dispute_words(texts, story.dispute, for_staff=for_staff)
+    if story.plan is not None:
+        yield plan_words.state_words(texts, story.plan)
 
 
 def describe_credit(texts: Texts, view: CreditView, dispute: DisputeView | None) -> str:

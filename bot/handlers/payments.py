@@ -18,6 +18,7 @@ from core.billing import invoices, payments, queries
 from core.billing.arrears import find_arrears_of_bill
 from core.billing.invoices import BillNotOpen
 from core.billing.models import BillState
+from core.billing.plan_queries import find_asked
 from core.billing.queries import BillSummary, Party
 from core.billing.settlement import list_open_bills
 from core.billing.suspense import CLEARED_WITHIN, list_exceptions
@@ -161,11 +162,13 @@ async def render_link(
     link = reader.pay_link(found.bill.number)
     if not link or found.left_minor <= 0:
         return None
+    asked = await find_asked(session, summary=found, now=reader.now)
+    amount = asked.part.amount_minor if asked else found.left_minor
     return Outgoing(
         text=reader.texts.get(
             "pay.link",
             title=Markup(title(reader.texts, found)),
-            amount=reader.texts.money(found.left_minor, found.bill.currency),
+            amount=reader.texts.money(amount, found.bill.currency),
             link=link,
         ),
         photo=File(name=f"{found.bill.number}.png", make=partial(qr_png, link)),
@@ -212,6 +215,15 @@ async def render_suspense(
     return Outgoing(text=reader.texts.count("suspense.waiting", waiting))
 
 
+async def render_faults(
+    _session: AsyncSession, reader: Reader, params: dict[str, Any]
+) -> Outgoing | None:
+    """Return to managers that the nightly audit found something."""
+    if Role.MANAGER not in reader.roles:
+        return None
+    return Outgoing(text=reader.texts.count("audit.faults", params["count"], first=params["first"]))
+
+
 async def receive_successful_payment(turn: Turn) -> None:
     """Record the money that was paid in the chat; the receipt follows by itself."""
     paid = turn.said.paid
@@ -237,4 +249,5 @@ RENDERERS: dict[str, Render] = {
     "payment.link": render_link,
     "payment.returned": render_returned,
     "suspense.waiting": render_suspense,
+    "audit.faults": render_faults,
 }

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from bot.context import Command, Handle, Reader, Render, Turn, WhichNumber
 from bot.handlers import cuts
 from bot.handlers.account import back_home
+from bot.handlers.plan_words import pay_part_key
 from bot.handlers.supply_words import (
     card_keys,
     card_words,
@@ -47,7 +48,9 @@ async def why(turn: Turn) -> None:
             now=turn.now,
         )
         parts.append(describe_answer(turn.texts, answer, hotline=operator.hotline, now=turn.now))
-        if answer.arrears is not None:
+        if answer.plan is not None and (part := pay_part_key(turn.texts, answer.plan)):
+            keys += part
+        elif answer.arrears is not None:
             keys.append([pay_key(turn.texts, answer.arrears)])
         if answer.why in {Why.CREDIT_USED, Why.CREDIT_ORDERED}:
             top_up = turn.texts.plain("prepaid.top_up")
@@ -97,7 +100,7 @@ async def _debt(
 ) -> tuple[Arrears, dict[str, object]] | None:
     """Return what a message of the ladder says, or nothing once it is no longer true."""
     arrears = await find_arrears_of_bill(session, number=params["bill"], now=reader.now)
-    if arrears is None or arrears.payments != params["payments"]:
+    if arrears is None or arrears.rounds != params["payments"]:
         return None
     summary = await queries.get_summary(session, number=params["bill"], person_id=None)
     operator = await accounts.get_operator(session)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from bot.handlers import plan_words
 from bot.outgoing import Button, press
 from bot.texts import Markup, Texts
 from core.accounts.models import Supply
@@ -64,6 +65,9 @@ def describe_answer(texts: Texts, answer: Answer, *, hotline: str, now: datetime
         lines.append(texts.get(f"supply.why_{why}", since=since, **values))
         if answer.why is Why.OUTAGE and answer.outage is not None and answer.outage.ends_at <= now:
             lines.append(texts.get("supply.late"))
+    if answer.plan is not None:
+        lines.append(plan_words.state_words(texts, answer.plan.plan))
+        lines += plan_words.next_words(texts, answer.plan)
     return texts.lines(lines)
 
 

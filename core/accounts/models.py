@@ -57,9 +57,11 @@ class Operator(Base):
     The one operator of this installation and the settings that people see.
 
     People are asked to read their meters from one day of the month to another. Use older than
-    `back_billing_days` is not billed; an objection is answered within `dispute_days`. Prepaid
-    homes are told at those of `prepaid_steps` that they pick, go on at `emergency_minor` below
-    zero, and are cut only between the hours `prepaid_cut_from` and `prepaid_cut_until`.
+    `back_billing_days` is not billed; an objection is answered within `dispute_days`. A debt goes
+    into `plan_parts_max` parts at most, none below `plan_part_minor_min` (minor units), paid every
+    `plan_days`; a part missed by `plan_grace_days` breaks the plan. Prepaid homes are told at
+    those of `prepaid_steps` that they pick, go on at `emergency_minor` below zero, and are cut
+    only between the hours `prepaid_cut_from` and `prepaid_cut_until`.
     """
 
     __tablename__ = "operator"
@@ -87,6 +89,10 @@ class Operator(Base):
     reading_last_day: Mapped[int] = mapped_column(server_default=text("28"))
     back_billing_days: Mapped[int] = mapped_column(server_default=text("365"))
     dispute_days: Mapped[int] = mapped_column(server_default=text("7"))
+    plan_parts_max: Mapped[int] = mapped_column(server_default=text("6"))
+    plan_part_minor_min: Mapped[int] = mapped_column(server_default=text("1000"))
+    plan_days: Mapped[int] = mapped_column(server_default=text("30"))
+    plan_grace_days: Mapped[int] = mapped_column(server_default=text("3"))
     approves_bills: Mapped[bool] = mapped_column(server_default=text("true"))
     prepaid_steps: Mapped[list[int]] = mapped_column(
         ARRAY(BigInteger), server_default=text("'{20000,12000,10000,5000,3000,1000}'")

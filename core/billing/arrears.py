@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
@@ -18,6 +17,7 @@ from core.billing.dunning_rules import Standing
 from core.billing.inputs import read_spans
 from core.billing.models import Bill, DunningStep, Payment, StepKind
 from core.billing.payment_states import CAME, OPEN
+from core.billing.plan_queries import count_broken, find_begun, find_plan_pauses
 from core.billing.settlement import OpenBill, list_open_bills
 from core.monitoring.models import Source
 from core.monitoring.rows import is_among
@@ -30,7 +30,7 @@ class Step:
     """
     A step that was taken for a bill; `is_open` while its message may still be sent.
 
-    `counts_from` is when it was delivered, moved on by the time of objections since.
+    `counts_from` is when it was delivered, moved on by the time of objections and plans since.
     """
 
     id: int
@@ -49,6 +49,7 @@ class Arrears:
     """
     What an agreement owes past the day; the bill is the oldest unpaid one, the ladder's anchor.
 
+    `rounds` counts what makes a notice start anew: payments that came, plans that were broken.
     Units: `*_minor` minor units; `left_minor` of that bill, `overdue_minor` of all past their day.
     """
 
@@ -62,7 +63,7 @@ class Arrears:
     overdue_minor: int
     overdue_days: int
     is_estimated: bool
-    payments: int
+    rounds: int
     paid_at: datetime | None
     has_unknown_payment: bool
     steps: Sequence[Step]
@@ -74,9 +75,9 @@ class Arrears:
 
     @property
     def has_paid_since_notice(self) -> bool:
-        """Whether a payment came after the latest notice, so that it no longer counts."""
+        """Whether a payment or a plan came after the latest notice, so that it no longer counts."""
         notice = self.find_step(StepKind.CUT_NOTICE)
-        return notice is not None and notice.round != self.payments
+        return notice is not None and notice.round != self.rounds
 
     @property
     def unproven(self) -> Step | None:
@@ -84,7 +85,7 @@ class Arrears:
         if not self.steps or self.steps[-1].kind is StepKind.CUT_PROPOSED:
             return None
         step = self.steps[-1]
-        is_current = step.kind is StepKind.REMINDER or step.round == self.payments
+        is_current = step.kind is StepKind.REMINDER or step.round == self.rounds
         return step if is_current and not step.is_open and step.delivered_at is None else None
 
     def stand(self) -> Standing:
@@ -100,7 +101,7 @@ class Arrears:
             reminder_delivered_at=reminder.counts_from if reminder else None,
             is_noticed=notice is not None,
             notice_delivered_at=notice.counts_from if notice else None,
-            is_proposed=proposed is not None and proposed.round == self.payments,
+            is_proposed=proposed is not None and proposed.round == self.rounds,
             paid_at=self.paid_at,
         )
 
@@ -110,13 +111,14 @@ async def find_arrears(
     *,
     agreement_ids: Iterable[int],
     now: datetime,
-    with_disputed: bool = False,
+    with_paused: bool = False,
 ) -> dict[int, Arrears]:
     """
     Return the arrears of those of these agreements that have a bill past its day.
 
-    A bill to which somebody objects counts as none until that is answered; no bill of a prepaid
-    agreement is ever overdue.
+    A bill to which somebody objects counts as none until that is answered, and one that is paid
+    in parts while that is asked for or kept. `with_paused` counts them, but for plans of which
+    the first part is paid. No bill of a prepaid agreement is ever overdue.
     """
     today = local_day(now, zone=ZoneInfo((await get_operator(session)).timezone))
     overdue: dict[int, list[OpenBill]] = {}
@@ -127,14 +129,20 @@ async def find_arrears(
     )
     found = await list_open_bills(session, agreement_ids=postpaid)
     late = [bill for bill in found if bill.due_date < today and bill.left_minor > 0]
-    pauses = await find_pauses(session, bill_ids=[bill.bill_id for bill in late])
+    ids = [bill.bill_id for bill in late]
+    pauses: dict[int, Sequence[Pause]] = dict(await find_pauses(session, bill_ids=ids))
+    for bill_id, planned in (await find_plan_pauses(session, bill_ids=ids)).items():
+        pauses[bill_id] = [*pauses.get(bill_id, ()), *planned]
+    begun = await find_begun(session, waiting=found) if with_paused else ()
     for bill in late:
-        if with_disputed or not is_disputed(pauses.get(bill.bill_id, ())):
+        is_paused = is_disputed(pauses.get(bill.bill_id, ()))
+        if not is_paused or (with_paused and bill.bill_id not in begun):
             overdue.setdefault(bill.agreement_id, []).append(bill)
     anchors = {bills[0].bill_id: agreement_id for agreement_id, bills in overdue.items()}
     people = await people_of(session, agreement_ids=overdue)
     steps = await _find_steps(session, anchors, people, pauses, now)
     payments = await _find_payments(session, overdue)
+    broken = await count_broken(session, agreement_ids=overdue)
     estimated = await _find_estimated(session, anchors)
     services = await _find_services(session, overdue)
     return {
@@ -151,9 +159,12 @@ async def find_arrears(
             is_estimated=bills[0].bill_id in estimated,
             steps=steps.get(agreement_id, ()),
             person_ids=people.get(agreement_id, ()),
-            **payments.get(agreement_id, _NO_PAYMENTS),
+            rounds=came + broken.get(agreement_id, 0),
+            paid_at=paid_at,
+            has_unknown_payment=is_unknown,
         )
         for agreement_id, bills in overdue.items()
+        for came, paid_at, is_unknown in [payments.get(agreement_id, (0, None, False))]
     }
 
 
@@ -167,28 +178,25 @@ async def find_arrears_of_bill(
     return arrears if arrears is not None and arrears.bill_number == number else None
 
 
-_NO_PAYMENTS: Mapping[str, Any] = {"payments": 0, "paid_at": None, "has_unknown_payment": False}
-
-
 async def _find_payments(
     session: AsyncSession, agreement_ids: Iterable[int]
-) -> dict[int, Mapping[str, Any]]:
+) -> dict[int, tuple[int, datetime | None, bool]]:
     # What went back later counts too: a notice before it has been answered once, and is no more.
     came = Payment.state.in_(CAME)
     unknown = Payment.state.in_(OPEN)
     rows = await session.execute(
         select(
             Payment.agreement_id,
-            func.count().filter(came).label("payments"),
-            func.max(Payment.received_at).filter(came).label("paid_at"),
-            func.bool_or(unknown).label("has_unknown_payment"),
+            func.count().filter(came),
+            func.max(Payment.received_at).filter(came),
+            func.bool_or(unknown),
         )
         .where(Payment.agreement_id.in_(sorted(agreement_ids)))
         .group_by(Payment.agreement_id)
     )
     return {
-        agreement_id: {"payments": payments, "paid_at": paid_at, "has_unknown_payment": unknown}
-        for agreement_id, payments, paid_at, unknown in rows
+        agreement_id: (came, paid_at, is_unknown)
+        for agreement_id, came, paid_at, is_unknown in rows
     }
 
 

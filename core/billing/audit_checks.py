@@ -118,11 +118,21 @@ _PROMISES = {
          WHERE p.state IN {came} AND EXISTS (
                SELECT FROM {schema}.bills WHERE agreement_id = p.agreement_id AND state = 'issued')
          GROUP BY p.id HAVING coalesce(sum(a.amount_minor), 0) < p.kept_minor""",
+    "a plan's parts add up to its debt": """
+        SELECT l.number FROM {schema}.payment_plans l
+          LEFT JOIN {schema}.plan_parts p ON p.plan_id = l.id
+         GROUP BY l.id HAVING coalesce(sum(p.amount_minor), 0) <> l.debt_minor""",
+    "nobody is dunned for a bill while it is paid in parts": """
+        SELECT l.number FROM {schema}.payment_plans l
+          JOIN {schema}.plan_bills b ON b.plan_id = l.id
+          JOIN {schema}.dunning_steps s ON s.bill_id = b.bill_id
+         WHERE s.at > l.paused_at AND (l.ended_at IS NULL OR s.at < l.ended_at)""",
     "numbers have no gaps": """
         SELECT s.prefix FROM {schema}.series s JOIN (
                SELECT left(number, 1) AS prefix, number FROM {schema}.bills
                UNION ALL SELECT left(number, 1), number FROM {schema}.payments
                UNION ALL SELECT left(number, 1), number FROM {schema}.credit_notes
+               UNION ALL SELECT left(number, 1), number FROM {schema}.payment_plans
                UNION ALL SELECT left(number, 1), number FROM {schema}.disputes) n USING (prefix)
          GROUP BY s.prefix
         HAVING s.latest <> max(CAST(substr(n.number, 2) AS bigint))

@@ -14,8 +14,9 @@ from fractions import Fraction
 from itertools import pairwise
 
 from core.billing.consumption import share_by_days
+from core.billing.late_fees import LateFee, LatePayment, late_charges
 from core.billing.tariff_model import Interval, PartMonth, TariffVersion, Window, version_on
-from core.billing.tariffs import Line, PricingContext, Usage, price
+from core.billing.tariffs import Line, LineKind, PricingContext, Usage, price
 from core.billing.tiers import LimitsPer, total
 from core.money import round_minor
 from core.periods import Period, month_of, year_of
@@ -33,7 +34,8 @@ class Basis:
     `used` is what the year's tiers hold when the period starts, by register; `customer_since` is
     the day from which the months of the first year are counted, `customer_until` that with which
     those of the last year end. `attributes` are what the tariff's formulas may ask about, and
-    `intervals` the use by short intervals, if prices follow the market or the hour.
+    `intervals` the use by short intervals, if prices follow the market or the hour. `late` are
+    the payments that came late since the bill before.
 
     Units:
         `quantities`, `used`: the service's unit.
@@ -48,11 +50,12 @@ class Basis:
     customer_until: date | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
     intervals: tuple[Interval, ...] = ()
+    late: tuple[LatePayment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BilledPart:
-    """The use of some days of the period, and its lines."""
+    """The use of some days of the period, or the days by which a payment came late; its lines."""
 
     period: Period
     quantities: Mapping[str, Decimal]
@@ -116,13 +119,37 @@ def _compute(basis: Basis, periods: Sequence[Period]) -> ComputedBill:
         exact += priced.total
         parts.append(BilledPart(period=use.period, quantities=use.quantities, lines=priced.lines))
     last = version_on(basis.versions, basis.period.last_day)
+    late = _late_parts(basis, last.late_fee)
+    exact += sum((line.amount for part in late for line in part.lines), Decimal(0))
     return ComputedBill(
         currency=last.currency,
-        parts=tuple(parts),
+        parts=(*parts, *late),
         total_minor=round_minor(
             exact, currency=last.currency, mode=last.rounding.mode, digits=last.rounding.digits
         ),
     )
+
+
+def _late_parts(basis: Basis, rule: LateFee | None) -> list[BilledPart]:
+    """Return what paying late costs, which is not taxed and no part of any minimum."""
+    return [
+        BilledPart(
+            period=charge.period,
+            quantities={},
+            lines=(
+                Line(
+                    kind=LineKind.LATE,
+                    code=late.bill,
+                    quantity=late.amount,
+                    unit_price=charge.per_day,
+                    amount=charge.amount,
+                ),
+            ),
+        )
+        for late in basis.late
+        if rule is not None
+        for charge in late_charges(rule, late)
+    ]
 
 
 def _uses(basis: Basis, periods: Sequence[Period]) -> list[Usage]:

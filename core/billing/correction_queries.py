@@ -13,6 +13,10 @@ from core.billing.bills import people_of
 from core.billing.correction_models import CreditKind, CreditNote
 from core.billing.dispute_queries import DisputeView, find_of_bill
 from core.billing.models import Bill
+from core.billing.plan_models import PaymentPlan
+from core.billing.plan_queries import find_of_bill as find_plan
+from core.billing.plan_queries import get_terms
+from core.billing.plan_rules import possible_parts
 from core.billing.queries import BillSummary, get_summary
 from core.errors import DomainError
 from core.notices.models import Delivery, Outcome, Unreached
@@ -39,12 +43,18 @@ class CreditNotFound(DomainError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillStory:
-    """What became of a bill; `replaces` and `replaced_by` are numbers of bills."""
+    """
+    What became of a bill; `replaces` and `replaced_by` are numbers of bills.
+
+    `is_divisible` tells whether it is large enough to be paid in parts.
+    """
 
     credits: Sequence[CreditNote]
     replaces: str | None
     replaced_by: str | None
     dispute: DisputeView | None
+    plan: PaymentPlan | None
+    is_divisible: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +108,10 @@ async def get_story(session: AsyncSession, *, bill: Bill) -> BillStory:
         replaces=await session.scalar(select(Bill.number).where(Bill.id == bill.replaces_id)),
         replaced_by=await session.scalar(select(Bill.number).where(Bill.replaces_id == bill.id)),
         dispute=await find_of_bill(session, bill_id=bill.id),
+        plan=await find_plan(session, bill_id=bill.id),
+        is_divisible=bool(
+            possible_parts(bill.total_minor - bill.credited_minor, terms=await get_terms(session))
+        ),
     )
 
 

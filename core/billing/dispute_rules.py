@@ -23,7 +23,7 @@ NEXT: Final[Mapping[DisputeState, frozenset[DisputeState]]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """The time for which an objection was open; it has no end while it still is."""
+    """The time for which an objection was open or a plan ran; no end while it still is."""
 
     since: datetime
     until: datetime | None
@@ -39,12 +39,14 @@ def counted_from(moment: datetime, *, pauses: Iterable[Pause], now: datetime) ->
     Return a moment moved on by all time since for which the clocks stood still.
 
     So what has passed since it is exactly the time for which they ran: it stands while an
-    objection is open and then goes on, and never goes back. Pauses do not overlap.
+    objection is open or a debt is paid in parts and then goes on, and never goes back. Time that
+    lies in two pauses counts once.
     """
-    stood = timedelta(0)
-    for pause in pauses:
-        begun, ended = max(pause.since, moment), min(pause.until or now, now)
+    stood, reached = timedelta(0), moment
+    for pause in sorted(pauses, key=lambda pause: pause.since):
+        begun, ended = max(pause.since, reached), min(pause.until or now, now)
         stood += max(ended - begun, timedelta(0))
+        reached = max(reached, ended)
     return moment + stood
 
 

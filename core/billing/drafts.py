@@ -19,6 +19,8 @@ from core.billing.consumption import BilledSpan, consumption_of
 from core.billing.holds import find_reason_to_hold
 from core.billing.inputs import read_ahead, read_closings, write_inputs
 from core.billing.intervals import needs_intervals, read_intervals
+from core.billing.late_fees import LatePayment
+from core.billing.late_payments import read_late_payments
 from core.billing.registers import NoReading, Window
 from core.billing.tariff_model import Interval, TariffNotInForce, TariffVersion, version_on
 from core.billing.tariff_model import Window as WindowOfTiers
@@ -171,14 +173,15 @@ async def draft_bills(
             subjects.append(subject)
     spans = await registers.read_spans(session, windows=[_window(each, zone) for each in subjects])
     used = await _used_by(session, subjects)
+    late = await _late_by(session, subjects, zone)
     timed = {code for code, each in tariffs.items() if needs_intervals(each.tariff.versions)}
     for subject, shown in zip(subjects, spans, strict=True):
         try:
             intervals: tuple[Interval, ...] = ()
             if subject.row.tariff_code in timed and not isinstance(shown, NoReading):
                 intervals = await _intervals(session, subject, shown, zone)
-            used_before = used.get(subject.row.id, {})
-            found.append(_draft(subject, shown, used_before, scope, intervals))
+            before = (used.get(subject.row.id, {}), tuple(late.get(subject.row.id, ())))
+            found.append(_draft(subject, shown, before, scope, intervals))
         except DomainError as refusal:
             found.append(_skipped(subject.row, refusal))
     return found
@@ -238,6 +241,21 @@ async def _used_by(
     return used
 
 
+async def _late_by(
+    session: AsyncSession, subjects: Sequence[_Subject], zone: ZoneInfo
+) -> dict[int, list[LatePayment]]:
+    """Return the late payments of those whose tariff, as the period ends, charges for them."""
+    wanted = []
+    for subject in subjects:
+        day = subject.period.last_day
+        wanted += [
+            (subject.row.id, version.valid_from)
+            for version, _ in _in_force(subject)
+            if version.late_fee and (version.valid_to is None or day < version.valid_to)
+        ]
+    return await read_late_payments(session, wanted=wanted, zone=zone)
+
+
 async def _intervals(
     session: AsyncSession, subject: _Subject, spans: Sequence[BilledSpan], zone: ZoneInfo
 ) -> tuple[Interval, ...]:
@@ -260,7 +278,7 @@ async def _intervals(
 def _draft(
     subject: _Subject,
     spans: tuple[BilledSpan, ...] | NoReading,
-    used: Mapping[str, Decimal],
+    before: tuple[Mapping[str, Decimal], tuple[LatePayment, ...]],
     scope: Scope,
     intervals: tuple[Interval, ...],
 ) -> Draft:
@@ -282,7 +300,7 @@ def _draft(
         versions=tuple(version for version, _ in in_force),
         period=period,
         quantities=counted.quantities,
-        used=used,
+        used=before[0],
         people=row.household_size,
         customer_since=row.starts_date,
         customer_until=row.ends_date,
@@ -290,6 +308,7 @@ def _draft(
             versions, customer_class=row.customer_class, known=row.attributes
         ),
         intervals=intervals,
+        late=before[1],
     )
     computed = compute_bill(basis)
     consumption = sum(counted.quantities.values(), Decimal(0))

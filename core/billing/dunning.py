@@ -92,7 +92,7 @@ async def _list_unseen(session: AsyncSession, today: date) -> list[int]:
 
 
 def _key(arrears: Arrears, kind: StepKind, day: date) -> str:
-    return f"dunning:{arrears.bill_number}:{kind}:{arrears.payments}:{day.isoformat()}"
+    return f"dunning:{arrears.bill_number}:{kind}:{arrears.rounds}:{day.isoformat()}"
 
 
 async def _take_steps(
@@ -111,7 +111,7 @@ async def _take_steps(
                 "agreement_id": arrears.agreement_id,
                 "bill_id": arrears.bill_id,
                 "kind": kind,
-                "round": 0 if kind is StepKind.REMINDER else arrears.payments,
+                "round": 0 if kind is StepKind.REMINDER else arrears.rounds,
                 "at": now,
                 "owed_minor": arrears.overdue_minor,
                 "dedupe_key": _key(arrears, kind, day),
@@ -137,7 +137,7 @@ async def _tell(
             messages=[
                 notices.Message(
                     person_ids=arrears.person_ids,
-                    params={"bill": arrears.bill_number, "payments": arrears.payments},
+                    params={"bill": arrears.bill_number, "payments": arrears.rounds},
                     dedupe_key=_key(arrears, kind, day),
                 )
                 for arrears, kind in due

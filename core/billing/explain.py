@@ -68,6 +68,8 @@ def _steps(earlier: Basis, later: Basis) -> Iterator[tuple[str, Basis]]:
 
     Where each interval has its own price, use and price cannot be told apart.
     """
+    earlier = replace(earlier, late=later.late)
+    yield "late", earlier
     if earlier.intervals or later.intervals:
         yield "use", later
         return

@@ -1,6 +1,7 @@
 """What is kept with a bill so that it can be computed again, byte for byte, years later. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from core.billing import models
 from core.billing.calculation import Basis, ComputedBill
 from core.billing.consumption import BilledSpan, Consumption, Shown
+from core.billing.late_fees import LatePayment
 from core.billing.tariff_model import Interval, TariffVersion
 from core.periods import Period
 
@@ -36,6 +38,7 @@ def write_inputs(
         "customer_until": basis.customer_until and str(basis.customer_until),
         "attributes": dict(basis.attributes),
         "intervals": [[str(each.at), str(each.use), str(each.market)] for each in basis.intervals],
+        "late": [{name: str(value) for name, value in asdict(each).items()} for each in basis.late],
         "used": _written(basis.used),
         "quantities": _written(basis.quantities),
         "tariff": [
@@ -128,6 +131,16 @@ def read_basis(inputs: Mapping[str, Any], *, versions: Sequence[TariffVersion]) 
         intervals=tuple(
             Interval(at=datetime.fromisoformat(at), use=Decimal(use), market=Decimal(market))
             for at, use, market in inputs.get("intervals", ())
+        ),
+        late=tuple(
+            LatePayment(
+                bill=each["bill"],
+                payment=each["payment"],
+                amount=Decimal(each["amount"]),
+                due=date.fromisoformat(each["due"]),
+                paid=date.fromisoformat(each["paid"]),
+            )
+            for each in inputs.get("late", ())
         ),
     )
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from core.money import currency_digits, round_minor
+from core.periods import Period
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,15 +20,41 @@ class LateFee:
     per_day_of_earlier_years: Decimal | None = None
 
 
-def late_fee(rule: LateFee, *, owed_minor: int, due: date, paid: date, currency: str) -> int:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatePayment:
+    """What of a bill was paid after its day. Units: `amount` currency units."""
+
+    bill: str
+    payment: str
+    amount: Decimal
+    due: date
+    paid: date
+
+
+@dataclass(frozen=True, slots=True)
+class LateCharge:
+    """The exact fee for some days, `amount` being their number times the share of what was owed."""
+
+    period: Period
+    per_day: Decimal
+    amount: Decimal
+
+
+def late_charges(rule: LateFee, late: LatePayment) -> list[LateCharge]:
     """
-    Return the fee on a debt from its due date to the day of payment, rounded half up once.
+    Return the fee on a payment from the due date to its day, simple and not compound.
 
     A day belongs to the year in which it ends, as the day of payment does.
     """
-    later = rule.per_day if rule.per_day_of_earlier_years is None else rule.per_day_of_earlier_years
-    days = max((paid - due).days, 0)
-    of_earlier_years = min(max((paid - date(due.year, 12, 31)).days, 0), days)
-    share = rule.per_day * (days - of_earlier_years) + later * of_earlier_years
-    owed = Decimal(owed_minor).scaleb(-currency_digits(currency))
-    return round_minor(owed * share, currency=currency)
+    turn = min(date(late.due.year, 12, 31), late.paid)
+    spans = [
+        (late.due, turn, rule.per_day),
+        (turn, late.paid, rule.per_day_of_earlier_years or rule.per_day),
+    ]
+    if spans[0][2] == spans[1][2]:
+        spans = [(late.due, late.paid, rule.per_day)]
+    return [
+        LateCharge(Period(starts, ends), per_day, late.amount * per_day * (ends - starts).days)
+        for starts, ends, per_day in spans
+        if starts < ends
+    ]

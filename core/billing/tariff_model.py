@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from core.billing.formulas import Number
+from core.billing.late_fees import LateFee
 from core.billing.tiers import Tiering
 from core.errors import DomainError
 from core.money import RoundingMode
@@ -168,6 +169,7 @@ class TariffVersion:
     fixed: Mapping[str, Charge] = field(default_factory=dict)
     minimum: Charge | None = None
     taxes: Mapping[str, Tax] = field(default_factory=dict)
+    late_fee: LateFee | None = None
     examples: tuple[Example, ...] = ()
 
 

@@ -64,6 +64,7 @@ class LineKind(StrEnum):
     FIXED = "fixed"
     MINIMUM = "minimum"
     TAX = "tax"
+    LATE = "late"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +108,8 @@ class Line:
 
     Where each interval had its price, the unit price is their average, to six digits.
     `tier`, `tier_from` and `tier_to` are set where tiers decided, `register` where the time of
-    use did. For a tax the quantity is the taxed amount and the price its rate.
+    use did. For a tax the quantity is the taxed amount and the price its rate; for a late
+    payment it is what came late to the bill in `code`, and the price its share for a day.
     """
 
     kind: LineKind

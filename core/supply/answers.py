@@ -12,6 +12,7 @@ from core.accounts import service as accounts
 from core.accounts.models import ServicePoint, Supply
 from core.accounts.service import Place
 from core.billing.arrears import Arrears, find_arrears
+from core.billing.plan_queries import PlanView, find_running
 from core.monitoring.gateway_silence import list_silent
 from core.monitoring.models import Alarm, Meter, Quantity, Reading, Sample
 from core.outages.queries import OutageView, list_at
@@ -53,6 +54,7 @@ class Answer:
     since: datetime | None
     seen_at: datetime | None
     arrears: Arrears | None
+    plan: PlanView | None
     outage: OutageView | None
     repair: RepairLine | None
 
@@ -70,7 +72,10 @@ async def why_is_my_supply_off(
         session, person_id=person_id, service_point_id=service_point_id
     )
     point = await session.get_one(ServicePoint, service_point_id, populate_existing=True)
-    arrears = await find_arrears(session, agreement_ids=[place.agreement_id], now=now)
+    is_cut = point.supply is Supply.CUT
+    arrears = await find_arrears(
+        session, agreement_ids=[place.agreement_id], now=now, with_paused=is_cut
+    )
     outages = await list_at(session, service_point_id=service_point_id, now=now)
     repair = await _find_repair(session, place=place, person_id=person_id, now=now)
     meter = await find_working_meter(session, service_point_id=service_point_id)
@@ -86,7 +91,6 @@ async def why_is_my_supply_off(
             )
         )
     }
-    is_cut = point.supply is Supply.CUT
     ours = await find_standing_cut(session, service_point_id=service_point_id)
     is_protected = ours is not None and ours.reason in PROTECTIVE
     is_fresh = seen_at is not None and seen_at > now - FRESH and not is_silent
@@ -110,6 +114,7 @@ async def why_is_my_supply_off(
         since=point.supply_since,
         seen_at=seen_at,
         arrears=arrears.get(place.agreement_id),
+        plan=await find_running(session, agreement_id=place.agreement_id, now=now),
         outage=outages[0] if outages else None,
         repair=repair,
     )

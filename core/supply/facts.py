@@ -1,5 +1,6 @@
 """What is known at this moment of a cut that is wanted. Only reads; callers hold the agreement."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -12,9 +13,11 @@ from core.accounts.service import get_operator
 from core.billing.arrears import Arrears, find_arrears
 from core.billing.bills import people_of
 from core.billing.dispute_queries import find_pauses, has_open_dispute, is_disputed
+from core.billing.dispute_rules import Pause
 from core.billing.dunning_rules import POLICIES
 from core.billing.models import StepKind
 from core.billing.payments import has_unknown_payment
+from core.billing.plan_queries import find_plan_pauses
 from core.billing.prepaid import Balance, PrepaidWatch, find_balances
 from core.billing.prepaid_rules import prepaid_policy
 from core.db import lock_for_transaction
@@ -57,7 +60,8 @@ async def gather(
         has_paid_since_notice=arrears.has_paid_since_notice if arrears else False,
         has_unknown_payment=arrears.has_unknown_payment if arrears else False,
         protected=point.protected,
-        is_disputed=await _is_disputed(session, case),
+        is_disputed=await _is_paused(session, case, find_pauses),
+        is_planned=await _is_paused(session, case, find_plan_pauses),
         is_bill_open=arrears is not None and arrears.bill_id == case.bill_id,
         is_estimated=arrears.is_estimated if arrears else False,
         is_agreement_current=agreement.ends_date is None,
@@ -107,11 +111,13 @@ async def _judge_credit(
     return facts, balance
 
 
-async def _is_disputed(session: AsyncSession, case: Case) -> bool:
-    """Tell whether an objection to the bill of a case waits for its answer."""
+async def _is_paused(
+    session: AsyncSession, case: Case, find: Callable[..., Awaitable[dict[int, list[Pause]]]]
+) -> bool:
+    """Tell whether an objection to the bill of a case, or a plan for it, is open."""
     if case.bill_id is None:
         return False
-    pauses = await find_pauses(session, bill_ids=[case.bill_id])
+    pauses = await find(session, bill_ids=[case.bill_id])
     return is_disputed(pauses.get(case.bill_id, ()))
 
 

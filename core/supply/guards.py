@@ -34,6 +34,7 @@ class Refusal(StrEnum):
     PAYMENT_UNKNOWN = "payment_unknown"
     PROTECTED = "protected"
     DISPUTED = "disputed"
+    PLANNED = "planned"
     BILL_NOT_OPEN = "bill_not_open"
     ESTIMATED = "estimated"
     MOVED_OUT = "moved_out"
@@ -61,6 +62,7 @@ OF_DEBTS: Final = frozenset(
         Refusal.PAID_SINCE,
         Refusal.PAYMENT_UNKNOWN,
         Refusal.DISPUTED,
+        Refusal.PLANNED,
         Refusal.BILL_NOT_OPEN,
         Refusal.ESTIMATED,
         Refusal.OUTSIDE_HOURS,
@@ -112,6 +114,7 @@ class Facts:
     has_unknown_payment: bool
     protected: str | None
     is_disputed: bool
+    is_planned: bool
     is_bill_open: bool
     is_estimated: bool
     is_agreement_current: bool
@@ -176,6 +179,7 @@ _RULES: Final[tuple[_Rule, ...]] = (
     (Refusal.PAID_SINCE, Stage.PROPOSING, lambda f: f.has_paid_since_notice),
     (Refusal.PAYMENT_UNKNOWN, Stage.PROPOSING, lambda f: f.has_unknown_payment),
     (Refusal.DISPUTED, Stage.PROPOSING, lambda f: f.is_disputed),
+    (Refusal.PLANNED, Stage.PROPOSING, lambda f: f.is_planned),
     (Refusal.PROTECTED, Stage.PROPOSING, lambda f: f.protected is not None),
     (Refusal.ESTIMATED, Stage.PROPOSING, lambda f: f.is_estimated),
     (Refusal.MOVED_OUT, Stage.PROPOSING, lambda f: not f.is_agreement_current),

@@ -42,6 +42,7 @@ class Reason(StrEnum):
     UNDONE = "undone"
     DISPUTED = "disputed"
     SAFE = "safe"
+    PLANNED = "planned"
 
 
 PROTECTIVE = frozenset({Reason.BURST, Reason.OVER_VOLTAGE})

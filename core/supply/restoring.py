@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.accounts.models import Agreement, ServicePoint, Supply
 from core.accounts.service import get_operator
 from core.billing.arrears import find_arrears
+from core.billing.plan_queries import find_running
 from core.billing.prepaid import PrepaidWatch, judge_balances
 from core.billing.settlement import lock_agreements
 from core.supply.models import OrderState, Reason, SupplyOrder
@@ -29,15 +30,19 @@ async def restore_paid(session: AsyncSession, *, agreement_id: int, now: datetim
 
     A cut that is pending is cancelled by any payment since its notice; if its command was sent, a
     restore is ordered with it, because the device may have obeyed. So it is while an objection to
-    the debt is open. A cut that was carried out is undone once nothing is overdue, and an
-    objection alone does not make it so. A prepaid supply comes back as soon as credit is left.
-    Locks the agreement; called again it changes nothing.
+    the debt is open, or it is paid in parts. A cut that was carried out is undone once nothing is
+    overdue, and neither an objection nor a plan makes it so before the first part is paid. A
+    prepaid supply comes back as soon as credit is left. Locks the agreement; called again it
+    changes nothing.
     """
     await lock_agreements(session, agreement_ids=[agreement_id])
     await _restore_credited(session, agreement_id=agreement_id, now=now)
     overdue = await find_arrears(session, agreement_ids=[agreement_id], now=now)
     arrears = overdue.get(agreement_id)
-    in_all = await find_arrears(session, agreement_ids=[agreement_id], now=now, with_disputed=True)
+    in_all = await find_arrears(session, agreement_ids=[agreement_id], now=now, with_paused=True)
+    plan = await find_running(session, agreement_id=agreement_id, now=now)
+    is_planned = plan is not None and plan.left_minor > 0
+    relieved = Reason.PLANNED if is_planned else Reason.PAID
     pending = await lock_orders(
         session,
         SupplyOrder.agreement_id == agreement_id,
@@ -48,8 +53,8 @@ async def restore_paid(session: AsyncSession, *, agreement_id: int, now: datetim
     for order in pending:
         is_same = arrears is not None and arrears.bill_id == order.inputs["bill_id"]
         if arrears is None or arrears.has_paid_since_notice or not is_same:
-            is_objected = arrears is None and agreement_id in in_all
-            reason = Reason.DISPUTED if is_objected else Reason.PAID
+            is_objected = arrears is None and agreement_id in in_all and not is_planned
+            reason = Reason.DISPUTED if is_objected else relieved
             await cancel(session, order, reason=reason, note=reason.value, now=now)
     if pending or in_all:
         return
@@ -59,7 +64,7 @@ async def restore_paid(session: AsyncSession, *, agreement_id: int, now: datetim
     cut = await find_standing_cut(session, service_point_id=point_id or 0)
     is_for_debt = cut is not None and cut.reason is Reason.ARREARS
     if cut is not None and is_for_debt and cut.agreement_id == agreement_id:
-        await order_restore(session, cut=cut, reason=Reason.PAID, now=now)
+        await order_restore(session, cut=cut, reason=relieved, now=now)
 
 
 async def _restore_credited(session: AsyncSession, *, agreement_id: int, now: datetime) -> None:
@@ -135,7 +140,7 @@ async def restore_relieved(
 async def take_up_settled(session: AsyncSession, *, now: datetime) -> int:
     """Undo cuts whose debt is gone though nobody drew the consequence; return how many."""
     found = await _list_cut(session, true())
-    owing = await find_arrears(session, agreement_ids=found, now=now, with_disputed=True)
+    owing = await find_arrears(session, agreement_ids=found, now=now, with_paused=True)
     lacking = set(
         await session.scalars(
             select(PrepaidWatch.agreement_id).where(PrepaidWatch.used_up_at.is_not(None))

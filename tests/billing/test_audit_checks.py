@@ -115,6 +115,15 @@ BREAKS = {
     " dedupe_key) VALUES (2, 2, 'reminder', 0, '2026-01-05', 1, 'x')": (
         "no step is taken for a bill while an objection to it is open",
     ),
+    "INSERT INTO shuidian.payment_plans (number, agreement_id, currency, debt_minor, person_id,"
+    " state, opened_at, paused_at, looked_on)"
+    " VALUES ('A1001', 2, 'CNY', 5, 1, 'asked', '2026-01-01', '2026-01-01', '2026-01-01');"
+    "INSERT INTO shuidian.plan_bills VALUES (1, 2);"
+    "INSERT INTO shuidian.dunning_steps (agreement_id, bill_id, kind, round, at, owed_minor,"
+    " dedupe_key) VALUES (2, 2, 'reminder', 0, '2026-01-05', 1, 'x')": (
+        "a plan's parts add up to its debt",
+        "nobody is dunned for a bill while it is paid in parts",
+    ),
 }
 
 

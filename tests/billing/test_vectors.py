@@ -12,10 +12,11 @@ import pytest
 
 from core.billing.consumption import share_by_days
 from core.billing.formulas import parse_number
-from core.billing.late_fees import LateFee, late_fee
+from core.billing.late_fees import LateFee, LatePayment, late_charges
 from core.billing.tariff_files import shipped_tariffs
 from core.billing.tariff_model import Charge, ChargePer, Component, version_on
 from core.billing.tiers import LimitsPer, Tiering
+from core.money import Money, round_minor
 from core.periods import Period, bimonth_of, month_of
 from tests.billing.tariff_building import (
     APRIL,
@@ -283,12 +284,14 @@ CHINA_BUSINESS = LateFee(per_day=Decimal("0.002"), per_day_of_earlier_years=Deci
     ],
 )
 def test_what_paying_late_costs(rule, owed, due, paid, minor):
-    fee = late_fee(
-        rule,
-        owed_minor=owed,
+    late = LatePayment(
+        bill="E1",
+        payment="P1",
+        amount=Money(owed, "CNY").amount,
         due=date.fromisoformat(due),
         paid=date.fromisoformat(paid),
-        currency="CNY",
     )
 
-    assert fee == minor
+    fee = sum(charge.amount for charge in late_charges(rule, late))
+
+    assert round_minor(fee, currency="CNY") == minor

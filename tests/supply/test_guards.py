@@ -36,6 +36,7 @@ GOOD = Facts(
     has_unknown_payment=False,
     protected=None,
     is_disputed=False,
+    is_planned=False,
     is_bill_open=True,
     is_estimated=False,
     is_agreement_current=True,
@@ -59,6 +60,7 @@ IN_DANGER = replace(
     notice_delivered_at=None,
     has_unknown_payment=True,
     is_disputed=True,
+    is_planned=True,
     is_bill_open=False,
     is_estimated=True,
     warned_at=None,
@@ -92,6 +94,7 @@ OF_CREDIT: dict[Refusal, dict[str, Any]] = {
 BROKEN: dict[Refusal, tuple[Stage, dict[str, Any]]] = {
     Refusal.BILL_NOT_OPEN: (Stage.PROPOSING, {"is_bill_open": False}),
     Refusal.DISPUTED: (Stage.PROPOSING, {"is_disputed": True}),
+    Refusal.PLANNED: (Stage.PROPOSING, {"is_planned": True}),
     Refusal.NOT_OVERDUE: (Stage.PROPOSING, {"overdue_days": 30}),
     Refusal.TOO_LITTLE: (Stage.PROPOSING, {"overdue_minor": 49_99}),
     Refusal.NOT_REMINDED: (Stage.PROPOSING, {"reminder_delivered_at": None}),
