@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from core.errors import DomainError
@@ -135,6 +136,7 @@ def local_day(moment: datetime, *, zone: ZoneInfo) -> date:
     return moment.astimezone(zone).date()
 
 
+@lru_cache(maxsize=1024)
 def start_of_day(day: date, *, zone: ZoneInfo) -> datetime:
     """Return the first moment of the local day, in UTC, whatever the clocks do that night."""
     return datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC)

@@ -76,10 +76,14 @@ def lines_of(computed: ComputedBill) -> list[dict[str, Any]]:
 
 def line_rows(computed: ComputedBill, *, bill_id: int) -> str:
     """Return the lines of a bill."""
+    lines = [(part.period, line) for part in computed.parts for line in part.lines]
     return "".join(
         [
-            f"{bill_id}\t" + "\t".join([_written(value) for value in line.values()]) + "\n"
-            for line in lines_of(computed)
+            f"{bill_id}\t{position}\t{line.kind.value}\t{line.code}\t{period.starts!s}\t"
+            f"{period.ends!s}\t{_written(line.tier)}\t{_written(line.tier_from)}\t"
+            f"{_written(line.tier_to)}\t{_written(line.register)}\t{line.quantity!s}\t"
+            f"{line.unit_price!s}\t{line.amount!s}\n"
+            for position, (period, line) in enumerate(lines, 1)
         ]
     )
 

@@ -85,6 +85,8 @@ def attributes_asked(
 ) -> dict[str, str]:
     """Return what is known about a customer that these versions ask for."""
     asked = {name for version in versions for name in version.attributes}
+    if not asked:
+        return {}
     all_known = {"customer_class": customer_class, **known}
     return {name: str(all_known[name]) for name in sorted(asked & all_known.keys())}
 

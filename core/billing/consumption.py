@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from core.errors import DomainError
 from core.money import RoundingMode, divide, round_to
@@ -25,8 +26,7 @@ class ReadingOutOfRange(DomainError):
     code = "billing.reading_out_of_range"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Shown(NamedTuple):
     """What one register of a meter showed."""
 
     at: datetime
@@ -39,8 +39,7 @@ class Shown:
         return self.source == ESTIMATE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BilledSpan:
+class BilledSpan(NamedTuple):
     """
     Two readings of one register between which a bill's use lies.
 

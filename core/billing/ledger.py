@@ -8,6 +8,7 @@ zero for what we owe the holder.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, cast, func, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -58,8 +59,7 @@ class AlreadyReversed(DomainError):
     code = "ledger.already_reversed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """One side of a transaction. Units: minor units of the currency, debit positive."""
 
     account: LedgerAccount
@@ -68,8 +68,7 @@ class Entry:
     agreement_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Posting:
+class Posting(NamedTuple):
     """A transaction to post; `reference` is its identity for ever, `corrects` its original's."""
 
     kind: str

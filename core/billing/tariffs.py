@@ -7,11 +7,11 @@ a formula, which is worked out where the number is needed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, localcontext
 from enum import StrEnum
 from fractions import Fraction
-from typing import Final, TypeGuard
+from typing import Final, NamedTuple, TypeGuard
 
 from core.billing.formulas import Formula, value_of
 from core.billing.tariff_model import (
@@ -100,8 +100,7 @@ class PricingContext:
     is_last: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(NamedTuple):
     """
     One line of a bill: `amount` is `quantity` times `unit_price`, exact but for part months.
 
@@ -315,7 +314,7 @@ class _Pricing:
             charged = _sum(line for line in lines if line.kind is LineKind.USE or line.amount > 0)
             missing = least.amount - before - charged
             if missing > 0:
-                yield replace(least, quantity=Decimal(1), unit_price=missing, amount=missing)
+                yield least._replace(quantity=Decimal(1), unit_price=missing, amount=missing)
 
     def _tax_line(self, code: str, tax: Tax, lines: Sequence[Line]) -> Line:
         taxed = _sum(
