@@ -93,6 +93,7 @@ def _first_of(month_number: int) -> date:
     return date(month_number // 12, month_number % 12 + 1, 1)
 
 
+@lru_cache(maxsize=1024)
 def month_of(day: date) -> Period:
     """Return the calendar month around the day."""
     number = _month_number(day)
@@ -106,6 +107,7 @@ def bimonth_of(day: date, *, first_month: int = 1) -> Period:
     return Period(_first_of(number), _first_of(number + 2))
 
 
+@lru_cache(maxsize=1024)
 def year_of(day: date, *, first_month: int = 1, first_day: int = 1) -> Period:
     """
     Return the year around the day, for years that start on this day of this month.

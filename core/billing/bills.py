@@ -37,8 +37,7 @@ from core.periods import local_day
 DAYS_TO_PAY = timedelta(days=15)
 _NEXT_IDS = text(
     f"""
-    SELECT nextval(pg_get_serial_sequence('{SCHEMA}.bills', 'id'))
-    FROM generate_series(1, CAST(:count AS bigint))
+    SELECT nextval('{SCHEMA}.bills_id_seq') FROM generate_series(1, CAST(:count AS bigint))
     """  # noqa: S608 (a constant)
 )
 SERIES = {Service.WATER: "W", Service.ELECTRICITY: "E"}

@@ -147,6 +147,8 @@ def _uses(basis: Basis, periods: Sequence[Period]) -> list[Usage]:
 
 def _parts(basis: Basis) -> list[Period]:
     period = basis.period
+    if len(basis.versions) == 1 and period.months_touched == 1:
+        return [period]
     cuts = {v.valid_from for v in basis.versions if period.starts < v.valid_from < period.ends}
     for before, day in pairwise(_months_of(period)):
         version = version_on(basis.versions, day)

@@ -138,6 +138,8 @@ def share_by_days(
     quantity: Decimal, *, parts: Sequence[Period], digits: int
 ) -> tuple[Decimal, ...]:
     """Return the quantity divided over adjoining periods by their days, as `share` does."""
+    if len(parts) == 1:
+        return (round_to(quantity, digits=digits),)
     return share(quantity, weights=[Decimal(part.days) for part in parts], digits=digits)
 
 
@@ -148,8 +150,6 @@ def share(quantity: Decimal, *, weights: Sequence[Decimal], digits: int) -> tupl
     Each share is the difference of two rounded running totals, so the shares always add up to the
     quantity, which must itself have no more than `digits` digits after the point.
     """
-    if len(weights) == 1:
-        return (round_to(quantity, digits=digits),)
     whole = sum(weights, Decimal(0))
     shares, elapsed, given = [], Decimal(0), Decimal(0)
     for weight in weights:

@@ -1,10 +1,12 @@
 """Bills before they are bills: what each agreement of a chunk would be billed. Only reads."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, text
@@ -12,12 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Service
 from core.accounts.service import get_operator
-from core.billing import models, registers
+from core.billing import registers
 from core.billing.back_billing import OLD
 from core.billing.calculation import Basis, ComputedBill, attributes_asked, compute_bill
 from core.billing.consumption import BilledSpan, consumption_of
 from core.billing.holds import find_reason_to_hold
-from core.billing.inputs import read_ahead, read_closings, write_inputs
+from core.billing.inputs import read_ahead, read_closings, write_inputs, write_version
 from core.billing.intervals import needs_intervals, read_intervals
 from core.billing.registers import NoReading, Window
 from core.billing.tariff_model import Interval, TariffNotInForce, TariffVersion, version_on
@@ -30,11 +32,13 @@ from core.monitoring.rows import Key, Rows, array, arrays
 from core.periods import Period, start_of_day, year_of
 
 DAILY_DIGITS = 6
+_AT_ONCE = 20  # bills between two turns for whatever else the process has to do
 
 _SUBJECTS = f"""
 SELECT a.id, a.service_point_id, a.tariff_code, a.starts_date, a.ends_date,
        p.customer_class, p.attributes, h.household_size, h.address, c.number,
-       b.ends_date AS billed_until, b.state AS last_state, b.inputs AS last_inputs,
+       b.ends_date AS billed_until, b.state AS last_state,
+       b.inputs - ARRAY['parts', 'tariff', 'intervals', 'quantities'] AS last_inputs,
        u.usual_per_day
   FROM {SCHEMA}.agreements a
   JOIN {SCHEMA}.service_points p ON p.id = a.service_point_id
@@ -137,6 +141,14 @@ def hold_if_old(draft: Draft, oldest: date) -> Draft:
     return replace(draft, held_reason=OLD) if is_old else draft
 
 
+class _Prices(NamedTuple):
+    """The versions in force in a period: the last one's id, and all as bills keep them."""
+
+    versions: tuple[TariffVersion, ...]
+    version_id: int
+    written: Sequence[Mapping[str, Any]]
+
+
 async def draft_bills(
     session: AsyncSession, *, scope: Scope, agreement_ids: Sequence[int]
 ) -> list[Draft | Skipped]:
@@ -169,13 +181,17 @@ async def draft_bills(
     spans = await registers.read_spans(session, windows=[_window(each, zone) for each in subjects])
     used = await _used_by(session, subjects)
     timed = {code for code, each in tariffs.items() if needs_intervals(each.tariff.versions)}
-    for subject, shown in zip(subjects, spans, strict=True):
+    in_force = cache(_in_force)
+    for nr, (subject, shown) in enumerate(zip(subjects, spans, strict=True)):
+        if nr % _AT_ONCE == 0:
+            await asyncio.sleep(0)
         try:
             intervals: tuple[Interval, ...] = ()
             if subject.row.tariff_code in timed and not isinstance(shown, NoReading):
                 intervals = await _intervals(session, subject, shown, zone)
             used_before = used.get(subject.row.id, {})
-            found.append(_draft(subject, shown, used_before, scope, intervals))
+            prices = in_force(subject.tariff, subject.period)
+            found.append(_draft(subject, shown, prices, used_before, scope, intervals))
         except DomainError as refusal:
             found.append(_skipped(subject.row, refusal))
     return found
@@ -257,6 +273,7 @@ async def _intervals(
 def _draft(
     subject: _Subject,
     spans: tuple[BilledSpan, ...] | NoReading,
+    prices: _Prices,
     used: Mapping[str, Decimal],
     scope: Scope,
     intervals: tuple[Interval, ...],
@@ -264,9 +281,7 @@ def _draft(
     if isinstance(spans, NoReading):
         raise spans
     row, period = subject.row, subject.period
-    versions = subject.tariff.tariff.versions
-    digits = version_on(versions, period.starts).quantity_digits
-    in_force = _in_force(subject)
+    digits = version_on(prices.versions, period.starts).quantity_digits
     last = row.last_inputs or {}
     counted = consumption_of(spans, ahead=read_ahead(last), kept_digits=digits)
     guessed = {
@@ -276,7 +291,7 @@ def _draft(
     }
     in_a_row = last.get("estimates", 0) + 1 if guessed else 0
     basis = Basis(
-        versions=tuple(version for version, _ in in_force),
+        versions=prices.versions,
         period=period,
         quantities=counted.quantities,
         used=used,
@@ -284,14 +299,15 @@ def _draft(
         customer_since=row.starts_date,
         customer_until=row.ends_date,
         attributes=attributes_asked(
-            versions, customer_class=row.customer_class, known=row.attributes
+            subject.tariff.tariff.versions,
+            customer_class=row.customer_class,
+            known=row.attributes,
         ),
         intervals=intervals,
     )
     computed = compute_bill(basis)
     consumption = sum(counted.quantities.values(), Decimal(0))
     since = _since(last, spans, period)
-    used_rows = [stored for _, stored in in_force]
     return Draft(
         agreement_id=row.id,
         account_number=row.number,
@@ -311,12 +327,12 @@ def _draft(
             estimates=in_a_row,
             is_owed_use=bool(counted.ahead) and row.ends_date == period.ends,
         ),
-        tariff_version_id=used_rows[-1].id,
+        tariff_version_id=prices.version_id,
         inputs=write_inputs(
             basis=basis,
             computed=computed,
             spans=spans,
-            tariff=used_rows,
+            tariff=prices.written,
             counted=counted,
             estimates=in_a_row,
             since=since,
@@ -325,15 +341,18 @@ def _draft(
     )
 
 
-def _in_force(subject: _Subject) -> list[tuple[TariffVersion, models.TariffVersion]]:
-    """Return the versions that price some day of the period, with their rows."""
-    period = subject.period
-    return [
+def _in_force(tariff: StoredTariff, period: Period) -> _Prices:
+    """Return the versions that price some day of the period."""
+    found = [
         (version, stored)
-        for version, stored in zip(subject.tariff.tariff.versions, subject.tariff.rows, strict=True)
+        for version, stored in zip(tariff.tariff.versions, tariff.rows, strict=True)
         if version.valid_from < period.ends
         and (version.valid_to is None or version.valid_to > period.starts)
     ]
+    if not found:
+        raise TariffNotInForce(day=period.starts)
+    versions, rows = zip(*found, strict=True)
+    return _Prices(versions, rows[-1].id, [write_version(row) for row in rows])
 
 
 def _since(last: Mapping[str, Any], spans: Sequence[BilledSpan], period: Period) -> date:

@@ -17,13 +17,13 @@ def write_inputs(
     basis: Basis,
     computed: ComputedBill,
     spans: Sequence[BilledSpan],
-    tariff: Sequence[models.TariffVersion],
+    tariff: Sequence[Mapping[str, Any]],
     counted: Consumption,
     estimates: int,
     since: date,
 ) -> dict[str, Any]:
     """
-    Return the inputs of a bill as they are stored, with the tariff's rows as they stand now.
+    Return the inputs of a bill as they are stored, with the tariff's versions (`write_version`).
 
     `estimates` is how many bills in a row, this one among them, rest on an estimate; `since` is
     the first day whose use is charged.
@@ -38,10 +38,7 @@ def write_inputs(
         "intervals": [[str(each.at), str(each.use), str(each.market)] for each in basis.intervals],
         "used": _written(basis.used),
         "quantities": _written(basis.quantities),
-        "tariff": [
-            {"id": row.id, "sha256": row.sha256, "valid_to": row.valid_to and str(row.valid_to)}
-            for row in tariff
-        ],
+        "tariff": tariff,
         "readings": [_write_span(span) for span in spans],
         "ahead": _written(counted.ahead),
         "was_ahead": _written(counted.was_ahead),
@@ -52,6 +49,11 @@ def write_inputs(
             for part in computed.parts
         ],
     }
+
+
+def write_version(row: models.TariffVersion) -> dict[str, Any]:
+    """Return a version of a tariff as a bill that it priced keeps it."""
+    return {"id": row.id, "sha256": row.sha256, "valid_to": row.valid_to and str(row.valid_to)}
 
 
 def _written(quantities: Mapping[str, Decimal]) -> dict[str, str]:

@@ -120,8 +120,7 @@ class Line(NamedTuple):
     tier_to: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Priced:
+class Priced(NamedTuple):
     """
     A priced use: exact lines and total, the one rounded total, and the new accumulator.
 
@@ -129,11 +128,25 @@ class Priced:
     """
 
     cases: tuple[str, ...]
-    currency: str
+    version: TariffVersion
     lines: tuple[Line, ...]
     total: Decimal
-    total_minor: int
-    used: Mapping[str, Decimal]
+    used_before: Mapping[str, Decimal]
+    quantities: Mapping[str, Decimal]
+
+    @property
+    def total_minor(self) -> int:
+        """The total, rounded once by the tariff's rule. Units: minor units."""
+        rounding = self.version.rounding
+        return round_minor(
+            self.total, currency=self.version.currency, mode=rounding.mode, digits=rounding.digits
+        )
+
+    @property
+    def used(self) -> Mapping[str, Decimal]:
+        """What the tier window holds after this use, by register."""
+        before, more = self.used_before, self.quantities
+        return {r: before.get(r, 0) + more.get(r, Decimal(0)) for r in (*before, *more)}
 
 
 def price(version: TariffVersion, *, usage: Usage, context: PricingContext) -> Priced:
@@ -163,20 +176,7 @@ def price(version: TariffVersion, *, usage: Usage, context: PricingContext) -> P
         usage = Usage(period=usage.period, quantities=quantities, intervals=usage.intervals)
         pricing = _Pricing(version, usage, context, names, used=total(used))
         lines = pricing.lines()
-        exact = _sum(lines)
-        return Priced(
-            cases=pricing.cases,
-            currency=version.currency,
-            lines=tuple(lines),
-            total=exact,
-            total_minor=round_minor(
-                exact,
-                currency=version.currency,
-                mode=version.rounding.mode,
-                digits=version.rounding.digits,
-            ),
-            used=_merged(used, quantities),
-        )
+        return Priced(pricing.cases, version, tuple(lines), _sum(lines), used, quantities)
 
 
 class _Pricing:
@@ -367,8 +367,3 @@ def _billable(quantities: Mapping[str, Decimal], *, digits: int) -> dict[str, De
 
 def _sum(lines: Iterable[Line]) -> Decimal:
     return sum((line.amount for line in lines), Decimal(0))
-
-
-def _merged(used: Mapping[str, Decimal], more: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    registers = dict.fromkeys((*used, *more))
-    return {r: used.get(r, Decimal(0)) + more.get(r, Decimal(0)) for r in registers}

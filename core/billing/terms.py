@@ -39,15 +39,8 @@ class Names(dict[str, Fraction]):
         attributes: Mapping[str, str],
     ) -> None:
         super().__init__()
-        self._version = version
-        self._bill: Mapping[str, Decimal | int] = {
-            "use": use,
-            "days": period.days,
-            "months": period.months_touched,
-            "month": period.last_day.month,
-            "people": people,
-        }
-        self._attributes = attributes
+        self._version, self._attributes = version, attributes
+        self._period, self._use, self._people = period, use, people
 
     def at(self, interval: Interval) -> "Names":
         """Return the values of all names within an interval."""
@@ -61,8 +54,17 @@ class Names(dict[str, Fraction]):
         return found
 
     def _find(self, name: str) -> Decimal | int:
-        if name in self._bill:
-            return self._bill[name]
+        match name:
+            case "use":
+                return self._use
+            case "days":
+                return self._period.days
+            case "months":
+                return self._period.months_touched
+            case "month":
+                return self._period.last_day.month
+            case "people":
+                return self._people
         value = self._version.values.get(name)
         if isinstance(value, Formula):
             return value.value(self)

@@ -14,6 +14,7 @@ from core.db import SCHEMA
 from core.monitoring.models import ReadingStatus, Source
 
 ATTEMPTS_MAX = 3
+_BARE = (int, Decimal)
 
 
 class Key(NamedTuple):
@@ -47,7 +48,7 @@ def is_among(column: InstrumentedAttribute[Any], values: Iterable[object]) -> Co
 def _element(value: object) -> str:
     if value is None:
         return "NULL"
-    if isinstance(value, int | Decimal):
+    if isinstance(value, _BARE):
         return str(value)
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
