@@ -1,6 +1,5 @@
 """Bills and their lines as the text that PostgreSQL's COPY reads. Pure."""
 
-import json
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any, Final
@@ -21,7 +20,6 @@ LINES: Final = (
     f"COPY {SCHEMA}.bill_lines (bill_id, position, kind, component, starts_date, ends_date, tier,"
     " tier_from, tier_to, register, quantity, price, amount) FROM STDIN"
 )
-_JSON: Final = json.JSONEncoder(default=str, separators=(",", ":"))
 _NULL: Final = r"\N"
 _ESCAPES: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
@@ -39,7 +37,7 @@ def bill_row(
     if issued is not None and draft.held_reason is None:
         state = f"{BillState.ISSUED.value}\t{_NULL}\t" + "\t".join(map(str, issued))
     computed, period = draft.computed, draft.period
-    inputs = _JSON.encode(draft.inputs).replace("\\", "\\\\")
+    inputs = draft.inputs.replace("\\", "\\\\")
     return (
         f"{bill_id}\t{_written(run_id)}\t{draft.agreement_id}\t{draft.tariff_version_id}\t{period.starts}\t"
         f"{period.ends}\t{draft.consumption}\t{computed.currency}\t{computed.total_minor}\t"

@@ -19,7 +19,7 @@ from core.billing.back_billing import OLD
 from core.billing.calculation import Basis, ComputedBill, attributes_asked, compute_bill
 from core.billing.consumption import BilledSpan, consumption_of
 from core.billing.holds import find_reason_to_hold
-from core.billing.inputs import read_ahead, read_closings, write_inputs, write_version
+from core.billing.inputs import read_ahead, read_closings, write_inputs, write_versions
 from core.billing.intervals import needs_intervals, read_intervals
 from core.billing.registers import NoReading, Window
 from core.billing.tariff_model import Interval, TariffNotInForce, TariffVersion, version_on
@@ -94,7 +94,7 @@ class Draft:
     since: date
     held_reason: str | None
     tariff_version_id: int
-    inputs: Mapping[str, Any]
+    inputs: str
     estimates: Rows
 
 
@@ -146,7 +146,7 @@ class _Prices(NamedTuple):
 
     versions: tuple[TariffVersion, ...]
     version_id: int
-    written: Sequence[Mapping[str, Any]]
+    written: str
 
 
 async def draft_bills(
@@ -352,7 +352,7 @@ def _in_force(tariff: StoredTariff, period: Period) -> _Prices:
     if not found:
         raise TariffNotInForce(day=period.starts)
     versions, rows = zip(*found, strict=True)
-    return _Prices(versions, rows[-1].id, [write_version(row) for row in rows])
+    return _Prices(versions, rows[-1].id, write_versions(rows))
 
 
 def _since(last: Mapping[str, Any], spans: Sequence[BilledSpan], period: Period) -> date:
