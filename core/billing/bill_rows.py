@@ -8,6 +8,7 @@ from core.billing.calculation import ComputedBill
 from core.billing.drafts import Draft
 from core.billing.models import BillState
 from core.db import SCHEMA
+from core.monitoring.rows import NULL
 
 # The number stands last: it is taken, and with it the turn of all other workers, at the very end.
 BILLS: Final = (
@@ -20,7 +21,6 @@ LINES: Final = (
     f"COPY {SCHEMA}.bill_lines (bill_id, position, kind, component, starts_date, ends_date, tier,"
     " tier_from, tier_to, register, quantity, price, amount) FROM STDIN"
 )
-_NULL: Final = r"\N"
 _ESCAPES: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
@@ -33,9 +33,9 @@ def bill_row(
     replaces_id: int | None,
 ) -> str:
     """Return a bill without its number, issued unless there is a reason to hold it back."""
-    state = f"{BillState.HELD.value}\t{_written(draft.held_reason)}\t{_NULL}\t{_NULL}\t{_NULL}"
+    state = f"{BillState.HELD.value}\t{_written(draft.held_reason)}\t{NULL}\t{NULL}\t{NULL}"
     if issued is not None and draft.held_reason is None:
-        state = f"{BillState.ISSUED.value}\t{_NULL}\t" + "\t".join(map(str, issued))
+        state = f"{BillState.ISSUED.value}\t{NULL}\t" + "\t".join(map(str, issued))
     computed, period = draft.computed, draft.period
     inputs = draft.inputs.replace("\\", "\\\\")
     return (
@@ -89,5 +89,5 @@ def line_rows(computed: ComputedBill, *, bill_id: int) -> str:
 def _written(value: object) -> str:
     """Return a value as COPY reads it; a register is called what its gateway calls it."""
     if value is None:
-        return _NULL
+        return NULL
     return value.translate(_ESCAPES) if isinstance(value, str) else str(value)

@@ -235,7 +235,7 @@ async def _announce(
         for bill in due
         if bill.total_minor
     ]
-    await ledger.post_all(session, postings=postings, at=now)
+    await ledger.post_new(session, postings=postings, at=now)
     agreements = [bill.agreement_id for bill in due]
     credited = await list_creditors(session, agreement_ids=agreements)
     # Nothing is left to pay of a bill over nothing.

@@ -15,6 +15,7 @@ from core.monitoring.models import ReadingStatus, Source
 
 ATTEMPTS_MAX = 3
 _BARE = (int, Decimal)
+NULL = r"\N"  # as the text form of COPY has it
 
 
 class Key(NamedTuple):
