@@ -1,7 +1,7 @@
 """Bills before they are bills: what each agreement of a chunk would be billed. Only reads."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -128,13 +128,6 @@ class Scope:
         return self.is_exact or self.period.last_day.month % tariff.tariff.bill_every_months == 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Subject:
-    row: Row[Any]
-    tariff: StoredTariff
-    period: Period
-
-
 def hold_if_old(draft: Draft, oldest: date) -> Draft:
     """Return a bill, held if it charges use older than may be billed and nothing else holds it."""
     is_old = draft.held_reason is None and draft.since < oldest
@@ -147,6 +140,14 @@ class _Prices(NamedTuple):
     versions: tuple[TariffVersion, ...]
     version_id: int
     written: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    row: Row[Any]
+    tariff: StoredTariff
+    period: Period
+    prices: _Prices
 
 
 async def draft_bills(
@@ -170,9 +171,10 @@ async def draft_bills(
     tariffs = await get_tariffs(session, codes=[row.tariff_code for row in rows])
     found: list[Draft | Skipped] = []
     subjects: list[_Subject] = []
+    in_force = cache(_in_force)
     for row in rows:
         try:
-            subject = _subject(row, tariffs, scope)
+            subject = _subject(row, tariffs, scope, in_force)
         except DomainError as refusal:
             found.append(_skipped(row, refusal))
             continue
@@ -181,7 +183,6 @@ async def draft_bills(
     spans = await registers.read_spans(session, windows=[_window(each, zone) for each in subjects])
     used = await _used_by(session, subjects)
     timed = {code for code, each in tariffs.items() if needs_intervals(each.tariff.versions)}
-    in_force = cache(_in_force)
     for nr, (subject, shown) in enumerate(zip(subjects, spans, strict=True)):
         if nr % _AT_ONCE == 0:
             await asyncio.sleep(0)
@@ -190,8 +191,7 @@ async def draft_bills(
             if subject.row.tariff_code in timed and not isinstance(shown, NoReading):
                 intervals = await _intervals(session, subject, shown, zone)
             used_before = used.get(subject.row.id, {})
-            prices = in_force(subject.tariff, subject.period)
-            found.append(_draft(subject, shown, prices, used_before, scope, intervals))
+            found.append(_draft(subject, shown, used_before, scope, intervals))
         except DomainError as refusal:
             found.append(_skipped(subject.row, refusal))
     return found
@@ -203,7 +203,12 @@ def _skipped(row: Row[Any], refusal: DomainError) -> Skipped:
     )
 
 
-def _subject(row: Row[Any], tariffs: Mapping[str, StoredTariff], scope: Scope) -> _Subject | None:
+def _subject(
+    row: Row[Any],
+    tariffs: Mapping[str, StoredTariff],
+    scope: Scope,
+    in_force: Callable[[StoredTariff, Period], _Prices],
+) -> _Subject | None:
     """Return an agreement with the period to bill; a bill begins where the one before ended."""
     tariff = tariffs.get(row.tariff_code)
     if tariff is None:
@@ -217,7 +222,8 @@ def _subject(row: Row[Any], tariffs: Mapping[str, StoredTariff], scope: Scope) -
         return None
     if row.last_state == "held":
         raise HeldBefore(agreement=row.id)
-    return _Subject(row, tariff, Period(starts, ends))
+    period = Period(starts, ends)
+    return _Subject(row, tariff, period, in_force(tariff, period))
 
 
 def _cycle_start(day: date, every_months: int) -> date:
@@ -273,14 +279,13 @@ async def _intervals(
 def _draft(
     subject: _Subject,
     spans: tuple[BilledSpan, ...] | NoReading,
-    prices: _Prices,
     used: Mapping[str, Decimal],
     scope: Scope,
     intervals: tuple[Interval, ...],
 ) -> Draft:
     if isinstance(spans, NoReading):
         raise spans
-    row, period = subject.row, subject.period
+    row, period, prices = subject.row, subject.period, subject.prices
     digits = version_on(prices.versions, period.starts).quantity_digits
     last = row.last_inputs or {}
     counted = consumption_of(spans, ahead=read_ahead(last), kept_digits=digits)

@@ -54,17 +54,8 @@ class Names(dict[str, Fraction]):
         return found
 
     def _find(self, name: str) -> Decimal | int:
-        match name:
-            case "use":
-                return self._use
-            case "days":
-                return self._period.days
-            case "months":
-                return self._period.months_touched
-            case "month":
-                return self._period.last_day.month
-            case "people":
-                return self._people
+        if name in BILL_NAMES:
+            return self._of_bill()[name]
         value = self._version.values.get(name)
         if isinstance(value, Formula):
             return value.value(self)
@@ -76,6 +67,15 @@ class Names(dict[str, Fraction]):
         elif NUMBER.fullmatch(written := self._attribute(name)):
             return Decimal(written)
         raise AttributeMissing(attribute=name, value=written)
+
+    def _of_bill(self) -> Mapping[str, Decimal | int]:
+        return {
+            "use": self._use,
+            "days": self._period.days,
+            "months": self._period.months_touched,
+            "month": self._period.last_day.month,
+            "people": self._people,
+        }
 
     def _attribute(self, name: str) -> str:
         written = self._attributes.get(name, self._version.attributes[name])
