@@ -146,7 +146,10 @@ class Priced(NamedTuple):
     def used(self) -> Mapping[str, Decimal]:
         """What the tier window holds after this use, by register."""
         before, more = self.used_before, self.quantities
-        return {r: before.get(r, 0) + more.get(r, Decimal(0)) for r in (*before, *more)}
+        return {
+            r: _EXACT.add(before.get(r, Decimal(0)), more.get(r, Decimal(0)))
+            for r in (*before, *more)
+        }
 
 
 def price(version: TariffVersion, *, usage: Usage, context: PricingContext) -> Priced:
