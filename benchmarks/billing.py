@@ -90,13 +90,13 @@ total = "{total}"
 PRICES = (Decimal("0.5653"), Decimal("0.6153"), Decimal("0.8653"))
 DAY, NIGHT = Decimal("0.03"), Decimal("-0.25")
 TARIFFS = {
-    "flat.toml": TARIFF.format(
+    "bench-flat.toml": TARIFF.format(
         code="flat",
         prices="[" + ", ".join(f'"{price}"' for price in PRICES) + "]",
         use='{ total = "400" }',
         total="261.10",
     ).encode(),
-    "tou.toml": TARIFF.format(
+    "bench-tou.toml": TARIFF.format(
         code="tou",
         prices="["
         + ", ".join(f'{{ peak = "{p + DAY}", valley = "{p + NIGHT}" }}' for p in PRICES)

@@ -75,7 +75,7 @@ def currency_digits(currency: str) -> int:
 
 def round_to(value: Decimal, *, digits: int, mode: RoundingMode = RoundingMode.HALF_UP) -> Decimal:
     """Return the value with exactly this many digits after the point."""
-    return value.quantize(_unit(digits), rounding=_MODES[mode], context=_WIDE)
+    return value.quantize(_unit(digits), _MODES[mode], _WIDE)
 
 
 @cache
@@ -85,7 +85,7 @@ def _unit(digits: int) -> Decimal:
 
 def divide(value: Decimal, by: Decimal | int, *, digits: int) -> Decimal:
     """Return the quotient rounded half up: the one operation that may have no exact result."""
-    return round_to(_WIDE.divide(value, Decimal(by)), digits=digits)
+    return _WIDE.divide(value, by).quantize(_unit(digits), ROUND_HALF_UP, _WIDE)
 
 
 def round_minor(

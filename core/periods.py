@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from core.errors import DomainError
@@ -92,6 +93,7 @@ def _first_of(month_number: int) -> date:
     return date(month_number // 12, month_number % 12 + 1, 1)
 
 
+@lru_cache(maxsize=1024)
 def month_of(day: date) -> Period:
     """Return the calendar month around the day."""
     number = _month_number(day)
@@ -105,6 +107,7 @@ def bimonth_of(day: date, *, first_month: int = 1) -> Period:
     return Period(_first_of(number), _first_of(number + 2))
 
 
+@lru_cache(maxsize=1024)
 def year_of(day: date, *, first_month: int = 1, first_day: int = 1) -> Period:
     """
     Return the year around the day, for years that start on this day of this month.
@@ -135,6 +138,7 @@ def local_day(moment: datetime, *, zone: ZoneInfo) -> date:
     return moment.astimezone(zone).date()
 
 
+@lru_cache(maxsize=1024)
 def start_of_day(day: date, *, zone: ZoneInfo) -> datetime:
     """Return the first moment of the local day, in UTC, whatever the clocks do that night."""
     return datetime.combine(day, time.min, tzinfo=zone).astimezone(UTC)

@@ -1,6 +1,5 @@
 """Bills and their lines as the text that PostgreSQL's COPY reads. Pure."""
 
-import json
 from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Any, Final
@@ -9,6 +8,7 @@ from core.billing.calculation import ComputedBill
 from core.billing.drafts import Draft
 from core.billing.models import BillState
 from core.db import SCHEMA
+from core.monitoring.rows import NULL
 
 # The number stands last: it is taken, and with it the turn of all other workers, at the very end.
 BILLS: Final = (
@@ -21,8 +21,6 @@ LINES: Final = (
     f"COPY {SCHEMA}.bill_lines (bill_id, position, kind, component, starts_date, ends_date, tier,"
     " tier_from, tier_to, register, quantity, price, amount) FROM STDIN"
 )
-_JSON: Final = json.JSONEncoder(default=str, separators=(",", ":"))
-_NULL: Final = r"\N"
 _ESCAPES: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
@@ -35,11 +33,11 @@ def bill_row(
     replaces_id: int | None,
 ) -> str:
     """Return a bill without its number, issued unless there is a reason to hold it back."""
-    state = f"{BillState.HELD.value}\t{_written(draft.held_reason)}\t{_NULL}\t{_NULL}\t{_NULL}"
+    state = f"{BillState.HELD.value}\t{_written(draft.held_reason)}\t{NULL}\t{NULL}\t{NULL}"
     if issued is not None and draft.held_reason is None:
-        state = f"{BillState.ISSUED.value}\t{_NULL}\t" + "\t".join(map(str, issued))
+        state = f"{BillState.ISSUED.value}\t{NULL}\t" + "\t".join(map(str, issued))
     computed, period = draft.computed, draft.period
-    inputs = _JSON.encode(draft.inputs).replace("\\", "\\\\")
+    inputs = draft.inputs.replace("\\", "\\\\")
     return (
         f"{bill_id}\t{_written(run_id)}\t{draft.agreement_id}\t{draft.tariff_version_id}\t{period.starts}\t"
         f"{period.ends}\t{draft.consumption}\t{computed.currency}\t{computed.total_minor}\t"
@@ -76,10 +74,14 @@ def lines_of(computed: ComputedBill) -> list[dict[str, Any]]:
 
 def line_rows(computed: ComputedBill, *, bill_id: int) -> str:
     """Return the lines of a bill."""
+    lines = [(part.period, line) for part in computed.parts for line in part.lines]
     return "".join(
         [
-            f"{bill_id}\t" + "\t".join([_written(value) for value in line.values()]) + "\n"
-            for line in lines_of(computed)
+            f"{bill_id}\t{position}\t{line.kind.value}\t{line.code}\t{period.starts!s}\t"
+            f"{period.ends!s}\t{_written(line.tier)}\t{_written(line.tier_from)}\t"
+            f"{_written(line.tier_to)}\t{_written(line.register)}\t{line.quantity!s}\t"
+            f"{line.unit_price!s}\t{line.amount!s}\n"
+            for position, (period, line) in enumerate(lines, 1)
         ]
     )
 
@@ -87,5 +89,5 @@ def line_rows(computed: ComputedBill, *, bill_id: int) -> str:
 def _written(value: object) -> str:
     """Return a value as COPY reads it; a register is called what its gateway calls it."""
     if value is None:
-        return _NULL
+        return NULL
     return value.translate(_ESCAPES) if isinstance(value, str) else str(value)

@@ -37,8 +37,7 @@ from core.periods import local_day
 DAYS_TO_PAY = timedelta(days=15)
 _NEXT_IDS = text(
     f"""
-    SELECT nextval(pg_get_serial_sequence('{SCHEMA}.bills', 'id'))
-    FROM generate_series(1, CAST(:count AS bigint))
+    SELECT nextval('{SCHEMA}.bills_id_seq') FROM generate_series(1, CAST(:count AS bigint))
     """  # noqa: S608 (a constant)
 )
 SERIES = {Service.WATER: "W", Service.ELECTRICITY: "E"}
@@ -236,7 +235,7 @@ async def _announce(
         for bill in due
         if bill.total_minor
     ]
-    await ledger.post_all(session, postings=postings, at=now)
+    await ledger.post_new(session, postings=postings, at=now)
     agreements = [bill.agreement_id for bill in due]
     credited = await list_creditors(session, agreement_ids=agreements)
     # Nothing is left to pay of a bill over nothing.

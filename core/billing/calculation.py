@@ -88,6 +88,8 @@ def attributes_asked(
 ) -> dict[str, str]:
     """Return what is known about a customer that these versions ask for."""
     asked = {name for version in versions for name in version.attributes}
+    if not asked:
+        return {}
     all_known = {"customer_class": customer_class, **known}
     return {name: str(all_known[name]) for name in sorted(asked & all_known.keys())}
 
@@ -172,6 +174,8 @@ def _uses(basis: Basis, periods: Sequence[Period]) -> list[Usage]:
 
 def _parts(basis: Basis) -> list[Period]:
     period = basis.period
+    if len(basis.versions) == 1 and period.months_touched == 1:
+        return [period]
     cuts = {v.valid_from for v in basis.versions if period.starts < v.valid_from < period.ends}
     for before, day in pairwise(_months_of(period)):
         version = version_on(basis.versions, day)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from core.errors import DomainError
 from core.money import RoundingMode, divide, round_to
@@ -25,8 +26,7 @@ class ReadingOutOfRange(DomainError):
     code = "billing.reading_out_of_range"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
+class Shown(NamedTuple):
     """What one register of a meter showed."""
 
     at: datetime
@@ -39,8 +39,7 @@ class Shown:
         return self.source == ESTIMATE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BilledSpan:
+class BilledSpan(NamedTuple):
     """
     Two readings of one register between which a bill's use lies.
 
@@ -139,6 +138,8 @@ def share_by_days(
     quantity: Decimal, *, parts: Sequence[Period], digits: int
 ) -> tuple[Decimal, ...]:
     """Return the quantity divided over adjoining periods by their days, as `share` does."""
+    if len(parts) == 1:
+        return (round_to(quantity, digits=digits),)
     return share(quantity, weights=[Decimal(part.days) for part in parts], digits=digits)
 
 
@@ -149,8 +150,6 @@ def share(quantity: Decimal, *, weights: Sequence[Decimal], digits: int) -> tupl
     Each share is the difference of two rounded running totals, so the shares always add up to the
     quantity, which must itself have no more than `digits` digits after the point.
     """
-    if len(weights) == 1:
-        return (round_to(quantity, digits=digits),)
     whole = sum(weights, Decimal(0))
     shares, elapsed, given = [], Decimal(0), Decimal(0)
     for weight in weights:

@@ -1,10 +1,12 @@
 """Bills before they are bills: what each agreement of a chunk would be billed. Only reads."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Row, text
@@ -12,12 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Service
 from core.accounts.service import get_operator
-from core.billing import models, registers
+from core.billing import registers
 from core.billing.back_billing import OLD
 from core.billing.calculation import Basis, ComputedBill, attributes_asked, compute_bill
 from core.billing.consumption import BilledSpan, consumption_of
 from core.billing.holds import find_reason_to_hold
-from core.billing.inputs import read_ahead, read_closings, write_inputs
+from core.billing.inputs import read_ahead, read_closings, write_inputs, write_versions
 from core.billing.intervals import needs_intervals, read_intervals
 from core.billing.late_fees import LatePayment
 from core.billing.late_payments import read_late_payments
@@ -32,11 +34,13 @@ from core.monitoring.rows import Key, Rows, array, arrays
 from core.periods import Period, start_of_day, year_of
 
 DAILY_DIGITS = 6
+_AT_ONCE = 20  # bills between two turns for whatever else the process has to do
 
 _SUBJECTS = f"""
 SELECT a.id, a.service_point_id, a.tariff_code, a.starts_date, a.ends_date,
        p.customer_class, p.attributes, h.household_size, h.address, c.number,
-       b.ends_date AS billed_until, b.state AS last_state, b.inputs AS last_inputs,
+       b.ends_date AS billed_until, b.state AS last_state,
+       b.inputs - ARRAY['parts', 'tariff', 'intervals', 'quantities'] AS last_inputs,
        u.usual_per_day
   FROM {SCHEMA}.agreements a
   JOIN {SCHEMA}.service_points p ON p.id = a.service_point_id
@@ -92,7 +96,7 @@ class Draft:
     since: date
     held_reason: str | None
     tariff_version_id: int
-    inputs: Mapping[str, Any]
+    inputs: str
     estimates: Rows
 
 
@@ -129,17 +133,26 @@ class Scope:
         return is_asked or self.period.last_day.month % tariff.tariff.bill_every_months == 0
 
 
+def hold_if_old(draft: Draft, oldest: date) -> Draft:
+    """Return a bill, held if it charges use older than may be billed and nothing else holds it."""
+    is_old = draft.held_reason is None and draft.since < oldest
+    return replace(draft, held_reason=OLD) if is_old else draft
+
+
+class _Prices(NamedTuple):
+    """The versions in force in a period: the last one's id, and all as bills keep them."""
+
+    versions: tuple[TariffVersion, ...]
+    version_id: int
+    written: str
+
+
 @dataclass(frozen=True, slots=True)
 class _Subject:
     row: Row[Any]
     tariff: StoredTariff
     period: Period
-
-
-def hold_if_old(draft: Draft, oldest: date) -> Draft:
-    """Return a bill, held if it charges use older than may be billed and nothing else holds it."""
-    is_old = draft.held_reason is None and draft.since < oldest
-    return replace(draft, held_reason=OLD) if is_old else draft
+    prices: _Prices
 
 
 async def draft_bills(
@@ -163,9 +176,10 @@ async def draft_bills(
     tariffs = await get_tariffs(session, codes=[row.tariff_code for row in rows])
     found: list[Draft | Skipped] = []
     subjects: list[_Subject] = []
+    in_force = cache(_in_force)
     for row in rows:
         try:
-            subject = _subject(row, tariffs, scope)
+            subject = _subject(row, tariffs, scope, in_force)
         except DomainError as refusal:
             found.append(_skipped(row, refusal))
             continue
@@ -175,7 +189,9 @@ async def draft_bills(
     used = await _used_by(session, subjects)
     late = await _late_by(session, subjects, zone)
     timed = {code for code, each in tariffs.items() if needs_intervals(each.tariff.versions)}
-    for subject, shown in zip(subjects, spans, strict=True):
+    for nr, (subject, shown) in enumerate(zip(subjects, spans, strict=True)):
+        if nr % _AT_ONCE == 0:
+            await asyncio.sleep(0)
         try:
             intervals: tuple[Interval, ...] = ()
             if subject.row.tariff_code in timed and not isinstance(shown, NoReading):
@@ -193,7 +209,12 @@ def _skipped(row: Row[Any], refusal: DomainError) -> Skipped:
     )
 
 
-def _subject(row: Row[Any], tariffs: Mapping[str, StoredTariff], scope: Scope) -> _Subject | None:
+def _subject(
+    row: Row[Any],
+    tariffs: Mapping[str, StoredTariff],
+    scope: Scope,
+    in_force: Callable[[StoredTariff, Period], _Prices],
+) -> _Subject | None:
     """Return an agreement with the period to bill; a bill begins where the one before ended."""
     tariff = tariffs.get(row.tariff_code)
     if tariff is None:
@@ -207,7 +228,8 @@ def _subject(row: Row[Any], tariffs: Mapping[str, StoredTariff], scope: Scope) -
         return None
     if row.last_state == "held":
         raise HeldBefore(agreement=row.id)
-    return _Subject(row, tariff, Period(starts, ends))
+    period = Period(starts, ends)
+    return _Subject(row, tariff, period, in_force(tariff, period))
 
 
 def _cycle_start(day: date, every_months: int) -> date:
@@ -250,7 +272,7 @@ async def _late_by(
         day = subject.period.last_day
         wanted += [
             (subject.row.id, version.valid_from)
-            for version, _ in _in_force(subject)
+            for version in subject.prices.versions
             if version.late_fee and (version.valid_to is None or day < version.valid_to)
         ]
     return await read_late_payments(session, wanted=wanted, zone=zone)
@@ -284,10 +306,8 @@ def _draft(
 ) -> Draft:
     if isinstance(spans, NoReading):
         raise spans
-    row, period = subject.row, subject.period
-    versions = subject.tariff.tariff.versions
-    digits = version_on(versions, period.starts).quantity_digits
-    in_force = _in_force(subject)
+    row, period, prices = subject.row, subject.period, subject.prices
+    digits = version_on(prices.versions, period.starts).quantity_digits
     last = row.last_inputs or {}
     counted = consumption_of(spans, ahead=read_ahead(last), kept_digits=digits)
     guessed = {
@@ -297,7 +317,7 @@ def _draft(
     }
     in_a_row = last.get("estimates", 0) + 1 if guessed else 0
     basis = Basis(
-        versions=tuple(version for version, _ in in_force),
+        versions=prices.versions,
         period=period,
         quantities=counted.quantities,
         used=before[0],
@@ -305,7 +325,9 @@ def _draft(
         customer_since=row.starts_date,
         customer_until=row.ends_date,
         attributes=attributes_asked(
-            versions, customer_class=row.customer_class, known=row.attributes
+            subject.tariff.tariff.versions,
+            customer_class=row.customer_class,
+            known=row.attributes,
         ),
         intervals=intervals,
         late=before[1],
@@ -313,7 +335,6 @@ def _draft(
     computed = compute_bill(basis)
     consumption = sum(counted.quantities.values(), Decimal(0))
     since = _since(last, spans, period)
-    used_rows = [stored for _, stored in in_force]
     return Draft(
         agreement_id=row.id,
         account_number=row.number,
@@ -333,12 +354,12 @@ def _draft(
             estimates=in_a_row,
             is_owed_use=bool(counted.ahead) and row.ends_date == period.ends,
         ),
-        tariff_version_id=used_rows[-1].id,
+        tariff_version_id=prices.version_id,
         inputs=write_inputs(
             basis=basis,
             computed=computed,
             spans=spans,
-            tariff=used_rows,
+            tariff=prices.written,
             counted=counted,
             estimates=in_a_row,
             since=since,
@@ -347,15 +368,18 @@ def _draft(
     )
 
 
-def _in_force(subject: _Subject) -> list[tuple[TariffVersion, models.TariffVersion]]:
-    """Return the versions that price some day of the period, with their rows."""
-    period = subject.period
-    return [
+def _in_force(tariff: StoredTariff, period: Period) -> _Prices:
+    """Return the versions that price some day of the period."""
+    found = [
         (version, stored)
-        for version, stored in zip(subject.tariff.tariff.versions, subject.tariff.rows, strict=True)
+        for version, stored in zip(tariff.tariff.versions, tariff.rows, strict=True)
         if version.valid_from < period.ends
         and (version.valid_to is None or version.valid_to > period.starts)
     ]
+    if not found:
+        raise TariffNotInForce(day=period.starts)
+    versions, rows = zip(*found, strict=True)
+    return _Prices(versions, rows[-1].id, write_versions(rows))
 
 
 def _since(last: Mapping[str, Any], spans: Sequence[BilledSpan], period: Period) -> date:

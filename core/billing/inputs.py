@@ -1,9 +1,11 @@
 """What is kept with a bill so that it can be computed again, byte for byte, years later. Pure."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import date, datetime
 from decimal import Decimal
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
 from core.billing import models
@@ -19,62 +21,62 @@ def write_inputs(
     basis: Basis,
     computed: ComputedBill,
     spans: Sequence[BilledSpan],
-    tariff: Sequence[models.TariffVersion],
+    tariff: str,
     counted: Consumption,
     estimates: int,
     since: date,
-) -> dict[str, Any]:
+) -> str:
     """
-    Return the inputs of a bill as they are stored, with the tariff's rows as they stand now.
+    Return the inputs of a bill as they are stored, with the tariff's versions (`write_versions`).
 
     `estimates` is how many bills in a row, this one among them, rest on an estimate; `since` is
     the first day whose use is charged.
     """
-    return {
-        "starts": str(basis.period.starts),
-        "ends": str(basis.period.ends),
-        "people": basis.people,
-        "customer_since": str(basis.customer_since),
-        "customer_until": basis.customer_until and str(basis.customer_until),
-        "attributes": dict(basis.attributes),
-        "intervals": [[str(each.at), str(each.use), str(each.market)] for each in basis.intervals],
-        "late": [{name: str(value) for name, value in asdict(each).items()} for each in basis.late],
-        "used": _written(basis.used),
-        "quantities": _written(basis.quantities),
-        "tariff": [
+    until = "null" if basis.customer_until is None else f'"{basis.customer_until}"'
+    parts = [
+        f'{{"starts":"{part.period.starts}","quantities":{_written(part.quantities)}}}'
+        for part in computed.parts
+    ]
+    intervals = [[str(each.at), str(each.use), str(each.market)] for each in basis.intervals]
+    late = [{name: str(value) for name, value in asdict(each).items()} for each in basis.late]
+    return (
+        f'{{"starts":"{basis.period.starts}","ends":"{basis.period.ends}","people":{basis.people},'
+        f'"customer_since":"{basis.customer_since}","customer_until":{until},'
+        f'"attributes":{json.dumps(basis.attributes)},"intervals":{json.dumps(intervals)},'
+        f'"late":{json.dumps(late)},'
+        f'"used":{_written(basis.used)},"quantities":{_written(basis.quantities)},'
+        f'"tariff":{tariff},"readings":[{",".join([_write_span(span) for span in spans])}],'
+        f'"ahead":{_written(counted.ahead)},"was_ahead":{_written(counted.was_ahead)},'
+        f'"estimates":{estimates},"since":"{since}","parts":[{",".join(parts)}]}}'
+    )
+
+
+def write_versions(rows: Iterable[models.TariffVersion]) -> str:
+    """Return the versions of a tariff as the bills that they priced keep them."""
+    return json.dumps(
+        [
             {"id": row.id, "sha256": row.sha256, "valid_to": row.valid_to and str(row.valid_to)}
-            for row in tariff
-        ],
-        "readings": [_write_span(span) for span in spans],
-        "ahead": _written(counted.ahead),
-        "was_ahead": _written(counted.was_ahead),
-        "estimates": estimates,
-        "since": str(since),
-        "parts": [
-            {"starts": str(part.period.starts), "quantities": _written(part.quantities)}
-            for part in computed.parts
-        ],
-    }
+            for row in rows
+        ]
+    )
 
 
-def _written(quantities: Mapping[str, Decimal]) -> dict[str, str]:
-    return {register: str(quantity) for register, quantity in quantities.items()}
+def _written(quantities: Mapping[str, Decimal]) -> str:
+    pairs = [f'{quoted(register)}:"{quantity!s}"' for register, quantity in quantities.items()]
+    return f"{{{','.join(pairs)}}}"
 
 
-def _write_span(span: BilledSpan) -> dict[str, Any]:
-    return {
-        "meter_id": span.meter_id,
-        "serial": span.serial,
-        "register": span.register,
-        "digits": span.digits,
-        "multiplier": str(span.multiplier),
-        "opening": _write_shown(span.opening),
-        "closing": _write_shown(span.closing),
-    }
+def _write_span(span: BilledSpan) -> str:
+    return (
+        f'{{"meter_id":{span.meter_id},"serial":{quoted(span.serial)},'
+        f'"register":{quoted(span.register)},"digits":{span.digits},'
+        f'"multiplier":"{span.multiplier!s}","opening":{_write_shown(span.opening)},'
+        f'"closing":{_write_shown(span.closing)}}}'
+    )
 
 
-def _write_shown(shown: Shown) -> dict[str, str]:
-    return {"at": str(shown.at), "value": str(shown.value), "source": shown.source}
+def _write_shown(shown: Shown) -> str:
+    return f'{{"at":"{shown.at!s}","value":"{shown.value!s}","source":{quoted(shown.source)}}}'
 
 
 def read_closings(inputs: Mapping[str, Any]) -> dict[tuple[int, str], Shown]:

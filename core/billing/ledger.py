@@ -8,6 +8,7 @@ zero for what we owe the holder.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import BigInteger, cast, func, literal, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -16,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from core.billing.models import LedgerAccount, LedgerEntry, LedgerTransaction
 from core.db import SCHEMA
 from core.errors import DomainError
-from core.monitoring.rows import arrays
+from core.monitoring.rows import NULL, arrays, copy_lines
 
 # All of a transaction in one statement, those of new references only, in the order given.
 _POST = text(
@@ -45,6 +46,18 @@ _POST = text(
     """  # noqa: S608 (constants)
 )
 
+_NEXT_IDS = text(
+    f"""
+    SELECT nextval('{SCHEMA}.ledger_transactions_id_seq')
+    FROM generate_series(1, CAST(:count AS bigint))
+    """  # noqa: S608 (a constant)
+)
+_TRANSACTIONS = f"COPY {SCHEMA}.ledger_transactions (id, at, kind, reference) FROM STDIN"
+_ENTRIES = (
+    f"COPY {SCHEMA}.ledger_entries (transaction_id, account, currency, amount_minor, agreement_id)"
+    " FROM STDIN"
+)
+
 
 class TransactionNotFound(DomainError):
     """The books have no transaction with this reference."""
@@ -58,8 +71,7 @@ class AlreadyReversed(DomainError):
     code = "ledger.already_reversed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """One side of a transaction. Units: minor units of the currency, debit positive."""
 
     account: LedgerAccount
@@ -68,8 +80,7 @@ class Entry:
     agreement_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Posting:
+class Posting(NamedTuple):
     """A transaction to post; `reference` is its identity for ever, `corrects` its original's."""
 
     kind: str
@@ -140,6 +151,23 @@ async def post_all(
     ]
     named = arrays("references kinds corrected accounts agreements currencies amounts", rows)
     return frozenset(await session.scalars(_POST, {**named, "at": at}))
+
+
+async def post_new(session: AsyncSession, *, postings: Sequence[Posting], at: datetime) -> None:
+    """Post many transactions whose references cannot have been posted and that correct nothing."""
+    if not postings:
+        return
+    ids = (await session.scalars(_NEXT_IDS, {"count": len(postings)})).all()
+    posted = list(zip(ids, postings, strict=True))
+    rows = [f"{id_}\t{at}\t{posting.kind}\t{posting.reference}\n" for id_, posting in posted]
+    entries = [
+        f"{id_}\t{entry.account.value}\t{entry.currency}\t{entry.amount_minor}\t"
+        f"{NULL if entry.agreement_id is None else entry.agreement_id}\n"
+        for id_, posting in posted
+        for entry in posting.entries
+    ]
+    await copy_lines(session, _TRANSACTIONS, iter(["".join(rows)]))
+    await copy_lines(session, _ENTRIES, iter(["".join(entries)]))
 
 
 async def reverse(session: AsyncSession, *, reference: str, at: datetime) -> None:

@@ -2,7 +2,8 @@
 Prepaid agreements: what is left, looked at again and again, and who is told when it gets low.
 
 The balance is the credit in the books less what the use since the last bill costs. A bill takes
-its total from the credit the moment it is made, so that the balance stays what it was.
+its total import json
+from the credit the moment it is made, so that the balance stays what it was.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -140,7 +141,7 @@ async def find_balances(
         }
         for agreement_id in members:
             draft = drafts.get(agreement_id)
-            spans = read_spans(draft.inputs) if isinstance(draft, Draft) else []
+            spans = read_spans(json.loads(draft.inputs)) if isinstance(draft, Draft) else []
             read = [span.closing.at for span in spans if not span.closing.is_estimate]
             running = draft.computed.total_minor if isinstance(draft, Draft) else None
             found[agreement_id] = Balance(

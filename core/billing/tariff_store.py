@@ -22,7 +22,7 @@ class TariffAlreadyBilled(DomainError):
     code = "billing.tariff_already_billed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StoredTariff:
     """A tariff with the rows of its versions, in the same order, the earliest first."""
 

@@ -7,11 +7,11 @@ a formula, which is worked out where the number is needed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, localcontext
 from enum import StrEnum
 from fractions import Fraction
-from typing import Final, TypeGuard
+from typing import Final, NamedTuple, TypeGuard
 
 from core.billing.formulas import Formula, value_of
 from core.billing.tariff_model import (
@@ -101,8 +101,7 @@ class PricingContext:
     is_last: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class Line(NamedTuple):
     """
     One line of a bill: `amount` is `quantity` times `unit_price`, exact but for part months.
 
@@ -123,8 +122,7 @@ class Line:
     tier_to: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Priced:
+class Priced(NamedTuple):
     """
     A priced use: exact lines and total, the one rounded total, and the new accumulator.
 
@@ -132,11 +130,28 @@ class Priced:
     """
 
     cases: tuple[str, ...]
-    currency: str
+    version: TariffVersion
     lines: tuple[Line, ...]
     total: Decimal
-    total_minor: int
-    used: Mapping[str, Decimal]
+    used_before: Mapping[str, Decimal]
+    quantities: Mapping[str, Decimal]
+
+    @property
+    def total_minor(self) -> int:
+        """The total, rounded once by the tariff's rule. Units: minor units."""
+        rounding = self.version.rounding
+        return round_minor(
+            self.total, currency=self.version.currency, mode=rounding.mode, digits=rounding.digits
+        )
+
+    @property
+    def used(self) -> Mapping[str, Decimal]:
+        """What the tier window holds after this use, by register."""
+        before, more = self.used_before, self.quantities
+        return {
+            r: _EXACT.add(before.get(r, Decimal(0)), more.get(r, Decimal(0)))
+            for r in (*before, *more)
+        }
 
 
 def price(version: TariffVersion, *, usage: Usage, context: PricingContext) -> Priced:
@@ -166,20 +181,7 @@ def price(version: TariffVersion, *, usage: Usage, context: PricingContext) -> P
         usage = Usage(period=usage.period, quantities=quantities, intervals=usage.intervals)
         pricing = _Pricing(version, usage, context, names, used=total(used))
         lines = pricing.lines()
-        exact = _sum(lines)
-        return Priced(
-            cases=pricing.cases,
-            currency=version.currency,
-            lines=tuple(lines),
-            total=exact,
-            total_minor=round_minor(
-                exact,
-                currency=version.currency,
-                mode=version.rounding.mode,
-                digits=version.rounding.digits,
-            ),
-            used=_merged(used, quantities),
-        )
+        return Priced(pricing.cases, version, tuple(lines), _sum(lines), used, quantities)
 
 
 class _Pricing:
@@ -317,7 +319,7 @@ class _Pricing:
             charged = _sum(line for line in lines if line.kind is LineKind.USE or line.amount > 0)
             missing = least.amount - before - charged
             if missing > 0:
-                yield replace(least, quantity=Decimal(1), unit_price=missing, amount=missing)
+                yield least._replace(quantity=Decimal(1), unit_price=missing, amount=missing)
 
     def _tax_line(self, code: str, tax: Tax, lines: Sequence[Line]) -> Line:
         taxed = _sum(
@@ -370,8 +372,3 @@ def _billable(quantities: Mapping[str, Decimal], *, digits: int) -> dict[str, De
 
 def _sum(lines: Iterable[Line]) -> Decimal:
     return sum((line.amount for line in lines), Decimal(0))
-
-
-def _merged(used: Mapping[str, Decimal], more: Mapping[str, Decimal]) -> dict[str, Decimal]:
-    registers = dict.fromkeys((*used, *more))
-    return {r: used.get(r, Decimal(0)) + more.get(r, Decimal(0)) for r in registers}

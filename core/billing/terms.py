@@ -39,15 +39,8 @@ class Names(dict[str, Fraction]):
         attributes: Mapping[str, str],
     ) -> None:
         super().__init__()
-        self._version = version
-        self._bill: Mapping[str, Decimal | int] = {
-            "use": use,
-            "days": period.days,
-            "months": period.months_touched,
-            "month": period.last_day.month,
-            "people": people,
-        }
-        self._attributes = attributes
+        self._version, self._attributes = version, attributes
+        self._period, self._use, self._people = period, use, people
 
     def at(self, interval: Interval) -> "Names":
         """Return the values of all names within an interval."""
@@ -61,8 +54,8 @@ class Names(dict[str, Fraction]):
         return found
 
     def _find(self, name: str) -> Decimal | int:
-        if name in self._bill:
-            return self._bill[name]
+        if name in BILL_NAMES:
+            return self._of_bill()[name]
         value = self._version.values.get(name)
         if isinstance(value, Formula):
             return value.value(self)
@@ -74,6 +67,15 @@ class Names(dict[str, Fraction]):
         elif NUMBER.fullmatch(written := self._attribute(name)):
             return Decimal(written)
         raise AttributeMissing(attribute=name, value=written)
+
+    def _of_bill(self) -> Mapping[str, Decimal | int]:
+        return {
+            "use": self._use,
+            "days": self._period.days,
+            "months": self._period.months_touched,
+            "month": self._period.last_day.month,
+            "people": self._people,
+        }
 
     def _attribute(self, name: str) -> str:
         written = self._attributes.get(name, self._version.attributes[name])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from fractions import Fraction
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from core.billing.formulas import Names, Number, value_of
 from core.money import divide
@@ -54,8 +54,7 @@ class Tiering:
     household: tuple[HouseholdRule, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TierUse:
+class TierUse(NamedTuple):
     """The use that falls into one tier, above `starts` and up to and including `ends`."""
 
     tier: int
@@ -141,10 +140,15 @@ def fill_tiers(
     left, position, lower = dict(quantities), used, Decimal(0)
     for tier, upper in enumerate((*limits, None), start=1):
         whole = total(left)
+        if not whole:
+            return
         room = whole if upper is None else min(whole, max(upper - position, Decimal(0)))
+        if room == whole:
+            yield TierUse(tier, lower, upper, left)
+            return
         if room:
             taken = _take(left, room, digits=digits)
-            yield TierUse(tier=tier, starts=lower, ends=upper, by_register=taken)
+            yield TierUse(tier, lower, upper, taken)
             left = {register: left[register] - taken[register] for register in left}
             position += room
         if upper is not None:

@@ -14,6 +14,8 @@ from core.db import SCHEMA
 from core.monitoring.models import ReadingStatus, Source
 
 ATTEMPTS_MAX = 3
+_BARE = (int, Decimal)
+NULL = r"\N"  # as the text form of COPY has it
 
 
 class Key(NamedTuple):
@@ -47,7 +49,7 @@ def is_among(column: InstrumentedAttribute[Any], values: Iterable[object]) -> Co
 def _element(value: object) -> str:
     if value is None:
         return "NULL"
-    if isinstance(value, int | Decimal):
+    if isinstance(value, _BARE):
         return str(value)
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 

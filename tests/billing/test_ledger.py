@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import pytest
+from psycopg.errors import UniqueViolation
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from core.accounts.models import Service
 from core.billing import bills, ledger
-from core.billing.ledger import AlreadyReversed, Entry, TransactionNotFound
+from core.billing.ledger import AlreadyReversed, Entry, Posting, TransactionNotFound
 from core.billing.models import LedgerAccount
 from core.db import Database
 from core.numbers import take_numbers
@@ -61,6 +62,45 @@ class TestPost:
                 await ledger.post(session, kind="x", reference="x", entries=entries, at=NOW)
 
         assert await ask(database, "SELECT * FROM shuidian.ledger_transactions") == []
+
+
+class TestPostNew:
+    """Many at once, whose references nobody can have posted."""
+
+    @staticmethod
+    async def post(database: Database, entries: Sequence[Entry]) -> None:
+        async with database.transaction() as session:
+            await ledger.post_new(session, postings=[Posting("bill", "bill:W1", entries)], at=NOW)
+
+    async def test_posts_as_one_by_one_does(self, database: Database, world: World) -> None:
+        agreement = world.home.agreements[Service.WATER]
+        await self.post(database, sale(agreement, 100))
+        await post(database, agreement, "bill:W2", 100)
+
+        first, second = await ask(
+            database,
+            "SELECT t.at, t.kind, array_agg((account, agreement_id, currency, amount_minor)::text)"
+            " FROM shuidian.ledger_entries JOIN shuidian.ledger_transactions t"
+            " ON t.id = transaction_id GROUP BY t.id ORDER BY t.id",
+        )
+        assert first == second
+
+    async def test_refuses_a_reference_that_was_posted_all_the_same(
+        self, database: Database, world: World
+    ) -> None:
+        agreement = world.home.agreements[Service.WATER]
+        await post(database, agreement, "bill:W1", 100)
+
+        with pytest.raises(UniqueViolation):
+            await self.post(database, sale(agreement, 100))
+
+    async def test_cannot_leave_the_books_unbalanced(
+        self, database: Database, world: World
+    ) -> None:
+        entries = sale(world.home.agreements[Service.WATER], 100, credited=99)
+
+        with pytest.raises(DBAPIError, match="does not balance"):
+            await self.post(database, entries)
 
 
 class TestEntriesOf:

@@ -135,8 +135,8 @@ class TestBill:
         await run_bills(database, Service.ELECTRICITY, month_of(date(2026, 9, 1)))
         # Nothing has to be waited for: what one of the three has, the others have.
         pdf = await admin(billed, "GET", "bills/E1003/document.pdf")
-        listed = await billed.phone(1002).say("/bills")
         message = await billed.phone(1002).expect("E1003")
+        listed = await billed.phone(1002).say("/bills")
 
         words = "".join(page.extract_text() for page in PdfReader(BytesIO(pdf)).pages)
         assert "E1003" in words
