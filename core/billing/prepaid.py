@@ -2,10 +2,10 @@
 Prepaid agreements: what is left, looked at again and again, and who is told when it gets low.
 
 The balance is the credit in the books less what the use since the last bill costs. A bill takes
-its total import json
-from the credit the moment it is made, so that the balance stays what it was.
+its total from the credit the moment it is made, so that the balance stays what it was.
 """
 
+import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
