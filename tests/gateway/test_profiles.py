@@ -7,7 +7,6 @@ import pytest
 from fastapi import HTTPException
 from typer.testing import CliRunner
 
-from bot import logs
 from bot.api.auth import find_caller
 from bot.cli import app
 from bot.gateway.profile import SHIPPED, WrongProfile, load_profiles, read_profile
@@ -118,8 +117,7 @@ def command(database_url, monkeypatch):
         with ThreadPoolExecutor() as pool:  # the thread of the tests has a loop of its own
             return pool.submit(CliRunner().invoke, app, words).result()
 
-    yield command
-    logs.configure(as_json=False)  # the runner's output, to which they went, is closed
+    return command
 
 
 class TestRevoke:

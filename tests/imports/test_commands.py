@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy.engine import make_url
 from typer.testing import CliRunner, Result
 
-from bot import logs
 from bot.cli import app
 from core.billing.tariff_store import shipped_contents
 from tests.gateway.shelves import DATA
@@ -32,8 +31,7 @@ def run(database_url, monkeypatch):
             ).result()
 
     assert run("tariffs", "load").exit_code == 0
-    yield run
-    logs.configure(as_json=False)  # the runner's output, to which they went, is closed
+    return run
 
 
 def ask(url: str, query: str) -> list[tuple[object, ...]]:
