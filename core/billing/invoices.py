@@ -88,7 +88,7 @@ async def check_checkout(
         raise BillNotOpen(number=number)
     owing = sum(bill.left_minor for bill in bills) if is_for_all else named.left_minor
     # Of all bills a newer one may have come in; the amount then pays the oldest ones all the same.
-    has_changed = amount_minor > owing or (owing != quoted and not is_for_all)
+    has_changed = max(amount_minor, quoted) > owing or (owing != quoted and not is_for_all)
     if currency != named.currency or has_changed:
         raise AmountChanged(number=number, left=Money(owing, named.currency))
     return target

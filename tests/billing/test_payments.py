@@ -252,6 +252,7 @@ class TestCheckCheckout:
             ({"payload": "pay:E1001:5653"}, InvoiceNotOurs),
             ({"payload": "pay:E1001:5653:\u00b2"}, InvoiceNotOurs),
             ({"payload": "pay:E1001:5653:9999"}, AmountChanged),
+            ({"payload": "payall:E1001:2000:99999", "amount_minor": 2000}, AmountChanged),
             ({"currency": "USD"}, AmountChanged),
             ({"payload": "pay:E1001:5654:5653", "amount_minor": 5654}, AmountChanged),
         ],
