@@ -25,8 +25,8 @@ def title(texts: Texts, summary: BillSummary) -> str:
 def _standing(summary: BillSummary) -> str:
     """Return how a bill stands in a list."""
     if summary.bill.state is BillState.ISSUED:
-        if summary.is_disputed:
-            return "disputed"
+        if summary.paused_by:
+            return summary.paused_by
         if summary.party.is_prepaid:
             return "prepaid"
     return summary.bill.state.value
@@ -168,8 +168,8 @@ def state_words(texts: Texts, summary: BillSummary) -> str:
     bill = summary.bill
     left = texts.money(summary.left_minor, bill.currency)
     match bill.state:
-        case BillState.ISSUED if summary.is_disputed:
-            return texts.get("bill.disputed", left=left)
+        case BillState.ISSUED if summary.paused_by:
+            return texts.get(f"bill.{summary.paused_by}", left=left)
         case BillState.ISSUED | BillState.SETTLED if summary.party.is_prepaid:
             is_over = bill.state is BillState.ISSUED
             return texts.get("bill.over_balance" if is_over else "bill.from_balance", left=left)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, func, or_, select, true
+from sqlalchemy import Row, Select, case, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core.accounts.models import Account, AccountRight, Agreement, Premise, Service, ServicePoint
@@ -16,6 +16,7 @@ from core.billing.inputs import read_spans
 from core.billing.models import Allocation, Bill, BillLine, BillState, Payment
 from core.billing.payment_states import CAME
 from core.billing.payments import PaidBill, list_paid_bills
+from core.billing.plan_models import PaymentPlan, PlanBill, PlanState
 from core.billing.settlement import list_open_bills
 from core.billing.tariff_store import get_tariffs
 from core.errors import DomainError
@@ -55,12 +56,17 @@ class Party:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BillSummary:
-    """A bill in a list; while an objection to it is open, it is not due. Units: minor units."""
+    """
+    A bill in a list. Units: minor units.
+
+    `paused_by` is "disputed" while an objection to it is open, "planned" while it is paid in parts,
+    and empty otherwise; a paused bill is not due by its own day.
+    """
 
     bill: Bill
     party: Party
     left_minor: int
-    is_disputed: bool
+    paused_by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +114,15 @@ def _bills(person_id: int | None) -> Select[*tuple[Any, ...]]:
         .correlate(Bill)
         .exists()
     )
-    query = _with_party(select(Bill, paid, disputed, *PARTY).select_from(Bill).join(Agreement))
+    planned = (
+        select(PlanBill.bill_id)
+        .join(PaymentPlan, PaymentPlan.id == PlanBill.plan_id)
+        .where(PlanBill.bill_id == Bill.id, PaymentPlan.state == PlanState.AGREED)
+        .correlate(Bill)
+        .exists()
+    )
+    paused = case((disputed, "disputed"), (planned, "planned"), else_="")
+    query = _with_party(select(Bill, paid, paused, *PARTY).select_from(Bill).join(Agreement))
     if person_id is None:
         return query
     return query.join(AccountRight, AccountRight.account_id == Account.id).where(
@@ -126,11 +140,11 @@ def _with_party(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
 
 
 def _summary(row: Row[*tuple[Any, ...]]) -> BillSummary:
-    bill, paid, is_disputed, *party = row
+    bill, paid, paused_by, *party = row
     left = (
         bill.total_minor - bill.credited_minor - int(paid) if bill.state is BillState.ISSUED else 0
     )
-    return BillSummary(bill=bill, party=Party(*party), left_minor=left, is_disputed=is_disputed)
+    return BillSummary(bill=bill, party=Party(*party), left_minor=left, paused_by=paused_by)
 
 
 async def list_bills(session: AsyncSession, *, person_id: int) -> list[BillSummary]:
@@ -188,7 +202,7 @@ async def get_bill(session: AsyncSession, *, number: str, person_id: int | None)
         bill=bill,
         party=summary.party,
         left_minor=summary.left_minor,
-        is_disputed=summary.is_disputed,
+        paused_by=summary.paused_by,
         spans=spans,
         lines=lines.all(),
         labels=tariff.tariff.labels,
