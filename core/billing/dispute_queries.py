@@ -22,6 +22,7 @@ from core.billing.correction_models import Dispute, DisputeState, Ground
 from core.billing.dispute_rules import Pause
 from core.billing.disputes import DisputeNotFound
 from core.billing.models import Bill
+from core.billing.queries import with_party
 from core.monitoring.models import Meter, Reading, ReadingStatus
 from core.monitoring.rows import Key
 
@@ -85,26 +86,23 @@ def _views() -> Select[
     str | None,
     Decimal | None,
 ]:
+    query = select(
+        Dispute,
+        ServicePoint.service,
+        Account.number,
+        Premise.address,
+        Bill.number,
+        Bill.total_minor,
+        Bill.currency,
+        Meter.serial,
+        _MAKER.name,
+        _MAKER.phone,
+        _RESPONSIBLE.name,
+        _ANSWERING.name,
+        Reading.value,
+    ).join(Agreement, Agreement.id == Dispute.agreement_id)
     return (
-        select(
-            Dispute,
-            ServicePoint.service,
-            Account.number,
-            Premise.address,
-            Bill.number,
-            Bill.total_minor,
-            Bill.currency,
-            Meter.serial,
-            _MAKER.name,
-            _MAKER.phone,
-            _RESPONSIBLE.name,
-            _ANSWERING.name,
-            Reading.value,
-        )
-        .join(Agreement, Agreement.id == Dispute.agreement_id)
-        .join(Account, Account.id == Agreement.account_id)
-        .join(ServicePoint, ServicePoint.id == Agreement.service_point_id)
-        .join(Premise, Premise.id == ServicePoint.premise_id)
+        with_party(query)
         .join(_MAKER, _MAKER.id == Dispute.person_id)
         .outerjoin(Bill, Bill.id == Dispute.bill_id)
         .outerjoin(Meter, Meter.id == Dispute.meter_id)
@@ -117,7 +115,6 @@ def _views() -> Select[
         )
         .outerjoin(_RESPONSIBLE, _RESPONSIBLE.id == Dispute.responsible_id)
         .outerjoin(_ANSWERING, _ANSWERING.id == Dispute.answered_by_id)
-        .execution_options(populate_existing=True)
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, TypeVarTuple
 
 from sqlalchemy import Row, Select, case, func, or_, select, true
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,6 +26,7 @@ from core.periods import a_year_before, month_of
 
 BILLS_SHOWN = 12
 PHOTO_BYTES_MAX = 300_000
+Columns = TypeVarTuple("Columns")
 PARTY = (
     Agreement.id,
     ServicePoint.service,
@@ -122,7 +123,7 @@ def _bills(person_id: int | None) -> Select[*tuple[Any, ...]]:
         .exists()
     )
     paused = case((disputed, "disputed"), (planned, "planned"), else_="")
-    query = _with_party(select(Bill, paid, paused, *PARTY).select_from(Bill).join(Agreement))
+    query = with_party(select(Bill, paid, paused, *PARTY).select_from(Bill).join(Agreement))
     if person_id is None:
         return query
     return query.join(AccountRight, AccountRight.account_id == Account.id).where(
@@ -130,7 +131,8 @@ def _bills(person_id: int | None) -> Select[*tuple[Any, ...]]:
     )
 
 
-def _with_party(query: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+def with_party(query: Select[*Columns]) -> Select[*Columns]:
+    """Join to a query of agreements what `PARTY` reads."""
     return (
         query.join(Account, Account.id == Agreement.account_id)
         .join(ServicePoint, ServicePoint.id == Agreement.service_point_id)
@@ -236,7 +238,8 @@ async def get_receipt(session: AsyncSession, *, number: str, person_id: int | No
         ReceiptNotFound: there is none, the money has not come, or it is somebody else's.
     """
     theirs = select(AccountRight.account_id).where(AccountRight.person_id == person_id)
-    query = _with_party(select(Payment, *PARTY).select_from(Payment).join(Agreement)).where(
+    payments: Select[*tuple[Any, ...]] = select(Payment, *PARTY).select_from(Payment)
+    query = with_party(payments.join(Agreement)).where(
         Payment.number == number,
         Payment.state.in_(CAME),
         true() if person_id is None else or_(Payment.payer_id == person_id, Account.id.in_(theirs)),

@@ -1,6 +1,6 @@
 """Supply comes back by itself when what was overdue is paid. Never asked for, never blocked."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, select, true
@@ -43,28 +43,15 @@ async def restore_paid(session: AsyncSession, *, agreement_id: int, now: datetim
     plan = await find_running(session, agreement_id=agreement_id, now=now)
     is_planned = plan is not None and plan.left_minor > 0
     relieved = Reason.PLANNED if is_planned else Reason.PAID
-    pending = await lock_orders(
-        session,
-        SupplyOrder.agreement_id == agreement_id,
-        SupplyOrder.wanted == Supply.CUT,
-        SupplyOrder.state.in_(ACTIVE),
-        SupplyOrder.reason == Reason.ARREARS,
-    )
+    pending = await _lock_pending(session, agreement_id, Reason.ARREARS)
     for order in pending:
         is_same = arrears is not None and arrears.bill_id == order.inputs["bill_id"]
         if arrears is None or arrears.has_paid_since_notice or not is_same:
             is_objected = arrears is None and agreement_id in in_all and not is_planned
             reason = Reason.DISPUTED if is_objected else relieved
             await cancel(session, order, reason=reason, note=reason.value, now=now)
-    if pending or in_all:
-        return
-    point_id = await session.scalar(
-        select(Agreement.service_point_id).where(Agreement.id == agreement_id)
-    )
-    cut = await find_standing_cut(session, service_point_id=point_id or 0)
-    is_for_debt = cut is not None and cut.reason is Reason.ARREARS
-    if cut is not None and is_for_debt and cut.agreement_id == agreement_id:
-        await order_restore(session, cut=cut, reason=relieved, now=now)
+    if not pending and not in_all:
+        await _restore_standing(session, agreement_id, Reason.ARREARS, reason=relieved, now=now)
 
 
 async def _restore_credited(session: AsyncSession, *, agreement_id: int, now: datetime) -> None:
@@ -74,24 +61,35 @@ async def _restore_credited(session: AsyncSession, *, agreement_id: int, now: da
     emergency_minor = (await get_operator(session)).emergency_minor
     if balance is not None and (balance.minor is None or balance.minor <= -emergency_minor):
         return
-    pending = await lock_orders(
+    pending = await _lock_pending(session, agreement_id, Reason.CREDIT_USED)
+    reason = Reason.UNDONE if balance is None else Reason.TOPPED_UP
+    for order in pending:
+        await cancel(session, order, reason=reason, note=reason.value, now=now)
+    if not pending:
+        await _restore_standing(session, agreement_id, Reason.CREDIT_USED, reason=reason, now=now)
+
+
+async def _lock_pending(
+    session: AsyncSession, agreement_id: int, cause: Reason
+) -> Sequence[SupplyOrder]:
+    return await lock_orders(
         session,
         SupplyOrder.agreement_id == agreement_id,
         SupplyOrder.wanted == Supply.CUT,
         SupplyOrder.state.in_(ACTIVE),
-        SupplyOrder.reason == Reason.CREDIT_USED,
+        SupplyOrder.reason == cause,
     )
-    reason = Reason.UNDONE if balance is None else Reason.TOPPED_UP
-    for order in pending:
-        await cancel(session, order, reason=reason, note=reason.value, now=now)
-    if pending:
-        return
+
+
+async def _restore_standing(
+    session: AsyncSession, agreement_id: int, cause: Reason, *, reason: Reason, now: datetime
+) -> None:
+    """Order supply back if it is this agreement's cut for this cause that stands."""
     point_id = await session.scalar(
         select(Agreement.service_point_id).where(Agreement.id == agreement_id)
     )
     cut = await find_standing_cut(session, service_point_id=point_id or 0)
-    is_for_credit = cut is not None and cut.reason is Reason.CREDIT_USED
-    if cut is not None and is_for_credit and cut.agreement_id == agreement_id:
+    if cut is not None and cut.reason is cause and cut.agreement_id == agreement_id:
         await order_restore(session, cut=cut, reason=reason, now=now)
 
 
