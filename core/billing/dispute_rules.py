@@ -1,6 +1,6 @@
 """Objections: where one may go, and how they stop the clocks of a debt. Pure functions only."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from types import MappingProxyType
@@ -42,12 +42,18 @@ def counted_from(moment: datetime, *, pauses: Iterable[Pause], now: datetime) ->
     objection is open or a debt is paid in parts and then goes on, and never goes back. Time that
     lies in two pauses counts once.
     """
-    stood, reached = timedelta(0), moment
+    since = (max(ended - max(begun, moment), timedelta(0)) for begun, ended in apart(pauses, now))
+    return moment + sum(since, timedelta(0))
+
+
+def apart(pauses: Iterable[Pause], now: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Yield from when until when these pauses lasted until now, in order and none of it twice."""
+    reached = None
     for pause in sorted(pauses, key=lambda pause: pause.since):
-        begun, ended = max(pause.since, reached), min(pause.until or now, now)
-        stood += max(ended - begun, timedelta(0))
-        reached = max(reached, ended)
-    return moment + stood
+        begun, ended = max(pause.since, reached or pause.since), min(pause.until or now, now)
+        if begun < ended:
+            yield begun, ended
+            reached = ended
 
 
 def due_after(due: date, *, opened: date, answered: date) -> date:

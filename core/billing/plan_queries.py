@@ -26,7 +26,6 @@ from core.billing.plan_rules import ACTIVE, NextPart, Part, Terms, next_part, st
 from core.billing.queries import BillSummary
 from core.billing.settlement import OpenBill, list_open_bills
 from core.errors import DomainError
-from core.periods import local_day
 
 SHOWN_MAX = 200
 
@@ -189,20 +188,17 @@ async def read_progress(session: AsyncSession, plan: PaymentPlan, *, now: dateti
         .order_by(PlanPart.position)
     )
     own = set(await session.scalars(select(PlanBill.bill_id).where(PlanBill.plan_id == plan.id)))
+    until = min(now, plan.ended_at or now)
+    agreed = plan.agreed_at or until  # the wait for the answer moved the days already
     pauses = [
-        Pause(opened.astimezone(zone), answered and answered.astimezone(zone))
+        Pause(max(opened, agreed).astimezone(zone), answered and answered.astimezone(zone))
         for opened, answered in await session.execute(
-            select(Dispute.opened_at, Dispute.answered_at)
-            .where(Dispute.bill_id.in_(own), Dispute.opened_at >= (plan.agreed_at or now))
-            .order_by(Dispute.opened_at)
+            select(Dispute.opened_at, Dispute.answered_at).where(Dispute.bill_id.in_(own))
         )
     ]
     waiting = await list_open_bills(session, agreement_ids=[plan.agreement_id])
-    until = min(now, plan.ended_at or now)
     return Progress(
-        parts=stood_still(
-            [Part(*row) for row in rows], pauses=pauses, today=local_day(until, zone=zone)
-        ),
+        parts=stood_still([Part(*row) for row in rows], pauses=pauses, now=until.astimezone(zone)),
         bills=[bill for bill in waiting if bill.bill_id in own and bill.left_minor > 0],
     )
 

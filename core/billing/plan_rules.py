@@ -6,14 +6,14 @@ whatever takes something off the bills (a payment, a credit note, a bill taken b
 part, and whatever puts something back on them (a payment that is reversed) opens a part again.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from core.billing.dispute_rules import Pause
+from core.billing.dispute_rules import Pause, apart
 from core.billing.plan_models import PlanState
 
 S = PlanState
@@ -93,15 +93,14 @@ def put_off(parts: Iterable[Part], *, days: int) -> list[Part]:
     return [Part(part.due + timedelta(days=days), part.amount_minor) for part in parts]
 
 
-def stood_still(parts: Iterable[Part], *, pauses: Sequence[Pause], today: date) -> list[Part]:
+def stood_still(parts: Iterable[Part], *, pauses: Collection[Pause], now: datetime) -> list[Part]:
     """Return the parts later by the days for which, before they were due, an objection was open."""
     moved = []
     for part in parts:
         due = part.due
-        for pause in pauses:
-            until = pause.until.date() if pause.until else today
-            if pause.since.date() <= due:
-                due += until - pause.since.date()
+        for begun, ended in apart(pauses, now):
+            if begun.date() <= due:
+                due += ended.date() - begun.date()
         moved.append(Part(due, part.amount_minor))
     return moved
 

@@ -94,17 +94,29 @@ class TestStoodStill:
         since = datetime(2026, 12, 1, 4, tzinfo=UTC)
 
         moved = stood_still(
-            parts, pauses=[Pause(since, since + timedelta(days=5))], today=date(2026, 12, 20)
+            parts,
+            pauses=[Pause(since, since + timedelta(days=5))],
+            now=datetime(2026, 12, 20, tzinfo=UTC),
         )
 
         gone = [(new.due - old.due).days for new, old in zip(moved, parts, strict=True)]
         assert gone == [0, 5, 5]
 
+    def test_counts_the_days_of_two_objections_at_once_once(self) -> None:
+        parts = divide_debt(60_00, count=2, today=TODAY, terms=TERMS)
+        since = datetime(2026, 11, 21, 4, tzinfo=UTC)
+        day = timedelta(days=1)
+        pauses = [Pause(since + 2 * day, since + 6 * day), Pause(since, since + 4 * day)]
+
+        moved = stood_still(parts, pauses=pauses, now=since + 30 * day)
+
+        assert [new.due - old.due for new, old in zip(moved, parts, strict=True)] == [6 * day] * 2
+
     def test_goes_on_while_an_objection_is_open(self) -> None:
         parts = divide_debt(60_00, count=2, today=TODAY, terms=TERMS)
         pause = Pause(datetime(2026, 11, 21, tzinfo=UTC), None)
 
-        moved = stood_still(parts, pauses=[pause], today=date(2027, 1, 20))
+        moved = stood_still(parts, pauses=[pause], now=datetime(2027, 1, 20, tzinfo=UTC))
 
         assert left_at_most(moved, day=date(2027, 1, 20)) == 60_00
 

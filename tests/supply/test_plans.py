@@ -346,6 +346,25 @@ class TestWhatHappensToItsBills:
 
         assert (await look_at(power)).parts[0].due == date(2026, 12, 9)
 
+    async def test_an_objection_from_before_the_agreement_makes_the_days_stand(
+        self, power: Debt
+    ) -> None:
+        await propose(power)
+        number = await object_to(power)
+        await live(power, 10)
+        await agree(power)
+        await live(power, 30)
+        found = await look_at(power)
+        assert (found.plan.state, found.plan.short_since) == (PlanState.AGREED, None)
+
+        async with power.database.transaction() as session:
+            await disputes.decline(
+                session, number=number, answer="no", actor_id=power.world.manager, now=power.now
+            )
+
+        # 7 days after it was asked for, 10 of waiting, 30 in which the objection was open
+        assert (await look_at(power)).parts[0].due == date(2026, 11, 9) + timedelta(days=40)
+
     async def test_a_credit_note_pays_the_next_part(self, power: Debt) -> None:
         await begin(power)
         async with power.database.transaction() as session:
