@@ -140,6 +140,7 @@ def read_basis(inputs: Mapping[str, Any], *, versions: Sequence[TariffVersion]) 
                 payment=each["payment"],
                 amount=Decimal(each["amount"]),
                 due=date.fromisoformat(each["due"]),
+                since=date.fromisoformat(each.get("since", each["due"])),
                 paid=date.fromisoformat(each["paid"]),
             )
             for each in inputs.get("late", ())

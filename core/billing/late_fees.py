@@ -22,12 +22,17 @@ class LateFee:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatePayment:
-    """What of a bill was paid after its day. Units: `amount` currency units."""
+    """
+    What of a bill was paid after its day, and from `since` until `paid` the days that count.
+
+    Units: `amount` currency units.
+    """
 
     bill: str
     payment: str
     amount: Decimal
     due: date
+    since: date
     paid: date
 
 
@@ -42,17 +47,17 @@ class LateCharge:
 
 def late_charges(rule: LateFee, late: LatePayment) -> list[LateCharge]:
     """
-    Return the fee on a payment from the due date to its day, simple and not compound.
+    Return the fee on a payment for the days that count, simple and not compound.
 
     A day belongs to the year in which it ends, as the day of payment does.
     """
-    turn = min(date(late.due.year, 12, 31), late.paid)
+    turn = min(max(date(late.due.year, 12, 31), late.since), late.paid)
     spans = [
-        (late.due, turn, rule.per_day),
+        (late.since, turn, rule.per_day),
         (turn, late.paid, rule.per_day_of_earlier_years or rule.per_day),
     ]
     if spans[0][2] == spans[1][2]:
-        spans = [(late.due, late.paid, rule.per_day)]
+        spans = [(late.since, late.paid, rule.per_day)]
     return [
         LateCharge(Period(starts, ends), per_day, late.amount * per_day * (ends - starts).days)
         for starts, ends, per_day in spans

@@ -12,20 +12,38 @@ from core.db import SCHEMA
 from core.money import Money
 from core.monitoring.rows import arrays
 
-# Never for a bill that was objected to, went into a plan, or reached nobody by its day; each
-# payment to a bill is charged once, by whichever bill names it and still stands.
+# Never for a bill that was objected to or reached nobody by its day, nor for the days in which an
+# agreed plan stopped its clocks; each payment to a bill is charged once, by whichever bill names it
+# and still stands. What comes in the place of money that went back is charged from there on.
 _LATE = text(
     f"""
     SELECT b.agreement_id, b.number, p.number AS payment, a.amount_minor, b.currency, b.due_date,
-           CAST(p.received_at AT TIME ZONE :zone AS date) AS paid
+           lower(late.days) AS since, upper(late.days) AS paid
       FROM unnest(CAST(:ids AS bigint[]), CAST(:sinces AS date[])) AS w (agreement, since)
       JOIN {SCHEMA}.bills b ON b.agreement_id = w.agreement AND b.due_date >= w.since
            AND b.state IN ('issued', 'settled')
       JOIN {SCHEMA}.allocations a ON a.bill_id = b.id
       JOIN {SCHEMA}.payments p ON p.id = a.payment_id
+     CROSS JOIN LATERAL (
+           SELECT unnest(
+                  datemultirange(daterange(
+                      b.due_date, CAST(p.received_at AT TIME ZONE :zone AS date)))
+                - coalesce(range_agg(f.days), '{{}}')) AS days
+             FROM (SELECT daterange(CAST(q.paused_at AT TIME ZONE :zone AS date),
+                                    CAST(q.ended_at AT TIME ZONE :zone AS date)) AS days
+                     FROM {SCHEMA}.plan_bills l
+                     JOIN {SCHEMA}.payment_plans q ON q.id = l.plan_id
+                    WHERE l.bill_id = b.id AND q.agreed_at IS NOT NULL
+                    UNION ALL
+                   SELECT daterange(CAST(coalesce(l ->> 'since', l ->> 'due') AS date),
+                                    CAST(l ->> 'paid' AS date))
+                     FROM {SCHEMA}.bills x
+                    CROSS JOIN jsonb_array_elements(coalesce(x.inputs -> 'late', '[]')) l
+                     JOIN {SCHEMA}.payments q ON q.number = l ->> 'payment'
+                    WHERE x.agreement_id = b.agreement_id AND x.state <> 'void'
+                      AND l ->> 'bill' = b.number AND q.kept_minor < q.amount_minor) f) late
      WHERE CAST(p.received_at AT TIME ZONE :zone AS date) > b.due_date
        AND NOT EXISTS (SELECT FROM {SCHEMA}.disputes d WHERE d.bill_id = b.id)
-       AND NOT EXISTS (SELECT FROM {SCHEMA}.plan_bills l WHERE l.bill_id = b.id)
        AND EXISTS (SELECT FROM {SCHEMA}.deliveries d WHERE d.dedupe_key = 'bill:' || b.number
                AND CAST(d.sent_at AT TIME ZONE :zone AS date) <= b.due_date)
        AND NOT EXISTS (
@@ -33,7 +51,7 @@ _LATE = text(
             CROSS JOIN jsonb_array_elements(coalesce(x.inputs -> 'late', '[]')) l
             WHERE x.agreement_id = b.agreement_id AND x.state <> 'void'
               AND l ->> 'bill' = b.number AND l ->> 'payment' = p.number)
-     ORDER BY b.agreement_id, b.due_date, p.id
+     ORDER BY b.agreement_id, b.due_date, p.id, since
     """  # noqa: S608 (a constant)
 )
 
@@ -52,6 +70,7 @@ async def read_late_payments(
                 payment=row.payment,
                 amount=Money(row.amount_minor, row.currency).amount,
                 due=row.due_date,
+                since=row.since,
                 paid=row.paid,
             )
         )

@@ -4,15 +4,16 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
 
 from bot.handlers.bill_words import describe_bill
 from bot.texts import Texts
 from core.accounts.models import Service
-from core.billing import disputes, plans, queries
+from core.billing import disputes, plans, queries, returns
 from core.billing.audit_checks import list_violations
 from core.billing.correction_models import Ground
 from core.billing.payments import Target, record_payment
+from core.billing.plan_models import PaymentPlan, PlanState
 from core.billing.recomputing import list_differences
 from core.billing.tariff_store import load_tariffs, shipped_contents
 from core.db import Database
@@ -125,8 +126,17 @@ class TestTheNextBill:
 
         assert await ask(database, LINES) == []
 
-    async def test_charges_nothing_for_what_is_paid_in_parts(
-        self, database: Database, home: Target, world: World
+    @pytest.mark.parametrize(
+        ("fate", "days"),
+        [
+            ("asked", [12, 13]),
+            ("declined", [12, 13]),
+            ("agreed", []),
+            ("broken on the 20th", [9, 10]),
+        ],
+    )
+    async def test_charges_nothing_for_the_days_of_a_plan_that_was_agreed(
+        self, database: Database, home: Target, world: World, fate: str, days: list[int]
     ) -> None:
         await deliver(database)
         async with database.transaction() as session:
@@ -138,10 +148,53 @@ class TestTheNextBill:
                 is_manager=False,
                 now=NOW,
             )
+            if fate == "declined":
+                await plans.decline(
+                    session, number="A1001", reason="no", actor_id=world.manager, now=NOW
+                )
+            elif fate != "asked":
+                await plans.agree(session, number="A1001", person_id=world.manager, now=NOW)
+            if fate.startswith("broken"):
+                plan = (await session.scalars(select(PaymentPlan))).one()
+                await plans.move(session, plan, PlanState.BROKEN, now=at(date(2026, 11, 20)))
         await pay_late(database, home)
         await bill_november(database)
 
-        assert await ask(database, LINES) == []
+        charged = [(ends - starts).days for _, starts, ends, *_ in await ask(database, LINES)]
+        assert charged == days
+
+    async def test_charges_the_days_of_a_payment_that_went_back_once(
+        self, database: Database, home: Target, world: World
+    ) -> None:
+        await deliver(database)
+        await pay_late(database, home)
+        await bill_november(database)
+        async with database.transaction() as session:
+            await returns.reverse_payment(
+                session,
+                number="P1002",
+                reason="bounced",
+                actor_id=world.manager,
+                now=at(date(2026, 12, 4)),
+            )
+            await record_payment(
+                session,
+                provider="cashier",
+                reference="d",
+                target=home,
+                amount_minor=40_00,
+                currency="CNY",
+                received_at=at(date(2026, 12, 9)),
+                now=at(date(2026, 12, 9)),
+            )
+        december = type(OCTOBER)(date(2026, 12, 1), date(2027, 1, 1))
+        await run_bills(database, Service.ELECTRICITY, december, now=at(date(2027, 1, 2)))
+
+        *_, again = await ask(database, LINES)
+        assert len(await ask(database, LINES)) == 3
+        assert again[:4] == ("E1001", date(2026, 11, 29), date(2026, 12, 9), 40)
+        async with database.transaction() as session:
+            assert await list_differences(session, numbers=["E1002", "E1003"]) == []
 
     async def test_charges_nothing_where_no_contract_says_so(
         self, database: Database, home: Target

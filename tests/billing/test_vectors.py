@@ -289,6 +289,7 @@ def test_what_paying_late_costs(rule, owed, due, paid, minor):
         payment="P1",
         amount=Money(owed, "CNY").amount,
         due=date.fromisoformat(due),
+        since=date.fromisoformat(due),
         paid=date.fromisoformat(paid),
     )
 
