@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from string import Formatter
 
@@ -124,3 +125,14 @@ def test_every_command_has_its_line_in_the_menu(locale: str) -> None:
     texts = Texts(locale, timezone="UTC", currency="CNY")
     listed = [name for name, command in routes.COMMANDS.items() if command.in_menu]
     assert [name for name in listed if not texts.knows(f"menu.{name}")] == []
+
+
+@pytest.mark.parametrize("key", ["plan.next", "paypage.part", "prepaid.lasts"])
+def test_a_russian_date_at_the_end_of_a_sentence_has_one_full_stop(key: str) -> None:
+    texts = Texts("ru", timezone="Asia/Shanghai", currency="CNY")
+    day = texts.day(date(2026, 12, 9))
+    names = ("amount", "position", "count", "left", "burn")
+    words = texts.count(key, 1, **dict.fromkeys(names, "1"), day=day, until=day)
+
+    assert "2026" in words
+    assert ".." not in words

@@ -144,7 +144,7 @@ async def _show(
             position=asked.part.position,
             count=asked.count,
             day=texts.day(asked.part.due),
-            left=texts.money(found.left_minor, bill.currency),
+            left=texts.money(asked.left_minor, bill.currency),
         )
     elif bill.due_date:
         due = texts.plain("paypage.due", day=texts.day(bill.due_date))

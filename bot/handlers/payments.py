@@ -117,14 +117,17 @@ async def render_invoice(
     operator = await accounts.get_operator(session)
     days = texts.days(bill.starts_date, bill.ends_date)
     description = texts.plain("pay.description", days=days, address=party.address)
-    name = prices[0][0]
+    name, heading = prices[0][0], Markup(title(texts, found))
     if len(prices) > 1:
         name = texts.count("pay.bills", len(prices))
         description = texts.plain("pay.description_all", address=party.address)
+    if "plan" in params:
+        name = texts.plain("pay.part", number=params["plan"], position=params["position"])
+        description, heading = party.address, Markup(name)
     return Outgoing(
         text=texts.get(
             "pay.elsewhere",
-            title=Markup(title(texts, found)),
+            title=heading,
             amount=texts.money(amount, bill.currency),
             account=party.account_number,
             hotline=operator.hotline,
@@ -163,11 +166,14 @@ async def render_link(
     if not link or found.left_minor <= 0:
         return None
     asked = await find_asked(session, summary=found, now=reader.now)
-    amount = asked.part.amount_minor if asked else found.left_minor
+    texts, amount, heading = reader.texts, found.left_minor, Markup(title(reader.texts, found))
+    if asked:
+        amount, part = asked.part.amount_minor, asked.part
+        heading = Markup(texts.get("pay.part", number=asked.number, position=part.position))
     return Outgoing(
         text=reader.texts.get(
             "pay.link",
-            title=Markup(title(reader.texts, found)),
+            title=heading,
             amount=reader.texts.money(amount, found.bill.currency),
             link=link,
         ),

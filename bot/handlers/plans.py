@@ -211,6 +211,8 @@ async def press_pay(turn: Turn) -> None:
         number=bill.number,
         amount_minor=part.amount_minor,
         is_for_all=part.amount_minor > bill.left_minor,
+        plan=number,
+        position=part.position,
     )
     await turn.send("payment.link", number=bill.number)
 

@@ -14,8 +14,8 @@ from core.billing.correction_models import CreditKind, CreditNote
 from core.billing.dispute_queries import DisputeView, find_of_bill
 from core.billing.models import Bill
 from core.billing.plan_models import PaymentPlan
+from core.billing.plan_queries import find_active, get_terms
 from core.billing.plan_queries import find_of_bill as find_plan
-from core.billing.plan_queries import get_terms
 from core.billing.plan_rules import possible_parts
 from core.billing.queries import BillSummary, get_summary
 from core.errors import DomainError
@@ -46,7 +46,7 @@ class BillStory:
     """
     What became of a bill; `replaces` and `replaced_by` are numbers of bills.
 
-    `is_divisible` tells whether it is large enough to be paid in parts.
+    `is_divisible` tells whether it is large enough to be paid in parts, and no plan is under way.
     """
 
     credits: Sequence[CreditNote]
@@ -103,15 +103,15 @@ async def get_story(session: AsyncSession, *, bill: Bill) -> BillStory:
     credits_ = await session.scalars(
         select(CreditNote).where(CreditNote.bill_id == bill.id).order_by(CreditNote.id)
     )
+    active = await find_active(session, agreement_id=bill.agreement_id)
+    minor, terms = bill.total_minor - bill.credited_minor, await get_terms(session)
     return BillStory(
         credits=credits_.all(),
         replaces=await session.scalar(select(Bill.number).where(Bill.id == bill.replaces_id)),
         replaced_by=await session.scalar(select(Bill.number).where(Bill.replaces_id == bill.id)),
         dispute=await find_of_bill(session, bill_id=bill.id),
         plan=await find_plan(session, bill_id=bill.id),
-        is_divisible=bool(
-            possible_parts(bill.total_minor - bill.credited_minor, terms=await get_terms(session))
-        ),
+        is_divisible=active is None and bool(possible_parts(minor, terms=terms)),
     )
 
 

@@ -1,7 +1,7 @@
 """Plans to pay in parts as people look at them, and which clocks they stop. Only reads."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -80,10 +80,12 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked for now of a bill that is paid in parts."""
+    """The part of a plan that is asked for now, on any of its bills. Units: minor units."""
 
+    number: str
     part: NextPart
     count: int
+    left_minor: int
 
 
 async def get_terms(session: AsyncSession) -> Terms:
@@ -216,6 +218,16 @@ async def find_of_bill(session: AsyncSession, *, bill_id: int) -> PaymentPlan | 
     return found
 
 
+async def find_active(session: AsyncSession, *, agreement_id: int) -> PaymentPlan | None:
+    """Return the plan of an agreement that waits or runs, if there is one."""
+    found: PaymentPlan | None = await session.scalar(
+        select(PaymentPlan)
+        .where(PaymentPlan.agreement_id == agreement_id, PaymentPlan.state.in_(ACTIVE))
+        .execution_options(populate_existing=True)
+    )
+    return found
+
+
 async def find_running(
     session: AsyncSession, *, agreement_id: int, now: datetime
 ) -> PlanView | None:
@@ -241,8 +253,9 @@ async def find_asked(session: AsyncSession, *, summary: BillSummary, now: dateti
     part = progress.next
     if part is None or summary.left_minor <= 0:
         return None
-    amount = min(part.amount_minor, summary.left_minor)
-    return Asked(part=replace(part, amount_minor=amount), count=len(progress.parts))
+    return Asked(
+        number=plan.number, part=part, count=len(progress.parts), left_minor=progress.left_minor
+    )
 
 
 async def find_plan_pauses(

@@ -16,7 +16,13 @@ from core.billing.dispute_queries import find_pauses, is_disputed
 from core.billing.invoices import BillNotOpen
 from core.billing.models import Bill, BillState
 from core.billing.plan_models import PaymentPlan, PlanBill, PlanPart, PlanState
-from core.billing.plan_queries import PlanNotFound, get_terms, read_progress
+from core.billing.plan_queries import (
+    PlanNotFound,
+    find_active,
+    find_of_bill,
+    get_terms,
+    read_progress,
+)
 from core.billing.plan_rules import (
     ACTIVE,
     Part,
@@ -48,6 +54,12 @@ class AlreadyPlanned(DomainError):
     """The debt is in a plan already, or was asked about before."""
 
     code = "plan.already"
+
+
+class OtherBillsPlanned(DomainError):
+    """While one plan runs no other is made; a bill that came since is paid by itself."""
+
+    code = "plan.other_bills"
 
 
 class TooSmall(DomainError):
@@ -102,6 +114,7 @@ async def weigh_debt(
         BillNotFound: there is no such bill, or it is somebody else's and not a manager asks.
         BillNotOpen: nothing is left to pay of it.
         AlreadyPlanned: a plan for it waits or runs; or its people asked before.
+        OtherBillsPlanned: one for other bills of its agreement waits or runs.
         BillDisputed: somebody objects to a bill.
         TooSmall: there is nothing to divide.
     """
@@ -120,6 +133,10 @@ async def weigh_debt(
     if bill.id not in {each.bill_id for each in waiting if each.left_minor > 0}:
         raise BillNotOpen(number=bill_number)
     ids = [each.bill_id for each in waiting]
+    active = await find_active(session, agreement_id=bill.agreement_id)
+    own = None if active is None else await find_of_bill(session, bill_id=bill.id)
+    if active is not None and (own is None or own.id != active.id):
+        raise OtherBillsPlanned(number=active.number, bill=bill_number)
     await _require_unplanned(session, bill.agreement_id, ids, is_own=is_own)
     pauses = await find_pauses(session, bill_ids=ids)
     for each in waiting:

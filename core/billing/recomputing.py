@@ -14,7 +14,7 @@ from core.accounts.models import Role, Service
 from core.accounts.service import list_staff
 from core.billing.audit_checks import list_violations
 from core.billing.bill_rows import lines_of
-from core.billing.bills import BillNotFound, get_basis
+from core.billing.bills import get_basis
 from core.billing.calculation import compute_bill
 from core.billing.models import Bill, BillLine, TariffVersion
 from core.billing.run_models import BillingRun
@@ -35,12 +35,18 @@ class Difference:
     computed: str
 
 
+class NoSuchBill(DomainError):
+    """An operator named a bill that does not exist."""
+
+    code = "billing.no_such_bill"
+
+
 async def list_differences(session: AsyncSession, *, numbers: Iterable[str]) -> list[Difference]:
     """
     Return where these bills, computed again from their inputs, differ from what is stored.
 
     Raises:
-        BillNotFound: one of them does not exist.
+        NoSuchBill: one of them does not exist.
     """
     return [each for number in numbers for each in await _compare(session, number)]
 
@@ -50,7 +56,7 @@ async def _compare(session: AsyncSession, number: str) -> list[Difference]:
         select(Bill).where(Bill.number == number).execution_options(populate_existing=True)
     )
     if bill is None:
-        raise BillNotFound(number=number)
+        raise NoSuchBill(number=number)
     lines = await session.scalars(
         select(BillLine)
         .where(BillLine.bill_id == bill.id)

@@ -10,8 +10,7 @@ from typer.testing import CliRunner
 
 from bot.cli import app
 from core.accounts.models import Service
-from core.billing.bills import BillNotFound
-from core.billing.recomputing import (
+from core.billing.recomputing import NoSuchBill, (
     Difference,
     audit_books,
     draw_sample,
@@ -98,7 +97,7 @@ class TestListDifferences:
 
     async def test_says_that_there_is_no_such_bill(self, database: Database, world: World) -> None:
         assert world.manager
-        with pytest.raises(BillNotFound):
+        with pytest.raises(NoSuchBill):
             await differences(database, ["W9999"])
 
 

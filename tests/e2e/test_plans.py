@@ -32,6 +32,7 @@ async def pay_part(phone: Phone, message: Message, position: int) -> Message:
     await phone.press(message, f"缴第 {position} 期")
     invoice = await phone.next()
     assert invoice["invoice"]["total_amount"] == 37_80
+    assert invoice["invoice"]["title"] == f"分期计划 A1001 第 {position} 期"
     await checkout(phone, invoice)
     return invoice
 

@@ -6,14 +6,31 @@ import pytest
 from sqlalchemy import text
 
 from core.accounts.models import Service, Supply
-from core.billing import corrections, disputes, payments, plan_queries, plans, rebilling, returns
+from core.billing import (
+    corrections,
+    disputes,
+    payments,
+    plan_queries,
+    plans,
+    queries,
+    rebilling,
+    returns,
+)
 from core.billing.audit_checks import list_violations
 from core.billing.bills import BillNotFound
 from core.billing.correction_models import Ground
+from core.billing.correction_queries import get_story
 from core.billing.plan_models import PlanState
 from core.billing.plan_queries import PlanNotFound, PlanView
 from core.billing.plan_watch import look_after_plans
-from core.billing.plans import AlreadyPlanned, BillDisputed, OwnPlan, PlanClosed, TooSmall
+from core.billing.plans import (
+    AlreadyPlanned,
+    BillDisputed,
+    OtherBillsPlanned,
+    OwnPlan,
+    PlanClosed,
+    TooSmall,
+)
 from core.billing.rebilling import Change
 from core.supply.guards import Refusal
 from core.supply.models import Reason
@@ -319,6 +336,49 @@ class TestAnOffer:
         assert "plan.lapsed" in await power.kinds(power.world.home.holder)
 
 
+async def bill_november(debt: Debt) -> None:
+    await show(debt.database, debt.world.home.meters[debt.kind], {NOVEMBER.ends: "300"})
+    await run_bills(debt.database, debt.kind, NOVEMBER, now=at(date(2026, 12, 2)))
+    debt.now = max(debt.now, at(date(2026, 12, 2)))
+
+
+class TestFindAsked:
+    async def test_asks_for_the_whole_part_where_it_covers_two_bills(self, power: Debt) -> None:
+        await bill_november(power)
+        await power.pay(1_00)  # so that half of both is more than the rest of the first
+        await propose(power, count=2)
+        await agree(power)
+        found = await look_at(power)
+        assert found.next is not None
+
+        async with power.database.transaction() as session:
+            summary = await queries.get_summary(session, number="E1001", person_id=None)
+            asked = await plan_queries.find_asked(session, summary=summary, now=power.now)
+
+        assert asked is not None
+        assert asked.part == found.next
+        assert asked.part.amount_minor > summary.left_minor
+        assert (asked.number, asked.left_minor) == ("A1001", found.left_minor)
+
+
+class TestABillBesideAPlan:
+    async def test_is_not_offered_in_parts_and_is_told_to_be_paid_by_itself(
+        self, power: Debt
+    ) -> None:
+        await begin(power)
+        await bill_november(power)
+
+        async with power.database.transaction() as session:
+            summary = await queries.get_summary(session, number="E1002", person_id=None)
+            assert not (await get_story(session, bill=summary.bill)).is_divisible
+            holder = power.world.home.holder
+            with pytest.raises(OtherBillsPlanned) as refused:
+                await plans.weigh_debt(
+                    session, bill_number="E1002", person_id=holder, is_manager=False
+                )
+        assert refused.value.params == {"number": "A1001", "bill": "E1002"}
+
+
 async def object_to(debt: Debt) -> str:
     async with debt.database.transaction() as session:
         return await disputes.open_dispute(
@@ -412,8 +472,7 @@ class TestWhatHappensToItsBills:
     async def test_a_new_bill_has_its_own_ladder(self, power: Debt) -> None:
         await begin(power)
         await power.pay(FIRST + SECOND)
-        await show(power.database, power.world.home.meters[power.kind], {NOVEMBER.ends: "300"})
-        await run_bills(power.database, power.kind, NOVEMBER, now=at(date(2026, 12, 2)))
+        await bill_november(power)
         power.now = at(date(2026, 12, 19))
         await live(power, 2)
 
