@@ -217,7 +217,7 @@ def receipt_page(texts: Texts, operator: Operator, receipt: ReceiptView) -> Rece
     is_part = not receipt.bills or any(paid.left_minor for paid in receipt.bills)
     status = "page.status_part" if is_part else "page.status_others"
     if is_settled:
-        status = "page.status_settled"
+        status = f"page.status_{'prepaid' if receipt.party.is_prepaid else 'settled'}"
     returned = payment.amount_minor - payment.kept_minor
     given_back = (Field(label=plain("page.returned"), value=money(returned)),) if returned else ()
     return ReceiptDocument(

@@ -239,8 +239,8 @@ def caption(texts: Texts, summary: BillSummary) -> str:
     )
 
 
-def describe_receipt(texts: Texts, receipt: ReceiptView) -> str:
-    """Return a receipt: what came in, where it went, what is still open."""
+def describe_receipt(texts: Texts, receipt: ReceiptView, *, balance: str | None = None) -> str:
+    """Return a receipt: what came in, where it went, what is still open or left (`balance`)."""
     payment = receipt.payment
 
     def money(minor: int) -> str:
@@ -262,7 +262,10 @@ def describe_receipt(texts: Texts, receipt: ReceiptView) -> str:
         key = "receipt.credit_prepaid" if receipt.party.is_prepaid else "receipt.credit"
         parts.append(texts.get(key, amount=money(receipt.credit_minor)))
     owed = "receipt.owed" if receipt.owed_minor else "receipt.nothing_owed"
-    parts.append(texts.get(owed, amount=money(receipt.owed_minor)))
+    if receipt.owed_minor or balance is None:
+        parts.append(texts.get(owed, amount=money(receipt.owed_minor)))
+    if balance:
+        parts.append(balance)
     return texts.lines(parts)
 
 

@@ -21,6 +21,7 @@ from bot.handlers.bill_words import (
 )
 from bot.handlers.correction_words import story_lines
 from bot.handlers.corrections import say_if_void
+from bot.handlers.prepaid_words import receipt_words
 from bot.outgoing import Button, File, Keyboard, Outgoing, press, read_press
 from bot.texts import Markup, Texts, clean_line
 from core.accounts import service as accounts
@@ -33,6 +34,7 @@ from core.billing.correction_queries import BillStory, get_story
 from core.billing.explain import explain_bill
 from core.billing.models import Bill, BillState
 from core.billing.plan_models import PlanState
+from core.billing.prepaid import find_balances
 from core.billing.queries import BillSummary, BillView
 
 STATEMENT_LINES = 15
@@ -302,12 +304,16 @@ async def render_receipt(
     receipt = await queries.get_receipt(
         session, number=params["number"], person_id=reader.person_id
     )
-    page = receipt_page(reader.texts, await accounts.get_operator(session), receipt)
+    operator, balance = await accounts.get_operator(session), None
+    page = receipt_page(reader.texts, operator, receipt)
     keys = [Button(reader.texts.plain("bill.mine"), press("go", "bills"))]
     if receipt.party.is_prepaid:
         keys.append(Button(reader.texts.plain("prepaid.key"), press("go", "balance")))
+        ids = [receipt.party.agreement_id]
+        found = await find_balances(session, agreement_ids=ids, now=reader.now)
+        balance = receipt_words(reader.texts, operator, found[receipt.party.agreement_id])
     return Outgoing(
-        text=describe_receipt(reader.texts, receipt),
+        text=describe_receipt(reader.texts, receipt, balance=balance),
         keyboard=[keys],
         document=File(name=f"{receipt.payment.number}.pdf", make=lambda: receipt_pdf(page)),
     )

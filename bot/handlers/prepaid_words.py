@@ -10,6 +10,7 @@ from core.accounts.models import Operator
 from core.accounts.service import Place
 from core.billing.burn import Burn, is_outdated
 from core.billing.prepaid import Balance
+from core.billing.prepaid_rules import least_top_up
 from core.money import round_to
 
 
@@ -63,11 +64,29 @@ def emergency_words(texts: Texts, known: Known) -> str:
     )
 
 
+def missing_words(texts: Texts, operator: Operator, balance: Balance) -> str | None:
+    """Return how much has to be topped up for supply, where no credit is left."""
+    missing = 0
+    if balance.minor is not None:
+        missing = least_top_up(balance.minor, emergency_minor=operator.emergency_minor)
+    return texts.get("prepaid.missing", missing=texts.money(missing)) if missing else None
+
+
+def receipt_words(texts: Texts, operator: Operator, balance: Balance) -> str:
+    """Return what is left after a payment, and how much is still missing."""
+    left = None
+    if balance.minor is not None:
+        left = texts.get("prepaid.left", left=texts.money(balance.minor))
+    return texts.lines([left, missing_words(texts, operator, balance)])
+
+
 def used_up_words(texts: Texts, known: Known) -> str:
     """Return that supply may be cut, when it never is, and what puts that off."""
     operator = known.operator
+    least = least_top_up(known.balance.minor or 0, emergency_minor=operator.emergency_minor)
     return texts.get(
         "prepaid.used_up",
+        missing=texts.money(least),
         opens=operator.prepaid_cut_from,
         closes=operator.prepaid_cut_until,
         hotline=operator.hotline,

@@ -8,6 +8,7 @@ from bot.context import Command, Handle, Reader, Render, Turn, WhichNumber
 from bot.handlers import cuts
 from bot.handlers.account import back_home
 from bot.handlers.plan_words import pay_part_key
+from bot.handlers.prepaid_words import missing_words
 from bot.handlers.supply_words import (
     card_keys,
     card_words,
@@ -27,6 +28,8 @@ from core.accounts.models import Role, Supply
 from core.billing import dunning, queries
 from core.billing.arrears import Arrears, find_arrears_of_bill
 from core.billing.dunning_rules import POLICIES
+from core.billing.prepaid import find_balances
+from core.billing.prepaid_rules import least_top_up
 from core.supply import queries as orders
 from core.supply.answers import Why, why_is_my_supply_off
 from core.supply.models import Reason
@@ -48,6 +51,11 @@ async def why(turn: Turn) -> None:
             now=turn.now,
         )
         parts.append(describe_answer(turn.texts, answer, hotline=operator.hotline, now=turn.now))
+        if answer.why in {Why.CREDIT_USED, Why.CREDIT_ORDERED}:
+            ids = [place.agreement_id]
+            found = await find_balances(turn.session, agreement_ids=ids, now=turn.now)
+            missing = missing_words(turn.texts, operator, found[place.agreement_id])
+            parts[-1] = turn.texts.lines([parts[-1], missing])
         if answer.plan is not None and (part := pay_part_key(turn.texts, answer.plan)):
             keys += part
         elif answer.arrears is not None:
@@ -198,10 +206,23 @@ async def _news(
         key = f"{key}_{order.danger.reason}"
         if order.danger.reason is Reason.BURST:
             keys.insert(0, mine_key(reader.texts, order.danger.source_id))
-    words = reader.texts.get(key, **await _values(session, reader, order))
+    values = await _values(session, reader, order)
+    if order.reason is Reason.CREDIT_USED and is_cut:
+        values |= await _credit(session, reader, order)
+    words = reader.texts.get(key, **values)
     if order.reason is Reason.SAFE:
         words += "\n" + restore_reason(reader.texts, order)
     return Outgoing(text=words, keyboard=[[each] for each in keys])
+
+
+async def _credit(session: AsyncSession, reader: Reader, order: OrderView) -> dict[str, object]:
+    """Return how much of a prepaid credit is missing now, and the least that ends that."""
+    operator, agreement_id = await accounts.get_operator(session), order.agreement_id
+    found = await find_balances(session, agreement_ids=[agreement_id], now=reader.now)
+    left = found[agreement_id].minor
+    left = -order.overdue_minor if left is None else left
+    least = least_top_up(left, emergency_minor=operator.emergency_minor)
+    return {"overdue": reader.texts.money(-left), "missing": reader.texts.money(least)}
 
 
 async def render_cut_ordered(

@@ -45,6 +45,11 @@ def find_crossing(
     return Crossing(mark=marks[min(fallen)], at_minor=min(fallen)) if fallen else None
 
 
+def least_top_up(minor: int, *, emergency_minor: int) -> int:
+    """Return the least payment after which there is credit again. Units: minor units."""
+    return max(1 - emergency_minor - minor, 0)
+
+
 def default_steps(offered: Collection[int]) -> list[int]:
     """Return at which steps people are told who picked none: the last ones before zero."""
     return sorted(offered)[:STEPS_PICKED_MAX]

@@ -44,6 +44,7 @@ class OrderView:
     reason: Reason
     service: Service
     service_point_id: int
+    agreement_id: int
     supply: Supply
     address: str
     account_number: str
@@ -92,6 +93,7 @@ def _view(row: _Row) -> OrderView:
         reason=order.reason,
         service=point.service,
         service_point_id=point.id,
+        agreement_id=order.agreement_id,
         supply=point.supply,
         address=premise.address,
         account_number=account.number,

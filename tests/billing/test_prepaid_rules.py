@@ -13,6 +13,7 @@ from core.billing.prepaid_rules import (
     default_steps,
     find_crossing,
     lasts_until,
+    least_top_up,
 )
 
 STEPS = (50_00, 10_00)
@@ -76,3 +77,12 @@ class TestLastsUntil:
     def test_counts_whole_days_from_the_reading(self, minor: int, day: int) -> None:
         until = lasts_until(minor=minor, burn_minor=Decimal(10_00), read_date=date(2026, 11, 1))
         assert until == date(2026, 11, 1 + day)
+
+
+class TestLeastTopUp:
+    @given(st.integers(-500_00, 500_00), st.integers(0, 100_00))
+    def test_is_the_first_amount_that_leaves_credit(self, minor: int, emergency: int) -> None:
+        least = least_top_up(minor, emergency_minor=emergency)
+
+        assert minor + least > -emergency
+        assert least == 0 or minor + least - 1 <= -emergency

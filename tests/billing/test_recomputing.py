@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 from bot.cli import app
 from core.accounts.models import Service
-from core.billing.recomputing import NoSuchBill, (
+from core.billing.recomputing import (
     Difference,
+    NoSuchBill,
     audit_books,
     draw_sample,
     find_faults,

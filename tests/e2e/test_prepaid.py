@@ -36,6 +36,7 @@ WORDS: dict[str, dict[str, str]] = {
         "approved": "S1001 已批准",
         "last warning": "最后提醒",
         "cut": "请按下面的按钮充值",
+        "nothing owed": "已无欠费",
         "why": "因预付余额和应急额度已用完",
         "coming": "正在为",
         "back": "如果您家仍然没有",
@@ -61,6 +62,7 @@ WORDS: dict[str, dict[str, str]] = {
         "approved": "S1001 is approved",
         "last warning": "Last warning",
         "cut": "Top up with the button",
+        "nothing owed": "Nothing more is owed",
         "why": "because prepaid and emergency credit are used up",
         "coming": "is being switched on again",
         "back": "If yours is still off",
@@ -114,6 +116,7 @@ class Home:
         await manager.expect(self.words["approved"])
         warned = text_of(await self.phone.expect(self.words["last warning"]))
         assert "24.80" in warned
+        assert "\u00a54.81" in warned  # what is missing to be above -20.00
         return card
 
 
@@ -169,9 +172,18 @@ async def test_prepaid_home_is_told_cut_and_restored(stage: Stage, home: Home) -
     move_clock(stage, at(MONDAY))
     await home.use(0)
     card = await home.approve()
+    await home.top_up("1")
+    receipt = text_of(await phone.expect("P1002"))
+    assert "-CN¥23.80" in receipt or "-¥23.80" in receipt
+    assert "\u00a53.81" in receipt
+    assert words["nothing owed"] not in receipt
     await home.debtor.cut()
-    await phone.expect(words["cut"])
-    assert words["why"] in text_of(await phone.say("/supply"))
+    cut = text_of(await phone.expect(words["cut"]))
+    assert "23.80" in cut
+    assert "\u00a53.81" in cut
+    supply = text_of(await phone.say("/supply"))
+    assert words["why"] in supply
+    assert "\u00a53.81" in supply
 
     await home.top_up("50")
     await phone.expect(words["coming"])
