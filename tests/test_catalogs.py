@@ -113,6 +113,30 @@ def test_every_key_in_the_code_has_a_sentence() -> None:
     assert sorted(calls - set(sentences("en"))) == []
 
 
+def test_every_sentence_gets_the_values_that_it_names() -> None:
+    named = {
+        key: set().union(*map(placeholders, forms)) - {"number"}
+        for key, forms in sentences("en").items()
+    }
+    wanting = []
+    for path in (ROOT / "bot").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(
+                    func=ast.Attribute(attr="get" | "plain" | "count" | "say" | "show" | "toast"),
+                    args=[ast.Constant(value=str() as key), *_],
+                    keywords=keywords,
+                ) if key in named and None not in {each.arg for each in keywords}:
+                    missing = named[key] - {each.arg for each in keywords}
+                    wanting += [(key, name) for name in sorted(missing)]
+    assert wanting == []
+
+
+def test_taiwan_has_one_word_for_what_a_meter_shows() -> None:
+    forms = sentences("zh_TW").items()
+    assert [key for key, texts in forms if any("讀數" in text for text in texts)] == []
+
+
 @pytest.mark.parametrize("key", ["reading.unusual", "exchange.unusual"])
 @pytest.mark.parametrize(("times", "words"), [(21, "21 раз "), (332, "332 раза "), (12, "12 раз ")])
 def test_times_the_usual_are_counted_in_russian(key: str, times: int, words: str) -> None:

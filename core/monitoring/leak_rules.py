@@ -8,7 +8,7 @@ Source: AquaCUE (a gallon in each of the last 24 hours; an hour below clears), W
 equal refills), the usual window of night flow; the figures are the house's defaults.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from decimal import Decimal
@@ -72,22 +72,21 @@ def find_leak(
     *,
     now: datetime,
     zone: ZoneInfo,
-    learnt: Mapping[LeakKind, Decimal] | None = None,
+    learnt: Decimal = Decimal(0),
 ) -> Finding | None:
     """
     Return the most urgent leak that the spans of the last days prove, if any.
 
-    `learnt` are flows that people declared to be theirs: up to a little more is no finding.
+    `learnt` is the flow that people declared to be theirs: up to a little more is no finding of
+    any kind. Units: m³/h.
     """
     known = [span for span in spans if _is_short(span) and span.ends <= now]
     burst = partial(_running, kind=LeakKind.BURST, over=BURST_OVER, rate_min=BURST_RATE)
     never_zero = partial(_running, kind=LeakKind.NEVER_ZERO, over=NEVER_ZERO_OVER, rate_min=GALLON)
     for rule in (burst, never_zero, _night_flow, _refills):
         found = rule(known, now, zone)
-        if found is not None:
-            usual = (learnt or {}).get(found.kind, Decimal(0))
-            if found.rate > usual * LEARNT_FACTOR:
-                return found
+        if found is not None and found.rate > learnt * LEARNT_FACTOR:
+            return found
     return None
 
 

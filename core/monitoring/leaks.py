@@ -65,7 +65,7 @@ async def look_for_leaks(session: AsyncSession, *, now: datetime) -> int:
         if leak is None or is_away:
             since = stopped.get(meter.id)
             fresh = [span for span in used if since is None or span.ends > since]
-            found = find_leak(fresh, now=now, zone=zone, learnt=learnt.get(meter.id))
+            found = find_leak(fresh, now=now, zone=zone, learnt=learnt.get(meter.id, Decimal(0)))
             if found is not None:
                 await begin_leak(session, meter, found, now=now)
                 continue
@@ -136,21 +136,19 @@ def _spans(meter: MeterFacts, rows: Sequence[tuple[int, datetime, Decimal]]) -> 
 
 async def _load_learnt(
     session: AsyncSession, meters: Iterable[int], *, now: datetime
-) -> dict[int, dict[LeakKind, Decimal]]:
-    """Return the flows that people declared to be theirs, by meter."""
+) -> dict[int, Decimal]:
+    """Return the flow that people declared to be theirs, by meter. Units: m³/h."""
     rows = await session.execute(
-        select(Leak.meter_id, Leak.kind, func.max(Leak.rate))
+        select(Leak.meter_id, func.max(Leak.rate))
         .where(
             Leak.meter_id.in_(list(meters)),
+            Leak.kind != LeakKind.WHILE_AWAY,  # what a guest drew is nothing that goes on
             Leak.answer == LeakAnswer.MINE,
             Leak.answered_at > now - LEARNT_FOR,
         )
-        .group_by(Leak.meter_id, Leak.kind)
+        .group_by(Leak.meter_id)
     )
-    learnt: dict[int, dict[LeakKind, Decimal]] = {}
-    for meter_id, kind, rate in rows:
-        learnt.setdefault(meter_id, {})[kind] = rate
-    return learnt
+    return {meter_id: rate for meter_id, rate in rows if rate is not None}
 
 
 async def _load_stopped(

@@ -261,8 +261,16 @@ class TestTypingAReading:
         await manager.say("117")
         assert "Noted" in text_of(await manager.say("<b>misread</b> & called back"))
         assert await latest(database) == []  # a manager vouches for it now
-        assert "No reading waits" in text_of(await manager.say("/held"))
+        lately = await manager.say("/held")
+        assert "No reading waits" in text_of(lately)
         assert "117 立方米" in text_of(await customer.say("/meters"))
+        await manager.press(lately, "↩ W-10001")
+        shown = await manager.changed(lately, "Is that decision to be taken back?")
+        assert "W-10001, " in text_of(shown)
+        await manager.press(shown, "It is wrong")
+        await manager.changed(lately, "Why")
+        assert "Noted" in text_of(await manager.say("of another meter"))
+        assert "117 立方米" not in text_of(await customer.say("/meters"))
 
     async def test_asks_a_manager_for_the_number_again_that_fits_no_more(
         self, stage: Stage, database: Database

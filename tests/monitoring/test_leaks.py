@@ -128,11 +128,9 @@ class TestFindLeak:
     def test_leaves_out_what_people_declared_to_be_theirs(self) -> None:
         spans = hourly([50 * LITRES] * 30)
         now = spans[-1].ends
-        learnt = {LeakKind.NEVER_ZERO: 45 * LITRES}
 
-        assert find_leak(spans, now=now, zone=ZONE, learnt=learnt) is None
-        learnt[LeakKind.NEVER_ZERO] = 40 * LITRES
-        assert find_leak(spans, now=now, zone=ZONE, learnt=learnt) is not None
+        assert find_leak(spans, now=now, zone=ZONE, learnt=45 * LITRES) is None
+        assert find_leak(spans, now=now, zone=ZONE, learnt=40 * LITRES) is not None
 
 
 async def run_water(
@@ -288,6 +286,16 @@ class TestAnswerLeak:
         await look_at(database, NOON)
         async with database.transaction() as session:
             return (await session.scalars(select(Leak.id).where(Leak.ended_at.is_(None)))).one()
+
+    async def test_hears_no_more_of_the_flow_that_was_theirs_in_any_pattern(
+        self, database: Database, world: World
+    ) -> None:
+        leak_id = await self.burst(database, world)
+        await self.say(database, world, leak_id, LeakAnswer.MINE, NOON)
+
+        found = await look_at(database, NOON + HOUR)
+
+        assert [row[0] for row in found] == ["burst"]
 
     async def test_makes_a_burst_critical_and_promises_it_in_half_the_time(
         self, database: Database, world: World
