@@ -143,9 +143,10 @@ class Turn:
             },
         )
 
-    async def draw(self, html: str, *, keyboard: Keyboard = ()) -> None:
-        """Put HTML into the message whose button was pressed, or into a new one."""
-        edit = {"edit": self.said.message_ref} if self.said.data else {}
+    async def draw(self, html: str, *, keyboard: Keyboard = (), card: int | None = None) -> None:
+        """Put HTML into a card, else the message whose button was pressed, else a new one."""
+        card = card or (self.said.message_ref if self.said.data else None)
+        edit = {"edit": card} if card else {}
         await self._answer("reply", {"text": html, "keyboard": keyboard_to_json(keyboard), **edit})
 
     async def send(self, kind: str, /, **params: object) -> None:

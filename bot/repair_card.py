@@ -8,6 +8,7 @@ from bot.outgoing import Button, Keyboard, Outgoing, press
 from bot.texts import Markup, Texts
 from core.monitoring.leak_rules import LeakKind
 from core.monitoring.models import LeakAnswer, Quantity
+from core.repairs.intake import SWITCH
 from core.repairs.journal import News
 from core.repairs.models import Cause
 from core.repairs.queries import Happening, RepairLine, RepairView
@@ -201,6 +202,8 @@ def _evidence(view: RepairView, texts: Texts, parties: frozenset[Party]) -> Iter
         yield texts.get(key, value=texts.quantity(measured.latest, measured.quantity))
     elif measured is not None and measured.is_abnormal and measured.latest_at is not None:
         yield texts.get("repair.unknown", since=texts.moment(measured.latest_at))
+    if view.cause is Cause.SUPPLY_SWITCH and view.normal_at is not None:
+        yield texts.get("repair.normal_switch", moment=texts.moment(view.normal_at))
     begun = [row for row in view.history if "alarm_id" in row.details and row.kind != "normal"]
     if view.area_id is None and len(begun) > 1:
         yield texts.count("repair.times", len(begun), since=texts.moment(begun[0].at))
@@ -337,8 +340,8 @@ def _suffix(row: Happening) -> str:
 
 
 def _silence(quantity: str | None) -> str:
-    """Return the end of the keys of sentences in which a silence is no value."""
-    return "_silence" if quantity == Quantity.SILENCE else ""
+    """Return the end of the keys of sentences in which a silence or a switch is no value."""
+    return f"_{quantity}" if quantity in {Quantity.SILENCE, SWITCH} else ""
 
 
 def news_key(line: RepairLine, row: Happening, news: News) -> str:

@@ -46,13 +46,13 @@ async def press_order(turn: Turn) -> None:
     await show(turn, number)
 
 
-async def show(turn: Turn, number: str) -> None:
-    """Show an order to a manager, with its facts and what can be done."""
+async def show(turn: Turn, number: str, *, card: int | None = None) -> None:
+    """Show an order to a manager, with its facts and what can be done; or draw a card anew."""
     turn.require(Role.MANAGER)
     order = await queries.get_order(turn.session, number=number)
     restore = await queries.find_restore(turn.session, cut=order)
     keys = [*card_keys(turn.texts, order, restore), [_to_list(turn)]]
-    await turn.draw(card_words(turn.texts, order, restore), keyboard=keys)
+    await turn.draw(card_words(turn.texts, order, restore), keyboard=keys, card=card)
 
 
 def _to_list(turn: Turn) -> Button:
@@ -73,7 +73,7 @@ async def _ask_serial(turn: Turn, number: str, version: int | None) -> None:
     turn.require(Role.MANAGER)
     order = await queries.get_order(turn.session, number=number)
     if order.danger is not None:
-        await _approve(turn, number, version, None)
+        await _approve(turn, number, version, None, card=_pressed(turn))
         return
     decision = await service.review(
         turn.session, number=number, version=version, person_id=turn.person_id, now=turn.now
@@ -81,7 +81,7 @@ async def _ask_serial(turn: Turn, number: str, version: int | None) -> None:
     if decision.refusals:
         await _refuse(turn, decision)
         return
-    await turn.ask("cut.serial", number=number, version=version)
+    await turn.ask("cut.serial", number=number, version=version, card=_pressed(turn))
     await turn.say(
         "cut.ask_serial",
         keyboard=[[cancel_key(turn.texts)]],
@@ -106,10 +106,18 @@ async def receive_serial(turn: Turn) -> None:
     """Approve the order with what was typed."""
     turn.expect("cut.serial")
     typed = clean_line(turn.said.text, length_max=20)
-    await _approve(turn, turn.draft["number"], turn.draft["version"], typed)
+    draft = turn.draft
+    await _approve(turn, draft["number"], draft["version"], typed, card=draft.get("card"))
 
 
-async def _approve(turn: Turn, number: str, version: int | None, typed: str | None) -> None:
+def _pressed(turn: Turn) -> int | None:
+    """Return the card whose button was pressed: it shows the decision later."""
+    return turn.said.message_ref if turn.said.data else None
+
+
+async def _approve(
+    turn: Turn, number: str, version: int | None, typed: str | None, *, card: int | None = None
+) -> None:
     turn.require(Role.MANAGER)
     decision = await service.approve(
         turn.session,
@@ -122,7 +130,10 @@ async def _approve(turn: Turn, number: str, version: int | None, typed: str | No
     await turn.finish()
     if decision.refusals:
         await _refuse(turn, decision)
-    elif typed is None:
+        return
+    if card is not None:
+        await show(turn, number, card=card)
+    if typed is None:
         undo = Button(turn.texts.plain("cut.undo"), press("cutundo", number))
         await turn.say("cut.approved_protective", keyboard=[[undo]], number=number)
     else:
@@ -144,7 +155,7 @@ async def press_decline(turn: Turn) -> None:
 async def _ask_reason(turn: Turn, number: str, version: int | None) -> None:
     turn.require(Role.MANAGER)
     order = await queries.get_order(turn.session, number=number)
-    await turn.ask("cut.reason", number=order.number, version=version)
+    await turn.ask("cut.reason", number=order.number, version=version, card=_pressed(turn))
     await turn.say("cut.ask_reason", keyboard=[[cancel_key(turn.texts)]], number=number)
 
 
@@ -163,10 +174,13 @@ async def type_decline(turn: Turn) -> None:
 async def receive_reason(turn: Turn) -> None:
     """Decline the order for the reason that was typed."""
     turn.expect("cut.reason")
-    await _decline(turn, turn.draft["number"], turn.draft["version"], turn.said.text)
+    draft = turn.draft
+    await _decline(turn, draft["number"], draft["version"], turn.said.text, card=draft.get("card"))
 
 
-async def _decline(turn: Turn, number: str, version: int | None, reason: str) -> None:
+async def _decline(
+    turn: Turn, number: str, version: int | None, reason: str, *, card: int | None = None
+) -> None:
     await service.decline(
         turn.session,
         number=number,
@@ -176,6 +190,8 @@ async def _decline(turn: Turn, number: str, version: int | None, reason: str) ->
         now=turn.now,
     )
     await turn.finish()
+    if card is not None:
+        await show(turn, number, card=card)
     await turn.say("cut.declined", number=number)
 
 

@@ -15,6 +15,7 @@ from bot.handlers.supply_words import (
     danger_values,
     describe_answer,
     history_words,
+    is_closed_for_burst,
     overdue_words,
     pay_key,
     place_words,
@@ -60,6 +61,8 @@ async def why(turn: Turn) -> None:
             keys += part
         elif answer.arrears is not None:
             keys.append([pay_key(turn.texts, answer.arrears)])
+        if answer.danger is not None and is_closed_for_burst(answer):
+            keys.append([mine_key(turn.texts, answer.danger.source_id)])
         if answer.why in {Why.CREDIT_USED, Why.CREDIT_ORDERED}:
             top_up = turn.texts.plain("prepaid.top_up")
             keys.append([Button(top_up, press("topup", place.agreement_id))])

@@ -10,6 +10,7 @@ from core.accounts.models import Supply
 from core.billing.arrears import Arrears
 from core.billing.dunning import UnreachedDebtor
 from core.monitoring.models import Quantity
+from core.repairs.models import Cause
 from core.supply.answers import Answer, Why
 from core.supply.models import OrderState, Reason
 from core.supply.orders import ACTIVE, UNDERWAY
@@ -57,8 +58,10 @@ def describe_answer(texts: Texts, answer: Answer, *, hotline: str, now: datetime
             "reason": answer.outage.reason,
             "ends": texts.moment(answer.outage.ends_at),
         }
+    if is_closed_for_burst(answer):
+        why = f"{why}_burst"
     lines = [place_words(texts, service=answer.place.service, address=answer.place.address)]
-    if answer.why is Why.REPAIR and answer.repair is not None:
+    if answer.why is Why.REPAIR or _is_stuck(answer):
         lines += _repair_lines(texts, answer, now)
     else:
         since = texts.moment(answer.since) if answer.since is not None else ""
@@ -71,9 +74,23 @@ def describe_answer(texts: Texts, answer: Answer, *, hotline: str, now: datetime
     return texts.lines(lines)
 
 
+def _is_stuck(answer: Answer) -> bool:
+    """Tell whether supply comes back only when somebody has mended the valve or switch."""
+    is_switch = answer.repair is not None and answer.repair.cause is Cause.SUPPLY_SWITCH
+    return answer.why is Why.RESTORING and is_switch
+
+
+def is_closed_for_burst(answer: Answer) -> bool:
+    """Tell whether water is off, or is being closed, because a burst is suspected."""
+    protects = answer.why in {Why.PROTECTED, Why.PROTECTING}
+    return protects and answer.danger is not None and answer.danger.reason is Reason.BURST
+
+
 def _repair_lines(texts: Texts, answer: Answer, now: datetime) -> Iterable[str]:
     repair = answer.repair
     assert repair is not None  # noqa: S101 (the caller looked)
+    if _is_stuck(answer):
+        yield texts.get("supply.why_restoring_stuck")
     state = Markup(texts.get(f"repair.state_{repair.state}"))
     yield texts.get("supply.why_repair", number=repair.number, state=state)
     if repair.technician_name is not None:

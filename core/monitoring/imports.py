@@ -261,10 +261,14 @@ async def import_readings(
         elif reason := find_reason(meter, row, gateway_id=meter.gateway_id, now=now):
             field = "value" if reason in ABOUT_VALUE else "taken_at"
             faults.append(_fault(row, field, reason, getattr(row, field)))
-    if faults:
-        return Outcome(faults=faults)
-    read = {Key(meters[row.serial].id, row.register, row.taken_at): row for row in rows}
-    await _claim(session, (key.taken_at for key in read))
+    wrong = {fault.position for fault in faults}
+    read = {
+        Key(meters[row.serial].id, row.register, row.taken_at): row
+        for row in rows
+        if row.position not in wrong
+    }
+    if not faults:
+        await _claim(session, (key.taken_at for key in read))
     stored = await _find_stored(session, read)
     for key, (value, source) in stored.items():
         if value != read[key].value and source not in VOUCHED:

@@ -328,6 +328,7 @@ async def find_meant_at(
         digits=meter.digits,
         days=_days(taken_at - previous.taken_at),
         usual_per_day=usual / meter.multiplier,
+        most_per_day=meter.ceiling * 24,
     )
 
 

@@ -21,6 +21,7 @@ from core.repairs.promises import CHATTERING
 from core.repairs.workflow import ENDED, UNCLAIMED, State
 
 CHUNK = 100
+SWITCH = "switch"
 
 
 class NothingReported(DomainError):
@@ -144,6 +145,30 @@ async def _take_up_end(session: AsyncSession, *, alarm: Alarm, now: datetime) ->
     )
 
 
+async def note_answering(
+    session: AsyncSession, *, service_point_id: int, taken_at: datetime, now: datetime
+) -> None:
+    """Note on the repair of a valve or switch, if one is open, that it has obeyed after all."""
+    stuck = _open_repairs().where(
+        Repair.service_point_id == service_point_id,
+        Repair.cause == Cause.SUPPLY_SWITCH,
+        Repair.normal_at.is_(None),
+    )
+    repair = await session.scalar(stuck)
+    if repair is None:
+        return
+    repair.normal_at = taken_at
+    await record_event(
+        session,
+        repair=repair,
+        kind="normal",
+        actor_id=None,
+        now=now,
+        details={"quantity": SWITCH},
+        news=[News.NORMAL] if repair.state in UNCLAIMED else [],
+    )
+
+
 async def ask_again(session: AsyncSession, *, service_point_id: int, now: datetime) -> None:
     """Ask what nobody could say in the dark: supply is back, is all well that is said to be?"""
     repairs = await session.scalars(
@@ -223,6 +248,8 @@ async def file_repair(
     repair, is_new = await _find_or_open(
         session, service_point_id=service_point_id, cause=cause, now=now, reporter_id=reporter_id
     )
+    if cause is Cause.SUPPLY_SWITCH:
+        repair.normal_at = None  # it is stuck again
     event = await record_event(
         session,
         repair=repair,

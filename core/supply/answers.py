@@ -16,8 +16,10 @@ from core.billing.plan_queries import PlanView, find_running
 from core.monitoring.gateway_silence import list_silent
 from core.monitoring.models import Alarm, Meter, Quantity, Reading, Sample
 from core.outages.queries import OutageView, list_at
+from core.repairs.models import Cause
 from core.repairs.queries import RepairLine, list_for_customer
 from core.repairs.workflow import ENDED
+from core.supply.dangers import Danger
 from core.supply.models import PROTECTIVE, Reason, SupplyOrder, SwitchReport
 from core.supply.orders import ACTIVE, find_working_meter
 from core.supply.restoring import find_standing_cut
@@ -57,6 +59,7 @@ class Answer:
     plan: PlanView | None
     outage: OutageView | None
     repair: RepairLine | None
+    danger: Danger | None
 
 
 async def why_is_my_supply_off(
@@ -81,15 +84,16 @@ async def why_is_my_supply_off(
     meter = await find_working_meter(session, service_point_id=service_point_id)
     seen_at = await _find_sign(session, meter) if meter else None
     is_silent = meter is not None and await _is_silent(session, meter)
-    active = {
-        (order.wanted, order.reason if order.reason in _OWN_ANSWERS else None)
-        for order in await session.scalars(
-            select(SupplyOrder).where(
-                SupplyOrder.service_point_id == service_point_id,
-                SupplyOrder.state.in_(ACTIVE),
-                SupplyOrder.approved_at.is_not(None),
-            )
+    orders = await session.scalars(
+        select(SupplyOrder).where(
+            SupplyOrder.service_point_id == service_point_id,
+            SupplyOrder.state.in_(ACTIVE),
+            SupplyOrder.approved_at.is_not(None),
         )
+    )
+    pending = orders.all()
+    active = {
+        (order.wanted, order.reason if order.reason in _OWN_ANSWERS else None) for order in pending
     }
     ours = await find_standing_cut(session, service_point_id=service_point_id)
     is_protected = ours is not None and ours.reason in PROTECTIVE
@@ -117,16 +121,24 @@ async def why_is_my_supply_off(
         plan=await find_running(session, agreement_id=place.agreement_id, now=now),
         outage=outages[0] if outages else None,
         repair=repair,
+        danger=next(filter(None, map(Danger.of, filter(None, [ours, *pending]))), None),
     )
 
 
 async def _find_repair(
     session: AsyncSession, *, place: Place, person_id: int, now: datetime
 ) -> RepairLine | None:
+    """Return the open repair that speaks of supply most; a switch that answers again does not."""
     lines = await list_for_customer(
         session, person_id=person_id, now=now, service_point_id=place.service_point_id
     )
-    return next((line for line in lines if line.state not in ENDED), None)
+    is_switch = {line.id: line.cause is Cause.SUPPLY_SWITCH for line in lines}
+    telling = [
+        line
+        for line in lines
+        if line.state not in ENDED and not (is_switch[line.id] and line.normal_at is not None)
+    ]
+    return max(telling, key=lambda line: is_switch[line.id], default=None)
 
 
 async def _find_sign(session: AsyncSession, meter: Meter) -> datetime | None:

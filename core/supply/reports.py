@@ -15,7 +15,7 @@ from core.db import SCHEMA
 from core.monitoring.models import Meter
 from core.monitoring.ranges import SWITCHED_OFF
 from core.monitoring.watching import forget_watches
-from core.repairs.intake import ask_again, file_repair
+from core.repairs.intake import ask_again, file_repair, note_answering
 from core.repairs.models import Cause
 from core.supply.commands import undo_late
 from core.supply.models import OrderState, SupplyOrder, SwitchReport
@@ -136,6 +136,9 @@ async def _confirm(
 ) -> None:
     order.report = {"state": report.state.value, "taken_at": report.taken_at.isoformat()}
     await move(session, order, OrderState.CONFIRMED, now=now)
+    await note_answering(
+        session, service_point_id=order.service_point_id, taken_at=report.taken_at, now=now
+    )
     is_cut = order.wanted is Supply.CUT
     await tell_people(session, order, News.CUT if is_cut else News.RESTORED, now=now)
 

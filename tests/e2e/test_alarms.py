@@ -154,7 +154,10 @@ async def test_a_burst_asks_a_manager_whether_to_close_the_valve(stage: Stage) -
     closed = await customer.expect("以保护您家")
     assert "缴费方式" not in text_of(closed)
     assert key_of(closed, "👍")
-    assert "起关闭供应" in text_of(await customer.say("/supply"))
+    told = await customer.say("/supply")
+    assert "疑似爆管" in text_of(told)
+    assert "危险解除" not in text_of(told)
+    assert key_of(told, "👍")
 
     before = len(await manager.messages())
     take_back = partial(manager.press, undo, "↩ Take back and restore")

@@ -235,6 +235,21 @@ async def test_cut_outside_hours_is_refused_before_the_serial_is_asked_for(
     assert not any("last 4" in text_of(message) for message in await manager.messages())
 
 
+async def test_the_card_of_the_list_shows_what_was_decided(debtor: Debtor) -> None:
+    manager = debtor.manager
+    await debtor.expect_card()
+    listed = await manager.say("/cuts")
+    await manager.press(listed, "S1001")
+    card = await manager.changed(listed, "Waiting")
+
+    await manager.press(card, "Approve")
+    await manager.expect("last 4 characters")
+    await manager.say("0001")
+
+    shown = await manager.changed(listed, debtor.words["not sent"])
+    assert not [label for label in buttons_of(shown) if "Approve" in label]
+
+
 async def test_approval_needs_the_meters_serial(debtor: Debtor) -> None:
     manager = debtor.manager
     card = await debtor.expect_card()

@@ -16,6 +16,7 @@ def meant(before: str, value: str, *, digits: int = 8, days: int = 30) -> Decima
         digits=digits,
         days=Decimal(days),
         usual_per_day=Decimal("0.5"),
+        most_per_day=Decimal(240),
     )
 
 
@@ -37,6 +38,14 @@ class TestFindMeant:
     )
     def test_knows(self, before: str, value: str, expected: str | None) -> None:
         assert meant(before, value) == (None if expected is None else Decimal(expected))
+
+    def test_suggests_nothing_that_no_meter_passes(self) -> None:
+        # Something absurd was accepted by hand, and is usual since.
+        before, value, usual = Decimal("87.6"), Decimal(10_087_659), Decimal(5000)
+        found = find_meant(
+            before, value, digits=8, days=Decimal(1), usual_per_day=usual, most_per_day=Decimal(240)
+        )
+        assert found is None
 
     @given(
         before=st.decimals(50, 90_000, places=2),

@@ -7,13 +7,18 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from bot.handlers.supply_words import describe_answer
+from bot.repair_card import CUSTOMER, card_text
+from bot.texts import Texts
 from core.accounts.models import AccountRight, Right, Service, ServicePoint, Supply
 from core.billing import corrections, payments
 from core.billing.models import PaymentState
 from core.billing.payments import Target
 from core.db import Database
 from core.monitoring.models import Reading, ReadingStatus, Source
+from core.repairs.workflow import Act, State
 from core.supply import commands, queries, reports, service
+from core.supply.answers import Why
 from core.supply.facts import gather
 from core.supply.guards import Refusal, Stage, refusals
 from core.supply.orders import OrderNotFound, lock_order
@@ -26,8 +31,12 @@ from core.supply.service import (
     case_of,
 )
 from tests.billing.books import ask
+from tests.core.test_repairs import act, messages, news, view
 from tests.supply.debt import MONDAY, OWED, Debt, at, begin_debt, make_gateway
+from tests.supply.test_answers import ask_why
 from tests.world import NOON, World
+
+ENGLISH = Texts("en", timezone="UTC", currency="CNY")
 
 
 async def protect(debt: Debt, why: str | None) -> None:
@@ -234,9 +243,39 @@ class TestDispatch:
         assert await ask(power.database, "SELECT cause FROM shuidian.repairs") == [
             ("supply_switch",)
         ]
+        answer = await ask_why(power)
+        assert (answer.why, answer.repair and answer.repair.number) == (Why.RESTORING, "R1001")
+        words = describe_answer(ENGLISH, answer, hotline="110", now=power.now)
+        assert "R1001" in words
+        assert "please report" not in words
         power.wait(seconds=1)
         await power.report(Supply.CONNECTED)
         assert (await power.orders())[-1] == ("S1002", "connected", "confirmed")
+
+    async def test_asks_whether_a_switch_that_obeys_after_all_needs_somebody(
+        self, power: Debt
+    ) -> None:
+        await power.until_cut()
+        await power.pay(OWED[power.kind])
+        for _ in range(6):
+            power.wait(minutes=11)
+            await power.dispatch()
+            await power.give_up()
+        power.wait(seconds=1)
+        _, before = await messages(power.database)
+        await power.report(Supply.CONNECTED)
+
+        assert (await ask_why(power)).why is Why.CONNECTED
+        told = await news(power.database, after=before)
+        assert ("normal", power.world.home.holder) in told
+        shown = await view(power.database, power.world.home.holder, "R1001")
+        assert (shown.normal_at, shown.history[-1].kind) == (power.now, "normal")
+        words = card_text(shown, ENGLISH, CUSTOMER)
+        assert "The valve or switch obeys again since" in words
+        assert "Is all well again?" in words
+        await act(power.database, Act.CONFIRM, power.world.home.holder, "R1001")
+        ended = await view(power.database, power.world.home.holder, "R1001")
+        assert ended.state is State.CLOSED
 
 
 class TestReportStates:
