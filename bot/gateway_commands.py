@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bot.import_commands import refuse
+from bot.import_commands import refuse, shell_texts
 
 if TYPE_CHECKING:
     from bot.gateway.profile import Profile
@@ -70,19 +70,14 @@ def check_profile(
     """Print what would be read from each message of a sample, or why nothing."""
     from bot.clock import SystemClock
     from bot.gateway.decode import Refusal, decode
-    from bot.settings import Settings, shell_language
-    from bot.texts import Texts, locale_for
 
-    found, settings = find_profile(profile), Settings()
-    texts = Texts(
-        locale_for(shell_language(), default=settings.locale),
-        timezone=settings.timezone,
-        currency=settings.currency,
-    )
+    found, texts, content = find_profile(profile), shell_texts(), sample.read_bytes()
+    if not content.strip():
+        raise refuse(texts.plain("refused.empty_sample", file=sample.name))
     is_read = False
-    typer.echo("units: energy kWh, volume m3 (or counts), voltage V, pressure kPa")
+    typer.echo(texts.plain("cli.units"))
     has_topics = found.transport == "mqtt" and not topic
-    for heading, payload in _messages(sample.read_bytes(), has_topics=has_topics):
+    for heading, payload in _messages(content, has_topics=has_topics):
         answer = decode(found, heading or topic, payload, received_at=SystemClock().now())
         typer.echo(f"{heading or topic} {payload.decode(errors='replace'):.60}".strip())
         if isinstance(answer, Refusal):

@@ -38,6 +38,19 @@ def refuse(words: str) -> typer.Exit:
     return typer.Exit(1)
 
 
+def shell_texts() -> "Texts":
+    """Return the words in the language of the shell, where no database is asked."""
+    from bot.settings import Settings, shell_language
+    from bot.texts import Texts, locale_for
+
+    settings = Settings()
+    return Texts(
+        locale_for(shell_language(), default=settings.locale),
+        timezone=settings.timezone,
+        currency=settings.currency,
+    )
+
+
 def _run(work: "Callable[[Database, datetime, Texts], Awaitable[T]]") -> T:
     """Do something with the database and the words for whoever runs the command."""
     from bot.cli import find_words, prepared, use
@@ -155,7 +168,7 @@ def import_green_button(
     """Store the use in a Green Button file as a register: all of a file, or nothing."""
     from bot import meter_files
 
-    begin = _read_number("--start", start) or Decimal(0)
+    begin = _read_number("--start", start, example="1234.5") or Decimal(0)
     store = partial(meter_files.import_green_button, meter=meter, start=begin)
     _import(store, file, is_dry_run=dry_run, report=report)
 
@@ -217,8 +230,11 @@ def set_limit(
         raise refuse(f"--quantity: {', '.join(Quantity)}")
     if meter and (area or class_):
         raise refuse("--meter: --area, --class")
-    bounds = [_read_number("--low", low), _read_number("--high", high)]
-    width = _read_number("--deadband", deadband.removesuffix("%")) or Decimal(0)
+    bounds = [
+        _read_number("--low", low, example="198.0"),
+        _read_number("--high", high, example="235.4"),
+    ]
+    width = _read_number("--deadband", deadband.removesuffix("%"), example="2%") or Decimal(0)
     if deadband.endswith("%"):
         nominal = next((bound for bound in bounds if bound is not None), Decimal(0))
         width = (nominal * width / 100).quantize(Decimal("0.1"))
@@ -247,13 +263,16 @@ def set_limit(
     list_limits()
 
 
-def _read_number(option: str, written: str) -> Decimal | None:
+def _read_number(option: str, written: str, *, example: str) -> Decimal | None:
     try:
         number = Decimal(written) if written else None
     except InvalidOperation:
         number = Decimal("NaN")
     if number is not None and not number.is_finite():
-        raise refuse(f"{option}: {written}? 140, 198.0")
+        words = shell_texts().plain(
+            "cli.not_a_number", option=option, written=written, example=example
+        )
+        raise refuse(words)
     return number
 
 

@@ -1,6 +1,6 @@
 """What a customer sees of a meter: pictures of its use and quality, and the same in words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -31,6 +31,7 @@ STEP = timedelta(minutes=15)
 STEPS = 96
 OTHERS_SHOWN = 6
 LABELS_APART = 5
+AGE_MAX = {"week": DAY, "month": DAY, "year": 31 * DAY}  # a bar: so spans of days agree
 
 
 def heading(texts: Texts, place: Place) -> str:
@@ -66,7 +67,7 @@ async def render_usage(
         return Outgoing(text=said, keyboard=_usage_keys(texts, mine, meter, span))
     silent_since = await _silent_since(session, meter, now=reader.now, zone=texts.zone)
     until = reader.now if silent_since is None or span != "year" else silent_since
-    compared = await _compare(session, meter, uses, now=until, zone=texts.zone)
+    compared = await _compare(session, meter, uses, now=until, zone=texts.zone, span=span)
     has_before = any(use.value is not None for use in before)
 
     def draw() -> bytes:
@@ -83,7 +84,7 @@ async def render_usage(
     is_known = any(use.value is not None for use in uses)
     words: list[str | None] = [_describe_use(texts, place, uses, late, span=span)]
     if is_known:
-        words.append(_describe_gaps(texts, uses, span=span))
+        words += _describe_gaps(texts, uses, span=span, is_read_today=late is not None)
         if span == "year" and silent_since is not None:
             words.append(texts.get("usage.incomplete", when=texts.day(silent_since)))
         words.append(_describe_change(texts, place, *compared, is_partly_known=has_before))
@@ -118,7 +119,13 @@ async def _silent_since(
 
 
 async def _compare(
-    session: AsyncSession, meter: MeterFacts, uses: Sequence[Use], *, now: datetime, zone: ZoneInfo
+    session: AsyncSession,
+    meter: MeterFacts,
+    uses: Sequence[Use],
+    *,
+    now: datetime,
+    zone: ZoneInfo,
+    span: str,
 ) -> tuple[Decimal | None, Decimal | None]:
     """Return what was used since the first day up to now, and in the same time a year ago."""
     first, today = uses[0].starts_date, local_day(now, zone=zone)
@@ -127,7 +134,11 @@ async def _compare(
     bounds = [(first, now), (a_year_before(first), then_at)]
     current, then = [
         await usage.used_between(
-            session, meter=meter, starts_at=start_of_day(day, zone=zone), ends_at=ends_at
+            session,
+            meter=meter,
+            starts_at=start_of_day(day, zone=zone),
+            ends_at=ends_at,
+            age_max=AGE_MAX[span],
         )
         for day, ends_at in bounds
     ]
@@ -194,11 +205,17 @@ def _holds_days_before(texts: Texts, use: Use) -> bool:
     return use.value is not None and use.since is not None and start - use.since > DAY
 
 
-def _describe_gaps(texts: Texts, uses: Sequence[Use], *, span: str) -> str | None:
-    """Return how many whole days or months nobody read; what went then counts with the next."""
-    missing = sum(use.value is None for use in uses[:-1])
+def _describe_gaps(
+    texts: Texts, uses: Sequence[Use], *, span: str, is_read_today: bool
+) -> Iterable[str]:
+    """Yield how many days or months nobody read: those counted later, and those open yet."""
     kind = "months" if span == "year" else "days"
-    return texts.count(f"usage.unknown_{kind}", missing) if missing else None
+    last = max(n for n, use in enumerate(uses) if use.value is not None)
+    last = len(uses) - 1 if is_read_today else last
+    for state, some in (("unknown", uses[:last]), ("open", uses[last + 1 : -1])):
+        missing = sum(use.value is None for use in some)
+        if missing:
+            yield texts.count(f"usage.{state}_{kind}", missing)
 
 
 def _describe_change(

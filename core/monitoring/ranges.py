@@ -40,7 +40,7 @@ SWITCHED_OFF = frozenset({Supply.CUT, Supply.READY})
 
 
 class LimitNotSound(DomainError):
-    """A normal range needs a bound, and more room between two than its deadband."""
+    """A normal range needs a bound, more room than its deadband, and some time to be left."""
 
     code = "limit.not_sound"
 
@@ -147,12 +147,13 @@ async def set_limit(session: AsyncSession, wanted: Limit, *, now: datetime) -> N
     Say what is normal for a scope, in the place of what was said of exactly that scope before.
 
     Raises:
-        LimitNotSound: nothing lies inside, or the deadband leaves no way back.
+        LimitNotSound: nothing lies inside, the deadband leaves no way back, or it holds no time.
     """
     low, high, deadband = wanted.low, wanted.high, wanted.deadband
-    is_empty = low is None and high is None
+    least = min((bound for bound in (low, high) if bound is not None), default=Decimal(0))
+    hold_min = 0 if wanted.quantity is Quantity.SILENCE else 1  # a silence lasts by itself
     is_narrow = low is not None and high is not None and high - low <= deadband
-    if is_empty or is_narrow or deadband < 0 or wanted.hold_seconds < 0:
+    if is_narrow or not 0 <= deadband < least or wanted.hold_seconds < hold_min:
         raise LimitNotSound
     await lock_for_transaction(session, LIMITS)
     await session.execute(

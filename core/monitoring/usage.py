@@ -95,18 +95,24 @@ async def usage_by_month(
 
 
 async def used_between(
-    session: AsyncSession, *, meter: MeterFacts, starts_at: datetime, ends_at: datetime
+    session: AsyncSession,
+    *,
+    meter: MeterFacts,
+    starts_at: datetime,
+    ends_at: datetime,
+    age_max: timedelta | None = None,
 ) -> Decimal | None:
     """
     Return what was used from one moment to another; nothing if it was not read near enough.
 
-    The readings that tell it may be older than the bounds by a tenth of the time between them.
+    The readings that tell it may be older than the bounds by `age_max`, else by a tenth of the
+    time between them.
 
     Units: m³ or kWh, with the multiplier.
     """
     moments = (starts_at, ends_at)
     registers = await _shown_at(session, meter=meter, moments=moments)
-    age_max = (ends_at - starts_at) / 10
+    age_max = age_max or (ends_at - starts_at) / 10
     parts = [
         _between(register, *moments, digits=meter.digits)
         if all(at in register and at - register[at][0] <= age_max for at in moments)

@@ -122,6 +122,19 @@ class TestAfterSilentDays:
             assert "起共用 2.4 立方米" in said
             assert "今天到目前为止" not in said
 
+    async def test_use_is_not_known_yet_where_nobody_read_later(
+        self, stage: Stage, database: Database
+    ) -> None:
+        async with database.transaction() as session:
+            lost = Reading.taken_at > NOON - timedelta(days=3)
+            await session.execute(delete(Reading).where(lost))
+        move_clock(stage, NOON)
+
+        said = text_of(await stage.phone(1001).say("/usage W-10001 week"))
+
+        assert "还没有读数，那几天的用量还不知道" in said  # noqa: RUF001 (Chinese)
+        assert "算在之后第一个有读数的日子里" not in said
+
 
 class TestAgainstLastYear:
     @pytest.fixture
@@ -183,6 +196,18 @@ class TestAgainstLastYear:
             await session.execute(delete(Reading).where(Reading.taken_at < early))
         year = text_of(await stage.phone(1001).say("/usage year"))
         assert "去年同期只有一部分有读数" in year
+
+    @pytest.mark.usefixtures("two_years")
+    async def test_is_compared_by_one_rule_in_a_week_and_a_month(
+        self, stage: Stage, database: Database
+    ) -> None:
+        async with database.transaction() as session:
+            then = NOON - timedelta(days=365)
+            lost = Reading.taken_at.between(then - timedelta(days=1.5), then + timedelta(hours=6))
+            await session.execute(delete(Reading).where(lost))
+        for span in ("week", "month"):
+            said = text_of(await stage.phone(1001).say(f"/usage {span}"))
+            assert "去年同期只有一部分有读数" in said
 
     @pytest.mark.usefixtures("history")
     async def test_is_said_to_be_unknown_without_readings_from_then(self, stage: Stage) -> None:

@@ -95,7 +95,22 @@ class TestImport:
         nothing = run("import", "green-button", telegram, "--meter", "1")
         assert (nothing.exit_code, nothing.stderr.count("\n")) == (1, 1)
         wrong = run("import", "green-button", telegram, "--meter", "1", "--start", "much")
-        assert (wrong.exit_code, wrong.stderr.count("\n")) == (1, 1)
+        said = "--start: “much” is no number; write for example 1234.5\n"
+        assert (wrong.exit_code, wrong.stderr) == (1, said)
+
+    def test_names_no_file_that_it_does_not_take(self, run, tmp_path):
+        garbage = tmp_path / "photo.csv"
+        garbage.write_bytes(b"\x89PNG\r\n")
+        assert run("import", "readings", garbage).stderr.endswith("Choose a CSV or a workbook.\n")
+
+    def test_says_of_a_sample_that_it_is_empty(self, run, tmp_path):
+        empty = tmp_path / "sample.txt"
+        empty.write_bytes(b"\n")
+        done = run("gateway", "check", "tasmota", "--sample", empty)
+        assert (done.exit_code, done.stderr) == (1, "sample.txt is empty.\n")
+        empty.write_bytes(b"a/b {}")
+        done = run("gateway", "check", "tasmota", "--sample", empty, LANG="zh_CN.UTF-8")
+        assert done.stdout.startswith("单位：")  # noqa: RUF001 (Chinese)
 
     def test_tells_every_fault_and_writes_them_down(self, run, tmp_path):
         file, report = tmp_path / "mine.csv", tmp_path / "errors.csv"
@@ -228,6 +243,9 @@ class TestLimits:
             ["--quantity", "pressure", "--low", "NaN"],
             ["--quantity", "pressure", "--low", "1", "--hold", "soon"],
             ["--quantity", "pressure", "--low", "1", "--deadband=-1"],
+            ["--quantity", "pressure", "--low", "140", "--hold", "0s"],
+            ["--quantity", "pressure", "--low", "140", "--deadband", "200%"],
+            ["--quantity", "silence", "--high", "0", "--deadband", "0"],
             ["--quantity", "pressure", "--low", "1", "--area", "Nowhere"],
             ["--quantity", "pressure", "--low", "1", "--meter", "0"],
             ["--quantity", "pressure", "--low", "1", "--meter", "0", "--class", "home"],

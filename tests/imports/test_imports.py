@@ -428,6 +428,11 @@ class TestReadings:
         done = await bring(empty, "readings", changed(READINGS, 3, value="134.6"))
 
         assert faults(done) == [(3, "value", "import.conflict")]
+        both = changed(changed(READINGS, 3, value="134.6"), 5, serial="no such")
+        assert sorted(faults(await bring(empty, "readings", both))) == [
+            (3, "value", "import.conflict"),
+            (5, "serial", "import.unknown_meter"),
+        ]
         assert await state(empty) == before
 
     @pytest.mark.parametrize(
