@@ -135,6 +135,8 @@ async def _receipt(visit: Visit, *, number: str, why: str = "") -> Response:
         why=why,
         key=secrets.token_urlsafe(16),
         taker=await desk.find_taker(visit.session, number=number),
+        may_reverse=view.payment.kept_minor == view.payment.amount_minor
+        and await returns.find_confirmation(visit.session, view.payment) is None,
         **_shown(view, visit.texts),
     )
 
@@ -167,7 +169,6 @@ def _shown(view: ReceiptView, texts: Texts) -> dict[str, Any]:
         "credit": money(view.credit_minor),
         "owed": money(view.owed_minor),
         "may_refund": payment.kept_minor > 0,
-        "may_reverse": payment.kept_minor == payment.amount_minor,
     }
 
 

@@ -21,7 +21,14 @@ from core.money import Money
 
 PARTS = 2  # more lines of the form
 PROBLEMS = frozenset(
-    {"refund_too_large", "not_heard_of", "decision_contradicted", "conflict", "returned_twice"}
+    {
+        "refund_too_large",
+        "not_heard_of",
+        "decision_contradicted",
+        "undone_at_desk",
+        "conflict",
+        "returned_twice",
+    }
 )
 router = APIRouter(route_class=OfficeRoute)
 RowId = Annotated[int, PathParameter(ge=1, le=2**62)]

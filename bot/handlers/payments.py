@@ -193,6 +193,7 @@ async def render_returned(
     def money(minor: int) -> str:
         return texts.money(minor, payment.currency)
 
+    reason = params.get("reason", "")
     parts = [
         texts.get(
             f"returned.{params['what']}",
@@ -202,6 +203,7 @@ async def render_returned(
             service=texts.plain(f"service.{receipt.party.service}"),
             address=receipt.party.address,
         ),
+        *([texts.get("returned.reason", reason=reason)] if reason else []),
         texts.get(
             "returned.owed" if receipt.owed_minor else "returned.nothing_owed",
             amount=money(receipt.owed_minor),

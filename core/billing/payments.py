@@ -10,6 +10,7 @@ from sqlalchemy.orm import aliased
 
 from core import audit
 from core.accounts.models import Account, Agreement, Service, ServicePoint
+from core.audit import AuditEntry
 from core.billing import ledger
 from core.billing.bills import BillNotFound, people_of
 from core.billing.models import (
@@ -324,6 +325,19 @@ async def get_payment(session: AsyncSession, *, number: str) -> Payment:
     return (await session.scalars(query.execution_options(populate_existing=True))).one()
 
 
+async def _find_words(session: AsyncSession, *, number: str) -> dict[int | None, str]:
+    """Return what each person said last of a payment's fate."""
+    rows = await session.execute(
+        select(AuditEntry.actor_id, AuditEntry.details["verdict"].astext)
+        .where(
+            AuditEntry.subject == f"payment:{number}",
+            AuditEntry.action == "payment.fate_proposed",
+        )
+        .order_by(AuditEntry.id)
+    )
+    return dict(rows.all())
+
+
 async def decide_fate(
     session: AsyncSession, *, number: str, has_come: bool, actor_id: int, now: datetime
 ) -> RecordedPayment:
@@ -338,9 +352,9 @@ async def decide_fate(
     if payment.state not in OPEN:
         raise FateIsKnown(number=number)
     verdict = PaymentState.SUCCEEDED if has_come else PaymentState.FAILED
-    agrees = payment.verdict is verdict and payment.verdict_by_id != actor_id
-    if payment.verdict is not verdict:
-        payment.verdict, payment.verdict_by_id = verdict, actor_id
+    words = await _find_words(session, number=number)
+    agrees = any(said == verdict and who != actor_id for who, said in words.items())
+    payment.verdict, payment.verdict_by_id = verdict, actor_id
     audit.record(
         session,
         at=now,

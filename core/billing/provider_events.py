@@ -70,7 +70,7 @@ async def undo_payment(
     Undo a payment; what its provider gave back of money that is in suspense again goes with it.
 
     Raises:
-        PaymentNotFound, PartlyReturned, AlreadyReversed: as `returns.reverse_payment`.
+        DomainError: as `returns.reverse_payment`.
     """
     await reverse_payment(session, number=number, reason=reason, actor_id=actor_id, now=now)
     payment = await get_payment(session, number=number)
@@ -114,6 +114,12 @@ class DecisionContradicted(DomainError):
     code = "payment.decision_contradicted"
 
 
+class UndoneAtDesk(DomainError):
+    """The provider says that a payment came which the desk undid as a mistake."""
+
+    code = "payment.undone_at_desk"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Heard:
     """All that was heard of a payment."""
@@ -149,6 +155,8 @@ async def _take_fate(session: AsyncSession, heard: _Heard) -> _Blamed:
     if payment is not None and payment.state in CAME:
         failed = [] if came else heard.of(EventKind.FAILED)
         blamed = dict.fromkeys(failed, DecisionContradicted.code)
+        if came and await is_reversed(session, number=payment.number):
+            return dict.fromkeys(came, UndoneAtDesk.code)
         for event in came:
             target = await _find_target(session, event)
             meant = None if target is None else (target.agreement_id, target.bill_id)

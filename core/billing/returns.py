@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit
+from core.accounts.service import TELEGRAM
 from core.billing import ledger
 from core.billing.bills import people_of
 from core.billing.models import (
+    EventKind,
     LedgerAccount,
     LedgerEntry,
     LedgerTransaction,
@@ -42,6 +44,12 @@ class RefundAtProvider(DomainError):
     """The provider gives the money back, and reports it; the desk would do it twice."""
 
     code = "payment.refund_at_provider"
+
+
+class ConfirmedInChat(DomainError):
+    """The chat's provider confirmed the payment, so that nobody typed it by mistake."""
+
+    code = "payment.confirmed_in_chat"
 
 
 class ReturnConflict(DomainError):
@@ -78,22 +86,14 @@ async def refund_payment(
         ReturnConflict: the key was used with another amount.
     """
     payment = await _get_that_came(session, number)
-    is_told = await session.scalar(
-        select(ProviderEvent.id)
-        .where(
-            ProviderEvent.provider == payment.provider,
-            ProviderEvent.reference == payment.reference,
-        )
-        .limit(1)
-    )
-    if is_told is not None:
+    if await _has_event(session, payment):
         raise RefundAtProvider(number=number)
     step = Step("refund", key, amount_minor)
     left = payment.kept_minor
     if await post_return(session, payment, step, now=now):
         if not 0 < amount_minor <= left:
             raise RefundTooLarge(left=Money(left, payment.currency))
-        await stand_anew(session, payment, steps=[step], now=now)
+        await stand_anew(session, payment, steps=[step], now=now, reason=reason)
         _note(session, payment, "refunded", actor_id, now, amount_minor=amount_minor, reason=reason)
 
 
@@ -107,6 +107,7 @@ async def reverse_payment(
 
     Raises:
         PaymentNotFound: there is no such payment, or no money came by it.
+        RefundAtProvider, ConfirmedInChat: a provider confirmed it, so it was no mistake.
         PartlyReturned: a part of it went back already.
         AlreadyReversed: it was undone before.
     """
@@ -115,11 +116,53 @@ async def reverse_payment(
         raise ledger.AlreadyReversed(reference=number)
     if payment.kept_minor != payment.amount_minor:
         raise PartlyReturned(number=number)
+    if refusal := await find_confirmation(session, payment):
+        raise refusal
     await ledger.reverse(session, reference=f"payment:{number}", at=now)
     payment.charged_back_minor = payment.amount_minor
     step = Step("reversal", "desk", payment.amount_minor)
-    await stand_anew(session, payment, steps=[step], now=now)
-    from_suspense = (
+    await stand_anew(session, payment, steps=[step], now=now, reason=reason)
+    await session.execute(
+        update(SuspenseItem)
+        .where(
+            SuspenseItem.provider == payment.provider,
+            SuspenseItem.reference == payment.reference.rpartition("/")[0],
+            _is_placed(number),
+        )
+        .values(left_minor=SuspenseItem.left_minor + payment.amount_minor)
+    )
+    _note(session, payment, "reversed", actor_id, now, reason=reason)
+
+
+async def find_confirmation(session: AsyncSession, payment: Payment) -> DomainError | None:
+    """
+    Return why the desk cannot undo a payment: its provider confirmed it, here or in the chat.
+
+    What a person placed from suspense can be taken off the bill again, whoever brought it.
+    """
+    if await _has_event(session, payment, ProviderEvent.kind == EventKind.SUCCEEDED):
+        return RefundAtProvider(number=payment.number)
+    in_chat = payment.provider == TELEGRAM
+    if in_chat and not await session.scalar(select(_is_placed(payment.number))):
+        return ConfirmedInChat(number=payment.number)
+    return None
+
+
+async def _has_event(session: AsyncSession, payment: Payment, *which: ColumnElement[bool]) -> bool:
+    found = await session.scalar(
+        select(ProviderEvent.id)
+        .where(
+            ProviderEvent.provider == payment.provider,
+            ProviderEvent.reference == payment.reference,
+            *which,
+        )
+        .limit(1)
+    )
+    return found is not None
+
+
+def _is_placed(number: str) -> ColumnElement[bool]:
+    return (
         select(LedgerEntry.id)
         .join(LedgerTransaction, LedgerTransaction.id == LedgerEntry.transaction_id)
         .where(
@@ -128,16 +171,6 @@ async def reverse_payment(
         )
         .exists()
     )
-    await session.execute(
-        update(SuspenseItem)
-        .where(
-            SuspenseItem.provider == payment.provider,
-            SuspenseItem.reference == payment.reference.rpartition("/")[0],
-            from_suspense,
-        )
-        .values(left_minor=SuspenseItem.left_minor + payment.amount_minor)
-    )
-    _note(session, payment, "reversed", actor_id, now, reason=reason)
 
 
 async def is_reversed(session: AsyncSession, *, number: str) -> bool:
@@ -194,7 +227,12 @@ async def post_return(
 
 
 async def stand_anew(
-    session: AsyncSession, payment: Payment, *, steps: Sequence[Step], now: datetime
+    session: AsyncSession,
+    payment: Payment,
+    *,
+    steps: Sequence[Step],
+    now: datetime,
+    reason: str = "",
 ) -> None:
     """Bring a payment's state, its bills and its people to what the books say since its returns."""
     state = state_of(
@@ -219,6 +257,7 @@ async def stand_anew(
                 "number": payment.number,
                 "what": kind if amount > 0 else "reinstated",
                 "returned_minor": abs(amount),
+                "reason": reason,
             },
             dedupe_key=f"payment.returned:{kind}:{key}:{payment.number}",
             now=now,

@@ -39,11 +39,12 @@ async def pay(
     state: PaymentState = PaymentState.SUCCEEDED,
     payer: int | None = None,
     currency: str = "CNY",
+    provider: str = "cashier",
 ) -> RecordedPayment:
     async with database.transaction() as session:
         return await payments.record_payment(
             session,
-            provider="cashier",
+            provider=provider,
             reference=reference,
             target=target,
             amount_minor=amount,

@@ -7,12 +7,19 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from core.accounts.service import TELEGRAM
 from core.billing import payments, provider_events, returns, suspense
 from core.billing.ledger import AlreadyReversed
-from core.billing.models import PaymentState
+from core.billing.models import EventKind, PaymentState
 from core.billing.payment_states import CAME, MOVES
 from core.billing.payments import FateIsKnown, PaymentNotFound, Target
-from core.billing.returns import PartlyReturned, RefundTooLarge, ReturnConflict
+from core.billing.returns import (
+    ConfirmedInChat,
+    PartlyReturned,
+    RefundAtProvider,
+    RefundTooLarge,
+    ReturnConflict,
+)
 from core.db import Database
 from core.errors import DomainError
 from tests.billing.books import NOW, ask
@@ -23,7 +30,7 @@ from tests.billing.test_payments import (
     states,
     target,
 )
-from tests.billing.test_provider_events import forget_all
+from tests.billing.test_provider_events import event, forget_all, say
 from tests.world import World
 
 __all__ = ["open_bills", "target"]  # fixtures
@@ -109,8 +116,79 @@ class TestReversePayment:
         with pytest.raises(PartlyReturned):
             await reverse(database, open_bills)
 
+    @pytest.mark.parametrize(
+        ("provider", "why"), [("link", RefundAtProvider), (TELEGRAM, ConfirmedInChat)]
+    )
+    async def test_refuses_what_its_provider_confirmed(
+        self,
+        database: Database,
+        open_bills: World,
+        target: Target,
+        provider: str,
+        why: type[Exception],
+    ) -> None:
+        if provider == "link":
+            await say(database, event(EventKind.SUCCEEDED))
+        else:
+            await pay(database, target, 5653, "a", provider=provider)
+        with pytest.raises(why):
+            await reverse(database, open_bills)
+
+        assert (await states(database))["E1001"] == ("settled", 5653)
+        await require_sound_books(database)
+
+    async def test_takes_money_of_a_provider_off_the_bill_on_which_it_was_placed(
+        self, database: Database, open_bills: World, target: Target
+    ) -> None:
+        await say(database, event(EventKind.SUCCEEDED, order="nobody"))
+        async with database.transaction() as session:
+            (item,) = (await suspense.list_exceptions(session, before=NOW)).items
+            await suspense.assign(
+                session,
+                item_id=item.id,
+                parts=[(target, 5653)],
+                actor_id=open_bills.manager,
+                now=NOW,
+            )
+        await reverse(database, open_bills)
+
+        assert (await states(database))["E1001"] == ("issued", 0)
+        assert await ask(database, "SELECT left_minor FROM shuidian.suspense_items") == [(5653,)]
+        await require_sound_books(database)
+
+    async def test_tells_why_and_is_contradicted_by_a_provider_that_says_it_came(
+        self, database: Database, open_bills: World
+    ) -> None:
+        await say(database, event(EventKind.UNKNOWN))
+        for person in (open_bills.manager, open_bills.second_manager):
+            await decide(database, person, has_come=True)
+        await reverse(database, open_bills)
+        told = "SELECT params ->> 'reason' FROM shuidian.deliveries WHERE kind = 'payment.returned'"
+        assert await ask(database, told) == [("typed twice",)]
+
+        await say(database, event(EventKind.SUCCEEDED))
+
+        async with database.transaction() as session:
+            (waits,) = (await suspense.list_exceptions(session, before=NOW)).events
+        assert (waits.kind, waits.problem) == (EventKind.SUCCEEDED, "payment.undone_at_desk")
+        assert (await states(database))["E1001"] == ("issued", 0)
+        await require_sound_books(database)
+
 
 class TestDecideFate:
+    async def test_counts_the_latest_word_of_each_person(
+        self, database: Database, open_bills: World, target: Target
+    ) -> None:
+        first, second = open_bills.manager, open_bills.second_manager
+        await pay(database, target, 5653, "a", state=PaymentState.UNKNOWN)
+        await decide(database, first, has_come=True)
+        await decide(database, second, has_come=False)
+        assert await ask(database, STATE) == [("unknown",)]
+
+        await decide(database, second, has_come=True)
+
+        assert await ask(database, STATE) == [("succeeded",)]
+
     async def test_needs_two_people_who_agree(
         self, database: Database, open_bills: World, target: Target
     ) -> None:
