@@ -789,6 +789,33 @@ class TestBillPages:
 
 
 class TestDisputePages:
+    async def test_offer_to_answer_an_objection_by_a_credit_note(self, billed: Office) -> None:
+        async with billed.database.transaction() as session:
+            await open_dispute(
+                session,
+                bill_number="E1001",
+                person_id=billed.world.home.holder,
+                ground=Ground.TOO_MUCH,
+                words="",
+                now=NOON,
+            )
+        card = (await billed.get("/office/disputes/D1001"))[1]
+        (link,) = re.findall(r'href="(/office/bills/[^"]+)"', card)
+        page = (await billed.get(link))[1]
+        plain = (await billed.get("/office/bills/E1001"))[1]
+
+        assert "This answers objection D1001" in page
+        assert page.count('name="answers" value="true" checked') == 2
+        assert ('name="answers" value="true">' in plain, " checked" in plain) == (True, False)
+        (rest,) = re.findall(r'name="rest" value="([^"]+)"', page)
+        for fields in ({}, {"answers": "true"}):
+            assert "waits for an answer" in (await billed.get("/office/disputes/D1001"))[1]
+            own = {"Origin": billed.base}
+            sent = {"amount": "1", "reason": "sorry", "rest": rest, **fields}
+            assert (await billed.post("bills/E1001/credit", headers=own, **sent)).status == 303
+            rest = str(Decimal(rest) - 1)
+        assert "sorry" in (await billed.get("/office/disputes/D1001"))[1]
+
     async def test_list_an_objection_and_take_its_answer(self, billed: Office) -> None:
         own = {"Origin": billed.base}
         async with billed.database.transaction() as session:

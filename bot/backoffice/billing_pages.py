@@ -20,6 +20,7 @@ from bot.texts import clean_line
 from core.billing import correction_queries as stories
 from core.billing import corrections, dunning, queries, rebilling
 from core.billing.back_billing import charges_old_use
+from core.billing.correction_models import DisputeState
 from core.billing.correction_queries import Proof
 from core.billing.models import Bill, BillState
 from core.billing.settlement import lock_agreements
@@ -30,7 +31,9 @@ from core.money import Money
 TYPED_MAX = 1000
 UNREACHED_MAX = 100
 Typed = Annotated[str, Form(max_length=TYPED_MAX)]
-NOTHING_ASKED = MappingProxyType({"what": "nothing", "value": "", "reason": "", "has_gifts": False})
+NOTHING_ASKED = MappingProxyType(
+    {"what": "nothing", "value": "", "reason": "", "has_gifts": False, "answers": False}
+)
 router = APIRouter(route_class=OfficeRoute)
 
 
@@ -65,9 +68,11 @@ async def show_bills(visit: Signed, number: Annotated[str, Query(max_length=20)]
 
 
 @router.get("/bills/{number}")
-async def show_bill(visit: Signed, number: str) -> Response:
+async def show_bill(
+    visit: Signed, number: str, objection: Annotated[str, Query(max_length=20)] = ""
+) -> Response:
     """Show a bill, what became of it, who was told what, and the ways to put it right."""
-    return await _bill(visit, number)
+    return await _bill(visit, number, asked={**NOTHING_ASKED, "answers": bool(objection)})
 
 
 async def _bill(
@@ -92,6 +97,9 @@ async def _bill(
         is_void=view.bill.state is BillState.VOID,
         is_held=is_held,
         is_old=is_held and await charges_old_use(session, bill=view.bill, now=visit.now),
+        objection=story.dispute.number
+        if story.dispute is not None and story.dispute.state is DisputeState.OPEN
+        else "",
         rest=_rest(view.bill),
         readings=[
             {
@@ -145,7 +153,13 @@ def _said(reason: str) -> str:
 
 @router.post("/bills/{number}/credit", dependencies=[OwnPage])
 async def credit(
-    visit: Signed, number: str, *, amount: Typed, reason: Typed, rest: Typed
+    visit: Signed,
+    number: str,
+    *,
+    amount: Typed,
+    reason: Typed,
+    rest: Typed,
+    answers: Annotated[bool, Form()] = False,
 ) -> Response:
     """Write a credit note, once for each time that somebody looked at the bill."""
     found = await queries.get_summary(visit.session, number=number, person_id=None)
@@ -161,6 +175,7 @@ async def credit(
         reason=_said(reason),
         actor_id=visit.visitor.person_id,
         now=visit.now,
+        answers=answers,
     )
     return _to_bill(number)
 
@@ -214,10 +229,11 @@ async def rebill(
     value: Typed = "",
     is_sure: Annotated[bool, Form()] = False,
     takes_credits: Annotated[bool, Form()] = False,
+    answers: Annotated[bool, Form()] = False,
 ) -> Response:
     """Show what billing again would do; do it when the manager has seen that."""
     kind = what.partition(":")[0]
-    draft: dict[str, Any] = {"what": kind, "value": value.strip()}
+    draft: dict[str, Any] = {"what": kind, "value": value.strip(), "answers": answers}
     if kind == "people":
         draft["value"] = read_people(visit.texts, value)
     if kind == "reading":
@@ -234,7 +250,13 @@ async def rebill(
         found = await rebilling.preview_rebill(visit.session, **asked)
         preview = _lines(describe_preview(visit.texts, found))
         has_gifts = any(pair.gifts for pair in found.pairs)
-        typed = {"what": what, "value": value, "reason": reason, "has_gifts": has_gifts}
-        return await _bill(visit, number, preview=preview, asked=typed)
+        typed = {
+            "what": what,
+            "value": value,
+            "reason": reason,
+            "has_gifts": has_gifts,
+            "answers": answers,
+        }
+        return await _bill(visit, number, preview=preview, asked={**typed, "has_gifts": has_gifts})
     done = await rebilling.rebill(visit.session, reason=why, **asked)
     return _to_bill(done.pairs[0].new or number)

@@ -24,6 +24,7 @@ from bot.demo.homes import (
 )
 from bot.demo.models import DemoAccess, DemoMeter
 from bot.demo.signals import SLOT, dice
+from bot.settings import Settings
 from core.accounts.models import (
     Account,
     AccountRight,
@@ -71,7 +72,6 @@ async def build_district(session: AsyncSession, *, seed: int, now: datetime) -> 
             currency="CNY",
             locale="zh_CN",
             hotline=names.HOTLINE,
-            approves_bills=False,
         )
     )
     areas = await _add_areas(session)
@@ -95,6 +95,12 @@ async def build_district(session: AsyncSession, *, seed: int, now: datetime) -> 
         )
         for home in building.homes
     ]
+
+
+async def choose_approval(session: AsyncSession, given: Settings) -> None:
+    """Have a manager approve the district's bills only where somebody set that for this start."""
+    is_wanted = "approve_bills" in given.model_fields_set and given.approve_bills
+    (await session.get_one(Operator, 1)).approves_bills = is_wanted
 
 
 async def _store(session: AsyncSession, rows: Iterable[Base]) -> None:

@@ -99,7 +99,7 @@ async def _backstage(
         http = await stack.enter_async_context(aiohttp.ClientSession(f"{page}/play/api/"))
         await _meet(http)
         database, clock = await _open_database(stack, place, upgrade)
-        tokens = await _settle(database, now=clock.now())
+        tokens = await _settle(database, given, now=clock.now())
         place.show_access(tokens)
         with place.listen("service", wanted=int(page.rpartition(":")[2]) + 1) as listener:
             port = listener.getsockname()[1]
@@ -181,12 +181,11 @@ def _settings_for(place: Place, given: Settings, *, page: str, port: int) -> Set
             "port": port,
             "roles": frozenset({"web", "chat", "worker"}),
             "demo_clock": True,
-            "approve_bills": "approve_bills" in given.model_fields_set and given.approve_bills,
         }
     )
 
 
-async def _settle(database: "Database", *, now: datetime) -> dict[str, str]:
+async def _settle(database: "Database", given: Settings, *, now: datetime) -> dict[str, str]:
     """
     Build the district in one transaction, unless it is there: it is whole or missing.
 
@@ -203,6 +202,7 @@ async def _settle(database: "Database", *, now: datetime) -> dict[str, str]:
             supplied = await district.build_district(session, seed=SEED, now=now)
             await history.build_history(session, supplied, seed=SEED, now=now)
             await district.open_phones(session, supplied)
+        await district.choose_approval(session, given)
         rows = await session.scalars(select(DemoAccess))
         return {row.name: row.token for row in rows}
 

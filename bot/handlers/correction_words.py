@@ -40,8 +40,8 @@ def story_lines(texts: Texts, story: BillStory, *, for_staff: bool = False) -> I
         yield plan_words.state_words(texts, story.plan)
 
 
-def describe_credit(texts: Texts, view: CreditView, dispute: DisputeView | None) -> str:
-    """Return the message about a credit note: what is taken off, why, and what is left."""
+def describe_credit(texts: Texts, view: CreditView, answered: DisputeView | None) -> str:
+    """Return the message about a credit note: what is taken off, why, what is left and answered."""
     note, bill = view.note, view.summary.bill
     left = view.summary.left_minor
     return texts.lines(
@@ -56,20 +56,18 @@ def describe_credit(texts: Texts, view: CreditView, dispute: DisputeView | None)
             texts.get("credit.left", left=texts.money(left, bill.currency))
             if left
             else texts.get("credit.nothing_left"),
-            _upheld(texts, dispute),
+            _upheld(texts, answered),
         ]
     )
 
 
 def _upheld(texts: Texts, dispute: DisputeView | None) -> str | None:
-    if dispute is None or dispute.state is not DisputeState.UPHELD:
+    if dispute is None:
         return None
     return texts.get("dispute.upheld_by", number=dispute.number, name=dispute.answered_by or "")
 
 
-def describe_replaced(
-    texts: Texts, pairs: Sequence[Replaced], disputes: Iterable[DisputeView]
-) -> str:
+def describe_replaced(texts: Texts, pairs: Sequence[Replaced], answered: DisputeView | None) -> str:
     """Return the one message about bills made again: old and new, why, and the difference."""
     first = pairs[0].old
     lines = [
@@ -80,16 +78,27 @@ def describe_replaced(
     for pair in pairs:
         old, new = net_minor(pair.old), net_minor(pair.new)
         difference += new - old
+        asked = pair.new.bill.total_minor if pair.new else 0
         lines.append(
             texts.get(
                 "rebill.pair" if pair.new else "rebill.gone",
                 old=pair.old.bill.number,
                 new=pair.new.bill.number if pair.new else "",
                 days=texts.days(pair.old.bill.starts_date, pair.old.bill.ends_date),
-                before=texts.money(old, first.bill.currency),
-                after=texts.money(new, first.bill.currency),
+                before=texts.money(pair.old.bill.total_minor, first.bill.currency),
+                after=texts.money(asked, first.bill.currency),
             )
         )
+        lines += [
+            texts.get(
+                "rebill.credited",
+                number=each.bill.number,
+                credited=texts.money(each.bill.credited_minor, first.bill.currency),
+                left=texts.money(net_minor(each), first.bill.currency),
+            )
+            for each in (pair.old, pair.new)
+            if each is not None and each.bill.credited_minor
+        ]
         lines += [
             _gift_words(texts, note, is_kept=pair.keeps_credits, currency=first.bill.currency)
             for note in pair.credits
@@ -105,8 +114,7 @@ def describe_replaced(
         for new in (pair.new for pair in pairs)
         if new is not None and new.left_minor
     ] or [texts.get("credit.nothing_left")]
-    lines += filter(None, (_upheld(texts, each) for each in disputes))
-    return texts.lines(lines)
+    return texts.lines([*lines, _upheld(texts, answered)])
 
 
 def _gift_words(texts: Texts, note: CreditNote | Gift, *, is_kept: bool, currency: str) -> str:

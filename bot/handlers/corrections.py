@@ -14,7 +14,9 @@ from bot.texts import clean_line
 from core.accounts import service as accounts
 from core.accounts.models import Role
 from core.billing import correction_queries as stories
-from core.billing import corrections, queries
+from core.billing import corrections, dispute_queries, queries
+from core.billing.correction_models import DisputeState
+from core.billing.dispute_queries import DisputeView
 from core.billing.models import Bill, BillState
 from core.money import Money
 
@@ -116,16 +118,58 @@ async def _ask_credit_reason(turn: Turn, number: str, minor: int | None) -> None
 
 
 async def receive_credit_reason(turn: Turn) -> None:
-    """Write the credit note for the reason that was typed."""
+    """Take the reason; where somebody objects to the bill, ask whether this is the answer."""
     turn.require(Role.MANAGER)
+    reason = clean_line(turn.said.text, length_max=REASON_LENGTH_MAX)
+    if not await ask_if_answer(turn, "credit.answers", **{**turn.draft, "reason": reason}):
+        await _credit(turn, reason=reason, answers=False)
+
+
+async def press_credit_answers(turn: Turn) -> None:
+    """Write the credit note, as the answer to the objection or not."""
+    turn.require(Role.MANAGER)
+    turn.expect("credit.answers")
+    (answers,) = read_press(turn.said.data, int)
+    await _credit(turn, reason=turn.draft["reason"], answers=bool(answers))
+
+
+async def ask_if_answer(turn: Turn, step: str, **draft: Any) -> bool:  # noqa: ANN401 (kept as JSON)
+    """Ask whether a correction answers the open objection to a bill; tell if there is one."""
+    found = await queries.get_summary(turn.session, number=draft["number"], person_id=None)
+    dispute = await dispute_queries.find_of_bill(turn.session, bill_id=found.bill.id)
+    if dispute is None or dispute.state is not DisputeState.OPEN:
+        return False
+    await turn.ask(step, **draft)
+    keys = [
+        [Button(turn.texts.plain(f"correction.{name}", number=dispute.number), press(step, answer))]
+        for answer, name in ((1, "answers"), (0, "answers_not"))
+    ]
+    await turn.show(
+        "correction.ask_answers",
+        number=dispute.number,
+        bill=draft["number"],
+        keyboard=[*keys, [cancel_key(turn.texts)]],
+    )
+    return True
+
+
+async def ask_credit_again(turn: Turn) -> None:
+    """Ask again by buttons whether this answers the objection."""
+    turn.require(Role.MANAGER)
+    if not await ask_if_answer(turn, "credit.answers", **turn.draft):
+        await _credit(turn, reason=turn.draft["reason"], answers=False)
+
+
+async def _credit(turn: Turn, *, reason: str, answers: bool) -> None:
     number = turn.draft["number"]
     credited = await corrections.credit_bill(
         turn.session,
         number=number,
         amount_minor=turn.draft["minor"],
-        reason=clean_line(turn.said.text, length_max=REASON_LENGTH_MAX),
+        reason=reason,
         actor_id=turn.person_id,
         now=turn.now,
+        answers=answers,
     )
     await turn.finish()
     amount = turn.texts.money(credited.amount_minor, credited.currency)
@@ -197,16 +241,27 @@ def viewer_of(reader: Reader) -> int | None:
     return None if Role.MANAGER in reader.roles else reader.person_id
 
 
+async def find_answered(
+    session: AsyncSession, params: dict[str, Any], viewer_id: int | None
+) -> DisputeView | None:
+    """Return the objection that the correction of a message answered, if it did."""
+    if not params.get("answered"):
+        return None
+    return await dispute_queries.get_dispute(
+        session, number=params["answered"], person_id=viewer_id
+    )
+
+
 async def render_credited(
     session: AsyncSession, reader: Reader, params: dict[str, Any]
 ) -> Outgoing | None:
     """Return a credit note with its document."""
     view = await stories.get_credit(session, number=params["credit"], person_id=viewer_of(reader))
-    story = await stories.get_story(session, bill=view.summary.bill)
     page = credit_page(reader.texts, await accounts.get_operator(session), view)
     number = view.summary.bill.number
+    answered = await find_answered(session, params, viewer_of(reader))
     return Outgoing(
-        text=describe_credit(reader.texts, view, story.dispute),
+        text=describe_credit(reader.texts, view, answered),
         keyboard=[[Button(reader.texts.plain("bill.show"), press("bill", number))]],
         document=File(name=f"{view.note.number}.pdf", make=lambda: credit_pdf(page)),
     )
@@ -220,6 +275,7 @@ PRESSES: dict[str, Handle] = {
     "billfix": choose_correction,
     "credit": begin_credit,
     "creditall": press_whole,
+    "credit.answers": press_credit_answers,
     "creditdoc": press_credit_document,
     "billold": take_old_off,
     "billwaive": ask_waiver,
@@ -227,6 +283,7 @@ PRESSES: dict[str, Handle] = {
 STEPS: dict[str, Handle] = {
     "credit.amount": receive_amount,
     "credit.reason": receive_credit_reason,
+    "credit.answers": ask_credit_again,
     "bill.waiver": receive_waiver,
 }
 RENDERERS: dict[str, Render] = {"bill.credited": render_credited}

@@ -15,6 +15,8 @@ from bot.handlers.correction_words import describe_preview, describe_replaced
 from bot.handlers.corrections import (
     MANAGERS,
     REASON_LENGTH_MAX,
+    ask_if_answer,
+    find_answered,
     number_of,
     say_if_void,
     to_bill,
@@ -68,7 +70,7 @@ async def list_readings(
     session: AsyncSession, number: str
 ) -> list[tuple[Key, tuple[object, ...], str, Decimal]]:
     """Return the readings that can be put right: key, its form in a button, serial and value."""
-    found = await rebilling.list_billed_readings(session, number=number)
+    found = await stories.list_billed_readings(session, number=number)
     return [
         (
             key,
@@ -170,13 +172,34 @@ def change_of(draft: dict[str, Any], *, keeps_credits: bool = True) -> Change:
             change = Change(reading=(key, Decimal(draft["value"])))
         case _:
             change = Change()
-    return replace(change, keeps_credits=keeps_credits)
+    return replace(change, keeps_credits=keeps_credits, answers=draft.get("answers", False))
 
 
 async def receive_reason(turn: Turn) -> None:
-    """Show what billing again would do, to be confirmed."""
+    """Take the reason; where somebody objects to the bill, ask whether this is the answer."""
     turn.require(Role.MANAGER)
     draft = {**turn.draft, "reason": clean_line(turn.said.text, length_max=REASON_LENGTH_MAX)}
+    if not await ask_if_answer(turn, "rebill.answers", **draft):
+        await _preview(turn, draft)
+
+
+async def press_answers(turn: Turn) -> None:
+    """Take whether this answers the objection."""
+    turn.require(Role.MANAGER)
+    turn.expect("rebill.answers")
+    (answers,) = read_press(turn.said.data, int)
+    await _preview(turn, {**turn.draft, "answers": bool(answers)})
+
+
+async def ask_again(turn: Turn) -> None:
+    """Ask again by buttons whether this answers the objection."""
+    turn.require(Role.MANAGER)
+    if not await ask_if_answer(turn, "rebill.answers", **turn.draft):
+        await _preview(turn, turn.draft)
+
+
+async def _preview(turn: Turn, draft: dict[str, Any]) -> None:
+    """Show what billing again would do, to be confirmed."""
     found = await rebilling.preview_rebill(
         turn.session,
         number=draft["number"],
@@ -232,7 +255,7 @@ async def render_rebilled(
     """Return the one message about bills that were made again, with the first new document."""
     viewer = viewer_of(reader)
     pairs = await stories.list_replaced(session, numbers=params["numbers"], person_id=viewer)
-    disputes = [(await stories.get_story(session, bill=p.old.bill)).dispute for p in pairs]
+    answered = await find_answered(session, params, viewer)
     news = [pair.new.bill.number for pair in pairs if pair.new]
     texts = reader.texts
     keys = [
@@ -249,7 +272,7 @@ async def render_rebilled(
         operator = await accounts.get_operator(session)
         page = bill_page(texts, operator, view, pay_link=reader.pay_link(news[0]))
         document = File(name=f"{news[0]}.pdf", make=lambda: bill_pdf(page))
-    words = describe_replaced(texts, pairs, [each for each in disputes if each is not None])
+    words = describe_replaced(texts, pairs, answered)
     return Outgoing(text=words, keyboard=keys, document=document)
 
 
@@ -259,12 +282,14 @@ PRESSES: dict[str, Handle] = {
     "rebillread": press_reading,
     "rebillby": press_what,
     "rebilltar": press_tariff,
+    "rebill.answers": press_answers,
     "rebillgo": confirm,
     "rebilltake": take_credits,
 }
 STEPS: dict[str, Handle] = {
     "rebill.value": receive_value,
     "rebill.reason": receive_reason,
+    "rebill.answers": ask_again,
     "rebill.confirm": receive_answer,
 }
 RENDERERS: dict[str, Render] = {"bill.rebilled": render_rebilled}

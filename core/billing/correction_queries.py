@@ -4,21 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from core.accounts.models import Contact, Person
 from core.billing.bills import people_of
+from core.billing.consumption import BilledSpan
 from core.billing.correction_models import CreditKind, CreditNote
+from core.billing.corrections import lock_bill
 from core.billing.dispute_queries import DisputeView, find_of_bill
-from core.billing.models import Bill
+from core.billing.inputs import read_spans
+from core.billing.models import Bill, BillState
 from core.billing.plan_models import PaymentPlan
 from core.billing.plan_queries import find_active, get_terms
 from core.billing.plan_queries import find_of_bill as find_plan
 from core.billing.plan_rules import possible_parts
 from core.billing.queries import BillSummary, get_summary
 from core.errors import DomainError
+from core.monitoring.rows import Key
 from core.notices.models import Delivery, Outcome, Unreached
 
 PROOFS_MAX = 100
@@ -170,6 +174,31 @@ async def list_replaced(
         keeps = bool(await gifts(new))
         replaced.append(Replaced(old=old, new=new, credits=await gifts(old), keeps_credits=keeps))
     return replaced
+
+
+async def list_billed_readings(
+    session: AsyncSession, *, number: str
+) -> list[tuple[Key, BilledSpan]]:
+    """
+    Return the readings that a bill closes on and that somebody made; of a first bill all of them.
+
+    Raises:
+        BillNotFound: there is no such bill.
+    """
+    bill = await lock_bill(session, number=number)
+    inputs = await session.scalar(select(Bill.inputs).where(Bill.id == bill.id))
+    is_first = await session.scalar(
+        select(func.bool_and(Bill.starts_date >= bill.starts_date)).where(
+            Bill.agreement_id == bill.agreement_id, Bill.state != BillState.VOID
+        )
+    )
+    spans = read_spans(inputs or {"readings": []})
+    return [
+        (Key(span.meter_id, span.register, shown.at), span)
+        for span in spans
+        for shown in ((span.opening, span.closing) if is_first else (span.closing,))
+        if not shown.is_estimate
+    ]
 
 
 async def list_proofs(session: AsyncSession, *, bill: Bill) -> list[Proof]:

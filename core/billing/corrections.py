@@ -196,6 +196,7 @@ async def void_bill(
     await withdraw(session, bill=bill, reason=reason, actor_id=actor_id, now=now)
     if bill.state is BillState.HELD:
         return
+    await uphold(session, bill_id=bill.id, answer=reason.strip(), actor_id=actor_id, now=now)
     await session.execute(delete(Allocation).where(Allocation.bill_id == bill.id))
     await settle(session, agreement_ids=[bill.agreement_id], now=now)
     people = await people_of(session, agreement_ids=[bill.agreement_id])
@@ -213,9 +214,9 @@ async def withdraw(
     session: AsyncSession, *, bill: BillRow, reason: str, actor_id: int | None, now: datetime
 ) -> None:
     """
-    Make a bill void: it and its credit notes are reversed in the books, an objection is upheld.
+    Make a bill void: it and its credit notes are reversed in the books.
 
-    What was paid on it stays put to it; the caller puts it elsewhere. Nobody is told.
+    What was paid on it stays put to it, and an objection open; the caller puts them elsewhere.
 
     Raises:
         ReasonMissing: none is given.
@@ -239,7 +240,6 @@ async def withdraw(
         await ledger.reverse(session, reference=f"credit:{note}", at=now)
     if bill.total_minor:
         await ledger.reverse(session, reference=f"bill:{bill.number}", at=now)
-    await uphold(session, bill_id=bill.id, answer=said, actor_id=actor_id, now=now)
 
 
 async def credit_bill(
@@ -250,12 +250,13 @@ async def credit_bill(
     reason: str,
     actor_id: int | None,
     now: datetime,
+    answers: bool = False,
 ) -> Credited:
     """
     Take a part off a bill, or all that is left of it (`amount_minor` empty), by a credit note.
 
     What was paid on the bill beyond the rest goes to what else is open, the oldest first, and
-    stays credit otherwise. An open objection to the bill is thereby upheld.
+    stays credit otherwise. An open objection to the bill stays open unless this `answers` it.
 
     Raises:
         BillNotFound: there is no such bill that anybody has seen.
@@ -277,13 +278,17 @@ async def credit_bill(
         actor_id=actor_id,
         now=now,
     )
-    await uphold(session, bill_id=bill.id, answer=_said(reason), actor_id=actor_id, now=now)
+    answered = None
+    if answers:
+        answered = await uphold(
+            session, bill_id=bill.id, answer=reason.strip(), actor_id=actor_id, now=now
+        )
     people = await people_of(session, agreement_ids=[bill.agreement_id])
     await notices.enqueue(
         session,
         person_ids=people.get(bill.agreement_id, ()),
         kind="bill.credited",
-        params={"credit": credited.number, "bill": number},
+        params={"credit": credited.number, "bill": number, "answered": answered},
         dedupe_key=f"credit:{credited.number}",
         now=now,
     )

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit
@@ -284,17 +284,27 @@ async def withdraw_dispute(
 
 async def uphold(
     session: AsyncSession, *, bill_id: int, answer: str, actor_id: int | None, now: datetime
-) -> None:
-    """Close the open objection to a bill that is being corrected; the correction tells of it."""
+) -> str | None:
+    """Close the open objection to a bill, whose correction tells of it; return its number."""
     dispute = await session.scalar(
         select(Dispute)
         .where(Dispute.bill_id == bill_id, Dispute.state == DisputeState.OPEN)
         .execution_options(populate_existing=True)
     )
-    if dispute is not None:
-        await _close(
-            session, dispute, DisputeState.UPHELD, answer=answer, actor_id=actor_id, now=now
-        )
+    if dispute is None:
+        return None
+    await _close(session, dispute, DisputeState.UPHELD, answer=answer, actor_id=actor_id, now=now)
+    return dispute.number
+
+
+async def hand_on(session: AsyncSession, *, bill_id: int, successor_id: int) -> None:
+    """Have an objection that stays open count against the bill in the old one's place."""
+    await session.execute(
+        update(Dispute)
+        .where(Dispute.bill_id == bill_id, Dispute.state == DisputeState.OPEN)
+        .values(bill_id=successor_id)
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def lock_open(session: AsyncSession, number: str, *, actor_id: int | None = None) -> Dispute:

@@ -6,13 +6,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from core import audit
 from core.accounts.models import Agreement, Premise, ServicePoint
 from core.billing.bills import SERIES, insert_bills, make_due, people_of
-from core.billing.consumption import BilledSpan
 from core.billing.correction_models import CreditKind, CreditNote
 from core.billing.corrections import (
     BillIsNegative,
@@ -24,6 +23,7 @@ from core.billing.corrections import (
     withdraw,
     write_credit,
 )
+from core.billing.disputes import hand_on, uphold
 from core.billing.drafts import Draft, Scope, draft_bills
 from core.billing.inputs import read_spans
 from core.billing.models import Allocation, Bill, BillState
@@ -70,10 +70,12 @@ class Change:
     What was wrong, as it is right; nothing if it was put right before.
 
     A credit note may have been a gift, or have put right in part what is put right now: whoever
-    bills again says by `keeps_credits` whether it goes over to the new bill.
+    bills again says by `keeps_credits` whether it goes over to the new bill, and by `answers`
+    whether this answers the open objection to the bill; otherwise that goes over to the new one.
     """
 
     keeps_credits: bool = True
+    answers: bool = False
     people: int | None = None
     tariff_code: str | None = None
     reading: tuple[Key, Decimal] | None = None
@@ -114,31 +116,6 @@ class Rebilled:
 
     pairs: Sequence[Pair]
     currency: str
-
-
-async def list_billed_readings(
-    session: AsyncSession, *, number: str
-) -> list[tuple[Key, BilledSpan]]:
-    """
-    Return the readings that a bill closes on and that somebody made; of a first bill all of them.
-
-    Raises:
-        BillNotFound: there is no such bill.
-    """
-    bill = await lock_bill(session, number=number)
-    inputs = await session.scalar(select(Bill.inputs).where(Bill.id == bill.id))
-    is_first = await session.scalar(
-        select(func.bool_and(Bill.starts_date >= bill.starts_date)).where(
-            Bill.agreement_id == bill.agreement_id, Bill.state != BillState.VOID
-        )
-    )
-    spans = read_spans(inputs or {"readings": []})
-    return [
-        (Key(span.meter_id, span.register, shown.at), span)
-        for span in spans
-        for shown in ((span.opening, span.closing) if is_first else (span.closing,))
-        if not shown.is_estimate
-    ]
 
 
 async def preview_rebill(
@@ -184,6 +161,8 @@ async def rebill(
     olds = await list_from(session, bill=bill)
     for old in olds:
         await withdraw(session, bill=old, reason=reason, actor_id=actor_id, now=now)
+    said: dict[str, Any] = {"answer": reason.strip(), "actor_id": actor_id, "now": now}
+    answered = await uphold(session, bill_id=bill.id, **said) if change.answers else None
     pairs = [
         await _bill_again(
             session,
@@ -197,8 +176,11 @@ async def rebill(
     ]
     if not await _differ(session, pairs):
         raise NothingWouldChange(number=number)
+    for old, pair in zip(reversed(olds), pairs, strict=True):
+        if pair.new is None:  # nothing is left to object to
+            answered = await uphold(session, bill_id=old.id, **said) or answered
     await settle(session, agreement_ids=[bill.agreement_id], now=now)
-    await _tell(session, bill.agreement_id, pairs, now=now)
+    await _tell(session, bill.agreement_id, pairs, answered, now=now)
     return Rebilled(pairs=pairs, currency=bill.currency)
 
 
@@ -301,6 +283,7 @@ async def _bill_again(
     await session.execute(
         update(Allocation).where(Allocation.bill_id == old.id).values(bill_id=ids[number])
     )
+    await hand_on(session, bill_id=old.id, successor_id=ids[number])
     await free_excess(session, bill_id=ids[number], amount_max=total)
     await make_due(session, bill_ids=[ids[number]], now=now, is_decided=True, is_told=not was_seen)
     going_over = gifts if keeps_credits else ()
@@ -376,7 +359,12 @@ async def _draft(session: AsyncSession, old: BillRow) -> Draft | None:
 
 
 async def _tell(
-    session: AsyncSession, agreement_id: int, pairs: Sequence[Pair], *, now: datetime
+    session: AsyncSession,
+    agreement_id: int,
+    pairs: Sequence[Pair],
+    answered: str | None,
+    *,
+    now: datetime,
 ) -> None:
     seen = [pair for pair in pairs if pair.was_seen]
     if not seen:
@@ -389,6 +377,7 @@ async def _tell(
         params={
             "numbers": [pair.old for pair in seen],
             "bills": [pair.new for pair in seen if pair.new],
+            "answered": answered,
         },
         dedupe_key=f"rebilled:{seen[0].old}",
         now=now,

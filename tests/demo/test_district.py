@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import text
 
 from bot.demo.cast import ANNA, CAST, CHEN, LIN
-from bot.demo.district import build_district, open_phones
+from bot.demo.district import build_district, choose_approval, open_phones
 from bot.demo.history import build_history
+from bot.settings import Settings
 from core.billing.audit_checks import list_violations
 from core.db import Database
 from tests.demo.conftest import fresh_database
@@ -136,3 +137,16 @@ class TestSeed:
         await build(database, seed=1)
 
         assert await fingerprint(built) == await fingerprint(database)
+
+
+async def test_bills_wait_for_a_manager_where_that_is_set(
+    built: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for setting in ("true", None):
+        if setting is None:
+            monkeypatch.delenv("SHUIDIAN_APPROVE_BILLS")
+        else:
+            monkeypatch.setenv("SHUIDIAN_APPROVE_BILLS", setting)
+        async with built.transaction() as session:
+            await choose_approval(session, Settings())
+        assert await one(built, "SELECT approves_bills FROM shuidian.operator") is bool(setting)

@@ -1,6 +1,8 @@
 """A wrong bill in the chat: the customer objects, the manager answers, one message each."""
 
+import re
 from datetime import date
+from decimal import Decimal
 
 import pytest
 
@@ -59,7 +61,9 @@ class TestObjection:
         asked = await manager.changed(card, "How much is taken off")
         assert "CN¥75.60" in text_of(asked)
         await manager.say("20.6")
-        await manager.say("the meter was read upside down")
+        whether = await manager.say("the meter was read upside down")
+        assert "Objection D1001 to bill W1001 is open" in text_of(whether)
+        await manager.press(whether, "Yes, it answers D1001")
         credit = await customer.expect("C1001")
         assert credit["document"]["file_name"] == "C1001.pdf"
         assert "55.00" in text_of(credit)
@@ -204,6 +208,25 @@ class TestBillingAgain:
         told = text_of(await customer.expect("已重新出账"))
         assert "贷记单 C1001（¥1.00，goodwill）不再计入" in told  # noqa: RUF001 (Chinese)
         await require_sound_books(billed)
+
+    async def test_names_credit_apart_and_leaves_an_objection_open(self, billed: Stage) -> None:
+        customer, manager = billed.phone(1001), billed.phone(3001)
+        for words in ("/credit E1002", "1", "goodwill"):
+            await manager.say(words)
+        await object_to(customer, "E1002")
+        asked = await manager.say("/rebill E1002")
+        await manager.press(asked, "Number of people")
+        await manager.changed(asked, "How many people")
+        await manager.say("6")
+        whether = await manager.say("they are six")
+        await manager.press(whether, "No, D1001 stays open")
+        await manager.press(await manager.changed(whether, "what would follow"), "Bill it so")
+
+        told = text_of(await customer.expect("已重新出账"))
+        ((asks, left),) = re.findall(r"E1002：其中 ¥1.00 已冲减，余 (¥)([\d.]+)", told)  # noqa: RUF001
+        assert f"E1002（{asks}{Decimal(left) + 1}）" in told  # noqa: RUF001 (Chinese)
+        assert "成立" not in told
+        assert "Objection D1001 waits" in text_of(await manager.say("/bill E1003"))
 
     async def test_is_left_when_the_answer_is_not_yes(self, billed: Stage) -> None:
         manager = billed.phone(3001)

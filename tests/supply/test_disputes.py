@@ -35,6 +35,11 @@ STEPS = (
     "SELECT kind, (at AT TIME ZONE 'Asia/Shanghai')::date FROM shuidian.dunning_steps ORDER BY id"
 )
 
+ANSWERED = (
+    "SELECT DISTINCT ON (dedupe_key) params ->> 'answered' FROM shuidian.deliveries"
+    " WHERE kind = '{}' ORDER BY dedupe_key"
+)
+
 
 @pytest.fixture
 async def power(database: Database, world: World) -> Debt:
@@ -232,23 +237,35 @@ class TestAnswers:
         with pytest.raises(OwnDispute):
             await decline(power, person=power.world.home.holder)
 
-    async def test_to_uphold_are_a_credit_note(self, power: Debt) -> None:
+    async def test_are_a_credit_note_only_where_that_is_said(self, power: Debt) -> None:
         await object_to(power)
-        async with power.database.transaction() as session:
-            await corrections.credit_bill(
-                session,
-                number="E1001",
-                amount_minor=1000,
-                reason="misread",
-                actor_id=power.world.manager,
-                now=power.now,
-            )
+        for answers in (False, True, True):
+            async with power.database.transaction() as session:
+                await corrections.credit_bill(
+                    session,
+                    number="E1001",
+                    amount_minor=1000,
+                    reason="misread" if answers else "goodwill",
+                    actor_id=power.world.manager,
+                    now=power.now,
+                    answers=answers,
+                )
+            if not answers:
+                assert (await state_of(power)).state is DisputeState.OPEN
 
         found = await state_of(power)
         assert (found.state, found.answer) == (DisputeState.UPHELD, "misread")
+        assert await ask(power.database, ANSWERED.format("bill.credited")) == [
+            (None,),
+            ("D1001",),
+            (None,),
+        ]
         await require_sound_books(power)
 
-    async def test_to_uphold_are_a_bill_made_again(self, power: Debt) -> None:
+    @pytest.mark.parametrize("answers", [True, False])
+    async def test_are_a_bill_made_again_only_where_that_is_said(
+        self, power: Debt, *, answers: bool
+    ) -> None:
         await object_to(power)
         key = Key(
             power.world.home.meters[power.kind], "total", start_of_day(OCTOBER.ends, zone=ZONE)
@@ -257,14 +274,19 @@ class TestAnswers:
             await rebilling.rebill(
                 session,
                 number="E1001",
-                change=Change(reading=(key, Decimal(150))),
+                change=Change(reading=(key, Decimal(150)), answers=answers),
                 reason="misread",
                 actor_id=power.world.manager,
                 now=power.now,
             )
 
-        assert (await state_of(power)).state is DisputeState.UPHELD
+        found = await state_of(power)
+        assert found.state is (DisputeState.UPHELD if answers else DisputeState.OPEN)
+        assert found.bill_number == ("E1001" if answers else "E1002")
         assert (await power.kinds(power.world.home.holder))[-1] == "bill.rebilled"
+        assert await ask(power.database, ANSWERED.format("bill.rebilled")) == [
+            ("D1001" if answers else None,)
+        ]
         await require_sound_books(power)
 
     async def test_are_put_off_with_a_reason_and_owned_up_to_when_late(self, power: Debt) -> None:
