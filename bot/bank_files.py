@@ -48,6 +48,18 @@ class ColumnsNotFound(DomainError):
     code = "statement.columns_not_found"
 
 
+class NotCamt(FileNotReadable):
+    """The XML is not camt.053."""
+
+    code = "statement.not_camt"
+
+
+class Empty(FileNotReadable):
+    """Nothing stands in the file."""
+
+    code = "statement.empty"
+
+
 class MapNotReadable(DomainError):
     """Columns are named as `field=name of the column`, separated by commas."""
 
@@ -102,7 +114,10 @@ def read_statement(
         ColumnsNotFound: a table without the columns that are needed.
     """
     faults: list[Fault] = []
-    if content.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b"<"):
+    begins = content.lstrip(b"\xef\xbb\xbf \r\n\t")
+    if not begins:
+        raise Empty
+    if begins.startswith(b"<"):
         entries = list(_read_camt(content, zone))
     else:
         entries = list(_read_csv(content, zone, currency, columns, faults))
@@ -226,9 +241,9 @@ def _read_camt(content: bytes, zone: ZoneInfo) -> Iterator[_Entry]:
     try:
         root = fromstring(content)
     except (ParseError, DefusedXmlException, ValueError) as error:
-        raise FileNotReadable(reason=str(error)) from error
+        raise NotCamt(reason=str(error)) from error
     if root.find("{*}BkToCstmrStmt") is None:
-        raise FileNotReadable(reason=root.tag)
+        raise NotCamt(reason=root.tag.rpartition("}")[2])
     for position, entry in enumerate(root.iterfind("{*}BkToCstmrStmt/{*}Stmt/{*}Ntry"), 1):
         if _say(entry, "Sts/Cd", "Sts") != "BOOK":
             continue
@@ -238,7 +253,7 @@ def _read_camt(content: bytes, zone: ZoneInfo) -> Iterator[_Entry]:
             details = entry.findall("{*}NtryDtls/{*}TxDtls")
             amounts = [_amount(detail, "Amt", "AmtDtls/TxAmt/Amt") for detail in details]
         except (InvalidOperation, ValueError) as error:
-            raise FileNotReadable(reason=f"Ntry {position}: {error}") from error
+            raise NotCamt(reason=f"Ntry {position}: {error}") from error
         if len(details) < 2 or sum(amounts) != whole:  # noqa: PLR2004 (a batch has two or more)
             details, amounts = [details[0] if len(details) == 1 else entry], [whole]
         reference, money = _say(entry, "AcctSvcrRef"), _find(entry, "Amt")

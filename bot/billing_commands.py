@@ -214,6 +214,7 @@ def load_tariffs(files: TariffFiles = None) -> None:
     """
     from core.accounts.service import get_operator
     from core.billing import tariff_store
+    from core.billing.tariff_files import TariffRefused
 
     named = _contents(files) if files else None
 
@@ -222,7 +223,10 @@ def load_tariffs(files: TariffFiles = None) -> None:
         if contents is None:
             currency = (await get_operator(session)).currency
             contents = tariff_store.shipped_contents(currency=currency)
-        return await tariff_store.load_tariffs(session, contents=contents)
+        try:
+            return await tariff_store.load_tariffs(session, contents=contents)
+        except TariffRefused as refusal:  # whose reasons are written as the file is
+            raise refuse(str(refusal)) from None
 
     print("\n".join(_in_transaction(load)) or "Nothing new.")
 

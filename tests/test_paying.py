@@ -181,6 +181,8 @@ class TestSignedNotices:
         await desk.tell("unknown")
         assert (await states(database))["E1001"] == ("issued", 0)
         assert await ask(database, "SELECT state FROM shuidian.payments") == [("unknown",)]
+        told = "SELECT DISTINCT kind FROM shuidian.deliveries WHERE kind LIKE 'payment.%'"
+        assert await ask(database, told) == [("payment.unknown",)]
         await desk.tell("failed", id="later")
         assert await ask(database, "SELECT state FROM shuidian.payments") == [("failed",)]
 
@@ -379,6 +381,20 @@ class TestPaymentPage:
             assert words in await answer.text()
         async with desk.http.get(url, headers=english) as answer:
             assert (words in await answer.text()) is anew
+
+    async def test_offers_no_way_to_pay_twice_without_a_step_of_its_own(self, desk: Desk) -> None:
+        await desk.tell("unknown")
+        url = desk.links.for_bill("E1001")
+
+        async with desk.http.get(url) as answer:
+            page = await answer.text()
+            assert ("<button" in page, "?again=true" in page) == (False, True)
+        async with desk.http.post(f"{url}/link", allow_redirects=False) as answer:
+            assert answer.headers["Location"] == urlsplit(url).path
+        async with desk.http.get(f"{url}?again=true") as answer:
+            assert "/link?again=true" in await answer.text()
+        async with desk.http.post(f"{url}/link?again=true", allow_redirects=False) as answer:
+            assert answer.headers["Location"].startswith("https://provider.test")
 
     async def test_is_not_found_by_guessing(self, desk: Desk) -> None:
         url = desk.links.for_bill("E1001")

@@ -68,30 +68,44 @@ async def take_notice(request: Request, name: str) -> Response:
 
 @router.get("/{number}/{token}")
 async def show_bill(
-    request: Request, session: Session, number: str, token: str, *, paid: bool = False
+    request: Request,
+    session: Session,
+    number: str,
+    token: str,
+    *,
+    paid: bool = False,
+    again: bool = False,
 ) -> Response:
-    """Show what is open on a bill, and the ways to pay it; `paid`: somebody comes back from one."""
+    """
+    Show what is open on a bill, and the ways to pay it; `paid`: somebody comes back from one.
+
+    While a payment's fate is unknown the ways stand behind a step of their own (`again`).
+    """
     says = "paypage.waiting" if paid else ""
     last = await payments.find_last_state(session, bill_number=number)
     if last is PaymentState.UNKNOWN:
         says = "paypage.unknown"  # also for who opens the page anew, and would pay twice
     elif last is PaymentState.FAILED and paid:
         says = "paypage.failed"
-    return await _show(request, session, number, token, says=says)
+    return await _show(request, session, number, token, says=says, again=again)
 
 
 @router.post("/{number}/{token}/{way}")
-async def go_and_pay(request: Request, now: Now, number: str, token: str, way: str) -> Response:
+async def go_and_pay(
+    request: Request, now: Now, number: str, token: str, way: str, *, again: bool = False
+) -> Response:
     """Lead the payer to a provider's page, with an order of its own."""
     database, links = request.app.state.database, request.app.state.links
     async with database.transaction() as session:
         found = await _find(request, session, number, token)
+        last = await payments.find_last_state(session, bill_number=number)
         asked = await find_asked(session, summary=found, now=now)
         title = (await _texts_for(request, session)).plain(
             f"bill.title_{found.party.service}", number=number
         )
     opening = request.app.state.openings.get(way)
-    if opening is None or found.left_minor <= 0:
+    is_unsure = last is PaymentState.UNKNOWN and not again
+    if opening is None or found.left_minor <= 0 or is_unsure:
         return RedirectResponse(f"/pay/{number}/{token}", 303)
     order = Order(
         reference=new_order(number),
@@ -128,7 +142,13 @@ async def _texts_for(request: Request, session: AsyncSession) -> Texts:
 
 
 async def _show(
-    request: Request, session: AsyncSession, number: str, token: str, *, says: str
+    request: Request,
+    session: AsyncSession,
+    number: str,
+    token: str,
+    *,
+    says: str,
+    again: bool = False,
 ) -> Response:
     texts = await _texts_for(request, session)
     found = await _find(request, session, number, token)
@@ -150,6 +170,9 @@ async def _show(
         due = texts.plain("paypage.due", day=texts.day(bill.due_date))
     if not is_open:
         says = f"paypage.{bill.state}"
+    is_unsure = is_open and says == "paypage.unknown"
+    if is_unsure and not again:
+        ways = {}
     html = _templates.get_template("pay.html").render(
         lang=texts.locale.replace("_", "-"),
         operator=operator.name,
@@ -160,8 +183,10 @@ async def _show(
         due=due,
         ways=[(name, texts.plain(f"paypage.way_{name}")) for name in ways] if is_open else [],
         action=f"/pay/{number}/{token}",
+        again=texts.plain("paypage.again") if is_unsure and not again else "",
+        suffix="?again=true" if again else "",
         says=texts.plain(says or ("paypage.choose" if ways else "paypage.no_way")),
-        is_waiting=is_open and says in {"paypage.waiting", "paypage.unknown"},
+        is_waiting=is_open and not again and says in {"paypage.waiting", "paypage.unknown"},
         hotline=texts.plain("page.hotline", hotline=operator.hotline),
     )
     forms = " ".join(filter(None, request.app.state.forms_lead_to))

@@ -175,7 +175,7 @@ def dispute_words(texts: Texts, dispute: DisputeView, *, for_staff: bool) -> str
     if dispute.state is DisputeState.OPEN:
         key = "dispute.open" if dispute.responsible else "dispute.open_unnamed"
         if dispute.is_late:
-            key = "dispute.overdue"
+            key = "dispute.overdue_by" if dispute.responsible else "dispute.overdue"
         if for_staff:
             key = "dispute.staff_overdue" if dispute.is_late else "dispute.staff_open"
         words = texts.get(

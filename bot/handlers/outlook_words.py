@@ -143,5 +143,6 @@ def describe_what_if(texts: Texts, place: Place, found: WhatIf) -> str:
                 place=running.tariff.place.get(texts.locale, running.tariff.code),
                 used=texts.quantity(used, running.service),
             ),
+            texts.get("outlook.bill_due") if running.is_bill_due else None,
         ]
     )

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from bot.context import Command, Handle, Reader, Render, Turn
@@ -17,7 +18,7 @@ from core.accounts.service import TELEGRAM
 from core.billing import invoices, payments, queries
 from core.billing.arrears import find_arrears_of_bill
 from core.billing.invoices import BillNotOpen
-from core.billing.models import BillState
+from core.billing.models import BillState, Payment, PaymentState
 from core.billing.plan_queries import find_asked
 from core.billing.queries import BillSummary, Party
 from core.billing.settlement import list_open_bills
@@ -48,12 +49,36 @@ async def pay(turn: Turn) -> None:
         minor = Money.exactly(typed, found.bill.currency).minor
     if not 0 < minor <= found.left_minor:
         raise AmountNotPayable(left=Money(found.left_minor, found.bill.currency))
-    await _ask_for(turn, found, minor)
+    await _ask_unless_unsure(turn, found, minor)
 
 
-async def _ask_for(turn: Turn, found: BillSummary, minor: int) -> None:
+async def _ask_unless_unsure(
+    turn: Turn, found: BillSummary, minor: int, *, all_: bool = False
+) -> None:
+    """Ask for money, but first warn of a payment for the bill of which nobody knows the fate."""
+    number, texts = found.bill.number, turn.texts
+    last = await payments.find_last_state(turn.session, bill_number=number)
+    if last is PaymentState.UNKNOWN:
+        sure = Button(texts.plain("pay.sure"), press("paysure", number, minor, int(all_)))
+        await turn.show(
+            "pay.unsure", title=Markup(title(texts, found)), keyboard=[[sure], [back_home(texts)]]
+        )
+    else:
+        await _ask_for(turn, found, minor, all_=all_)
+
+
+async def press_sure(turn: Turn) -> None:
+    """Ask for money although an earlier payment may have come."""
+    number, minor, all_ = read_press(turn.said.data, str, int, int)
+    await _ask_for(turn, await _find_open(turn, number), minor, all_=bool(all_))
+
+
+async def _ask_for(turn: Turn, found: BillSummary, minor: int, *, all_: bool = False) -> None:
     """Send the invoice, and for all of a bill the link to the payment page too."""
     number = found.bill.number
+    if all_:
+        await turn.send("payment.invoice", number=number, amount_minor=minor, is_for_all=True)
+        return
     await turn.send("payment.invoice", number=number, amount_minor=minor)
     if minor == found.left_minor:
         await turn.send("payment.link", number=number)
@@ -63,7 +88,7 @@ async def press_pay(turn: Turn) -> None:
     """Ask for the payment of the bill that was pressed."""
     (number,) = read_press(turn.said.data, str)
     found = await _find_open(turn, number)
-    await _ask_for(turn, found, found.left_minor)
+    await _ask_unless_unsure(turn, found, found.left_minor)
 
 
 async def press_pay_overdue(turn: Turn) -> None:
@@ -72,7 +97,7 @@ async def press_pay_overdue(turn: Turn) -> None:
     found = await _find_open(turn, number)
     arrears = await find_arrears_of_bill(turn.session, number=number, now=turn.now)
     minor = found.left_minor if arrears is None else arrears.overdue_minor
-    await turn.send("payment.invoice", number=number, amount_minor=minor, is_for_all=True)
+    await _ask_unless_unsure(turn, found, minor, all_=True)
 
 
 async def _find_open(turn: Turn, number: str) -> BillSummary:
@@ -86,7 +111,7 @@ async def _choose(turn: Turn) -> None:
     found = await queries.list_bills(turn.session, person_id=turn.person_id)
     waiting = [each for each in found if each.bill.state is BillState.ISSUED]
     if len(waiting) == 1:
-        await _ask_for(turn, waiting[0], waiting[0].left_minor)
+        await _ask_unless_unsure(turn, waiting[0], waiting[0].left_minor)
         return
     keys = [[bill_button(turn.texts, each, "pay")] for each in waiting]
     keys.append([back_home(turn.texts)])
@@ -213,6 +238,17 @@ async def render_returned(
     return Outgoing(text=texts.lines(parts), keyboard=[[bills]])
 
 
+async def render_unknown(
+    session: AsyncSession, reader: Reader, params: dict[str, Any]
+) -> Outgoing | None:
+    """Return that nobody knows yet what became of a payment, while that is so."""
+    payment = await session.scalar(select(Payment).where(Payment.number == params["number"]))
+    if payment is None or payment.state is not PaymentState.UNKNOWN:
+        return None
+    amount = reader.texts.money(payment.amount_minor, payment.currency)
+    return Outgoing(text=reader.texts.get("payment.unknown", number=payment.number, amount=amount))
+
+
 async def render_suspense(
     session: AsyncSession, reader: Reader, _params: dict[str, Any]
 ) -> Outgoing | None:
@@ -250,12 +286,17 @@ async def receive_successful_payment(turn: Turn) -> None:
 
 
 COMMANDS: dict[str, Command] = {"pay": Command(run=pay, customers_only=True)}
-PRESSES: dict[str, Handle] = {"pay": press_pay, "paydue": press_pay_overdue}
+PRESSES: dict[str, Handle] = {
+    "pay": press_pay,
+    "paydue": press_pay_overdue,
+    "paysure": press_sure,
+}
 STEPS: dict[str, Handle] = {"payment.paid": receive_successful_payment}
 RENDERERS: dict[str, Render] = {
     "payment.invoice": render_invoice,
     "payment.link": render_link,
     "payment.returned": render_returned,
+    "payment.unknown": render_unknown,
     "suspense.waiting": render_suspense,
     "audit.faults": render_faults,
 }

@@ -190,11 +190,31 @@ async def record_payment(
         raise PaymentConflict(number=payment.number)
     if payment.state is PaymentState.SUCCEEDED and before not in CAME:
         await _take_in(session, payment, now, source=source)
+    if payment.state is PaymentState.UNKNOWN is not before:
+        await _tell_unknown(session, payment, now)
     return await _recorded(session, payment, is_new=before is None)
 
 
 def _what(payment: Payment) -> tuple[int, int | None, int, str]:
     return payment.agreement_id, payment.bill_id, payment.amount_minor, payment.currency
+
+
+async def _people_of(session: AsyncSession, payment: Payment) -> set[int]:
+    people = await people_of(session, agreement_ids=[payment.agreement_id])
+    payer = set() if payment.payer_id is None else {payment.payer_id}
+    return payer.union(people.get(payment.agreement_id, ()))
+
+
+async def _tell_unknown(session: AsyncSession, payment: Payment, now: datetime) -> None:
+    await notices.enqueue(
+        session,
+        person_ids=await _people_of(session, payment),
+        kind="payment.unknown",
+        params={"number": payment.number},
+        dedupe_key=f"payment.unknown:{payment.number}",
+        now=now,
+        lane=Lane.URGENT,
+    )
 
 
 async def _take_in(
@@ -212,13 +232,9 @@ async def _take_in(
         ),
         at=now,
     )
-    people = await people_of(session, agreement_ids=[payment.agreement_id])
-    told = {*people.get(payment.agreement_id, ())}
-    if payment.payer_id is not None:
-        told.add(payment.payer_id)
     await notices.enqueue(
         session,
-        person_ids=told,
+        person_ids=await _people_of(session, payment),
         kind="payment.receipt",
         params={"number": payment.number},
         dedupe_key=f"payment:{payment.number}",
@@ -286,12 +302,12 @@ async def owed(session: AsyncSession, *, agreement_id: int) -> int:
 
 
 async def find_last_state(session: AsyncSession, *, bill_number: str) -> PaymentState | None:
-    """Return where the last payment that named a bill stands, if there was one."""
+    """Return where the last payment that named a bill stands; one of unknown fate goes first."""
     state: PaymentState | None = await session.scalar(
         select(Payment.state)
         .join(Bill, Bill.id == Payment.bill_id)
         .where(Bill.number == bill_number)
-        .order_by(Payment.id.desc())
+        .order_by((Payment.state == PaymentState.UNKNOWN).desc(), Payment.id.desc())
         .limit(1)
     )
     return state

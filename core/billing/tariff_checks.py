@@ -32,10 +32,18 @@ _MOST_PEOPLE: Final = 40  # household rules are tried for households up to this 
 _A_MONTH: Final = Period(date(2001, 4, 1), date(2001, 5, 1))  # limits move alike in any period
 
 
-class Wrong(Exception):
-    """A field of a tariff that cannot be right."""
+_SAID: Final[Mapping[str, str]] = {
+    "money.unknown_currency": "no bills are made in the currency {currency}",
+    "period.empty": "the period that starts {starts} must end after that, not {ends}",
+    "billing.formula_fails": "the formula {formula} cannot be worked out",
+    "billing.period_spans_seasons": "{starts} to {ends} lies in two seasons",
+}
 
-    def __init__(self, field: str, reason: str, bill: str = "") -> None:
+
+class Wrong(Exception):
+    """A field of a tariff that cannot be right; no bill where bills have no part in it."""
+
+    def __init__(self, field: str, reason: str, bill: str | None = "") -> None:
         super().__init__(field, reason, bill)
         self.field, self.reason, self.bill = field, reason, bill
 
@@ -57,14 +65,13 @@ def require_sound(tariff: Tariff) -> None:
         bill = _bill(version, 1, version.examples[0])
         try:
             for field, reason in _problems(tariff, version):
-                raise Wrong(f"{at}.{field}", reason, bill)
+                raise Wrong(f"{at}.{field}", reason, None if field == "valid_to" else bill)
         except DomainError as error:
-            raise Wrong(at, f"cannot be worked out: {error}", bill) from error
+            raise Wrong(at, f"cannot be worked out: {_said(error)}", bill) from error
         _require_examples(version, at)
     for number, (earlier, later) in enumerate(pairwise(tariff.versions), 2):
         if earlier.valid_to is None or later.valid_from < earlier.valid_to:
-            bill = _bill(later, 1, later.examples[0])
-            raise Wrong(f"versions[{number}].valid_from", "is before the version above ends", bill)
+            raise Wrong(f"versions[{number}].valid_from", "is before the version above ends", None)
 
 
 def _require_head(tariff: Tariff) -> None:
@@ -247,7 +254,7 @@ def _require_examples(version: TariffVersion, at: str) -> None:
         try:
             priced = _price(version, example)
         except (DomainError, ValueError) as error:
-            raise Wrong(field, f"cannot be priced: {error}", bill) from error
+            raise Wrong(field, f"cannot be priced: {_said(error)}", bill) from error
         if _total(version, priced) != example.total:
             raise Wrong(f"{field}.total", f"is {example.total}", bill)
         for line in priced.lines:
@@ -298,5 +305,14 @@ def _bill(version: TariffVersion, number: int, example: Example) -> str:
     try:
         made = f"{_total(version, _price(version, example))} {version.currency}"
     except (DomainError, ValueError, LookupError) as error:
-        return f"{text} cannot be made" + (f": {error}" if isinstance(error, DomainError) else "")
-    return f"{text} would be {made}, the file says {example.total}"
+        why = f": {_said(error)}" if isinstance(error, DomainError) else ""
+        return f"{text} cannot be made{why}"
+    agrees = made == f"{example.total} {version.currency}"
+    return f"{text} would be {made}" + ("" if agrees else f", the file says {example.total}")
+
+
+def _said(error: Exception) -> str:
+    """Return what a file got refused for, in the words of this command."""
+    if not isinstance(error, DomainError) or error.code not in _SAID:
+        return str(error)
+    return _SAID[error.code].format(**error.params)

@@ -43,8 +43,9 @@ class TariffRefused(DomainError):
     code = "billing.tariff_refused"
 
     def __str__(self) -> str:
-        bill = self.params["bill"] or "no bill can be made"
-        return f"{self.params['file']}: {self.params['field']} {self.params['reason']}; {bill}"
+        bill = self.params["bill"]
+        fault = f"{self.params['file']}: {self.params['field']} {self.params['reason']}"
+        return fault if bill is None else f"{fault}; {bill or 'no bill can be made'}"
 
 
 def shipped_tariffs() -> dict[str, Tariff]:

@@ -111,6 +111,20 @@ class TestReadStatement:
         assert found.lines == []
         assert [fault.position for fault in found.faults] == [2]
 
+    @pytest.mark.parametrize(
+        ("content", "code"),
+        [
+            (b"", "statement.empty"),
+            (b"\xef\xbb\xbf\r\n", "statement.empty"),
+            (b"<html></html>", "statement.not_camt"),
+            (b"<html", "statement.not_camt"),
+        ],
+    )
+    def test_says_what_is_no_statement(self, content: bytes, code: str) -> None:
+        with pytest.raises(FileNotReadable) as refused:
+            read_statement(content, zone=ZONE, currency="CNY", columns={})
+        assert refused.value.code == code
+
     @given(st.binary(max_size=200))
     def test_never_fails_otherwise(self, content: bytes) -> None:
         with contextlib.suppress(FileNotReadable, ColumnsNotFound):

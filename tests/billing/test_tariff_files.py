@@ -180,7 +180,6 @@ class TestParseTariff:
                 '"half_up", digits = 3',
                 "rounding.digits must be from 0 to 2",
             ),
-            ("valid_to = 2026", "valid_to = 2025", "valid_to must be after valid_from"),
             ('mark = "checked"', 'mark = "check"', "to_check must name fields"),
             ('mark = "checked"', 'mark = "checked"\nto_check = ["unit"]', "to_check must name"),
             ("grid = {", "network = {", "labels.grid is missing"),
@@ -201,6 +200,24 @@ class TestParseTariff:
     )
     def test_shows_the_amount_that_an_impossible_tariff_would_charge(self, old, new):
         assert f"{FIRST_BILL} would be " in refusal_of(old, new)
+
+    def test_shows_no_bill_where_only_a_day_is_wrong(self):
+        assert refusal_of("valid_to = 2026", "valid_to = 2025") == (
+            "bad.toml: versions[1].valid_to must be after valid_from"
+        )
+
+    @pytest.mark.parametrize(
+        ("old", "new", "words"),
+        [
+            ('currency = "CNY"', 'currency = "XXX"', "no bills are made in the currency XXX"),
+            ("ends = 2025-", "ends = 2024-", "must end after that, not 2024-"),
+        ],
+    )
+    def test_says_in_words_why_no_bill_can_be_made(self, old, new, words):
+        refusal = refusal_of(old, new)
+
+        assert words in refusal
+        assert "money." not in refusal and "period." not in refusal and "datetime" not in refusal
 
     def test_refuses_a_wrong_example_with_the_bill_that_the_tariff_makes(self):
         assert refusal_of('total = "578.85"', 'total = "578.86"') == (

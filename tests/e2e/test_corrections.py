@@ -220,7 +220,7 @@ class TestBillingAgain:
         await manager.say("6")
         whether = await manager.say("they are six")
         await manager.press(whether, "No, D1001 stays open")
-        await manager.press(await manager.changed(whether, "what would follow"), "Bill it so")
+        await manager.press(await manager.expect("what would follow"), "Bill it so")
 
         told = text_of(await customer.expect("已重新出账"))
         ((asks, left),) = re.findall(r"E1002：其中 ¥1.00 已冲减，余 (¥)([\d.]+)", told)  # noqa: RUF001

@@ -60,6 +60,7 @@ class TestTariffs:
         refused = run("tariffs", "load", wrong)
         assert refused.exit_code == 1
         assert "would be 6.32 CNY, the file says 6.30" in refused.output
+        assert refused.output == run("tariffs", "check", wrong).output
 
     def test_that_are_shipped_are_all_good(self, run):
         checked = run("tariffs", "check")

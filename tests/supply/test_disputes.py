@@ -6,6 +6,8 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select, text
 
+from bot.handlers.correction_words import describe_dispute
+from bot.texts import Texts
 from core.accounts.models import Service, Supply
 from core.billing import corrections, dispute_promises, dispute_queries, disputes, rebilling
 from core.billing.audit_checks import list_violations
@@ -295,6 +297,10 @@ class TestAnswers:
         async with power.database.transaction() as session:
             await dispute_promises.tell_late(session, now=power.now)
             await dispute_promises.tell_late(session, now=power.now)
+        texts = Texts("en", timezone="Asia/Shanghai", currency="CNY")
+        words = describe_dispute(texts, await state_of(power), for_staff=False)
+        assert "It still counts; Maya Stone answers it." in words
+        assert "Until then" not in words
         async with power.database.transaction() as session:
             await dispute_promises.postpone(
                 session,
