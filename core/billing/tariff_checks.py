@@ -35,7 +35,9 @@ _A_MONTH: Final = Period(date(2001, 4, 1), date(2001, 5, 1))  # limits move alik
 _SAID: Final[Mapping[str, str]] = {
     "money.unknown_currency": "no bills are made in the currency {currency}",
     "period.empty": "the period that starts {starts} must end after that, not {ends}",
-    "billing.formula_fails": "the formula {formula} cannot be worked out",
+    "billing.formula_fails": "the formula {formula} has no usable result",
+    "billing.register_not_priced": "{component} has no price for the register {register}",
+    "billing.intervals_missing": "{component} needs the use of each interval",
     "billing.period_spans_seasons": "{starts} to {ends} lies in two seasons",
 }
 

@@ -8,7 +8,10 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select
 
+from bot.handlers.outlook_words import describe_what_if
+from bot.texts import Texts
 from core.accounts.models import Contact, Service
+from core.accounts.service import list_places
 from core.billing.budgets import BudgetNotFound, BudgetNotPossible, set_budget, stop_budget
 from core.billing.early_warnings import list_watched, warn_early
 from core.billing.forecasts import Forecast
@@ -200,6 +203,24 @@ class TestWhatIf:
         lines = [(line.tier, line.quantity) for part in found.computed.parts for line in part.lines]
         assert lines == [(1, Decimal(269)), (2, Decimal(131))]
         assert found.computed.total_minor == 23267
+
+    async def test_says_what_the_running_bill_says_of_a_month_not_billed(
+        self, database, world
+    ) -> None:
+        last = date(2026, 11, 5)
+        agreement = await read_and_bill(database, world, steadily(last, "31"))
+        async with database.transaction() as session:
+            found = await what_if(
+                session, agreement_id=agreement, quantity=Decimal(400), now=noon(last)
+            )
+            places = await list_places(session, person_id=world.neighbour.holder)
+        place = next(place for place in places if place.agreement_id == agreement)
+
+        texts = Texts("en", timezone="Asia/Shanghai", currency="CNY")
+        for is_due in (False, True):
+            running = replace(found.running, is_bill_due=is_due)
+            words = describe_what_if(texts, place, replace(found, running=running))
+            assert ("is not made yet" in words) is is_due
 
     @pytest.mark.parametrize("quantity", ["0", "0.9", "100001"])
     async def test_refuses_what_nobody_uses(self, database, world, quantity) -> None:

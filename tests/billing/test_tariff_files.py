@@ -305,21 +305,21 @@ class TestParseTariff:
     def test_refuses_a_limit_that_fails_for_some_household(self):
         refusal = refusal_of('"260", "600"', '"260 / (people - 4)", "600"')
 
-        assert "cannot be worked out: billing.formula_fails" in refusal
+        assert "cannot be worked out: the formula 260 / (people - 4) has" in refusal
 
     def test_shows_what_a_formula_that_fails_would_do(self):
         refusal = refusal_of('amount = "3"', 'amount = "1 / (use - use)"')
 
-        assert "examples[1] cannot be priced: billing.formula_fails" in refusal
+        assert "examples[1] cannot be priced: the formula 1 / (use - use) has" in refusal
 
     def test_refuses_an_example_that_cannot_be_priced(self):
         refusal = refusal_of('use = { peak = "500"', 'use = { sharp = "500"')
 
-        assert "versions[1].examples[1] cannot be priced: billing.register_not_priced" in refusal
+        assert "examples[1] cannot be priced: energy has no price for the register sharp" in refusal
         assert "example bill 1 (500 sharp + 200 valley kWh" in refusal
 
     def test_refuses_an_example_whose_period_is_empty(self):
-        assert "examples[1] cannot be priced: period.empty" in refusal_of(
+        assert "examples[1] cannot be priced: the period that starts 2025-07-01" in refusal_of(
             "ends = 2025-08-01", "ends = 2025-07-01"
         )
 
@@ -364,7 +364,6 @@ class TestParseTariff:
             parse_tariff((GOOD + again).encode(), file="bad.toml")
 
         assert "bad.toml: versions[2].valid_from is before the version above" in str(refused.value)
-        assert FIRST_BILL in str(refused.value)
 
     def test_refuses_bytes_that_are_not_utf8(self):
         with pytest.raises(TariffRefused, match=r"bad\.toml: text"):

@@ -11,9 +11,10 @@ from sqlalchemy import select
 
 from bot.api.auth import issue_token
 from core.accounts.models import Service
+from core.billing import payments
 from core.billing.audit_checks import list_violations
 from core.billing.correction_queries import list_proofs
-from core.billing.models import Bill
+from core.billing.models import Bill, PaymentState
 from core.periods import month_of
 from tests.billing.books import load_shipped, run_bills, show
 from tests.chat import Phone, buttons_of, text_of
@@ -198,6 +199,30 @@ class TestPaying:
         assert refused["state"] != "paid"
         assert "已缴清" in str(refused)
         await require_sound_books(billed)
+
+    async def test_warns_first_while_nobody_knows_of_an_earlier_payment(
+        self, billed: Stage
+    ) -> None:
+        phone = billed.phone(1001)
+        async with billed.service.database.transaction() as session:
+            await payments.record_payment(
+                session,
+                provider="link",
+                reference="pi_1",
+                target=await payments.find_target_by_bill(session, number="W1001"),
+                amount_minor=100,
+                currency="CNY",
+                received_at=NOON,
+                now=NOON,
+                state=PaymentState.UNKNOWN,
+            )
+        assert "P1001" in text_of(await phone.expect("是否到账尚不清楚"))
+
+        warned = await phone.say("/pay W1001")
+        assert "可能会重复付款" in text_of(warned)
+        assert "invoice" not in warned
+        await phone.press(warned, "仍然支付")
+        assert (await phone.next())["invoice"]["currency"] == "CNY"
 
     async def test_takes_a_part(self, billed: Stage) -> None:
         phone = billed.phone(1001)
