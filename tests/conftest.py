@@ -12,7 +12,7 @@ from tests.databases import Reusable
 from tests.world import World
 
 # A busy machine is no failure. `make fuzz` tries many more examples than every run can.
-settings.register_profile("brief", deadline=None, max_examples=40)
+settings.register_profile("brief", deadline=None, max_examples=20)
 settings.register_profile("thorough", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "brief"))
 

@@ -297,7 +297,6 @@ events = st.lists(
 )
 numbers = itertools.count()
 PROPERTY = settings(
-    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -157,7 +157,7 @@ class TestBalance:
         assert await life.judge() is None
         assert await life.told() == []
 
-    @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         acts=st.lists(
             st.tuples(st.sampled_from("utrj"), st.integers(1, 60)), min_size=1, max_size=45

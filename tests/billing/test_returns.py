@@ -233,7 +233,6 @@ class TestRemindOfSuspense:
 
 class TestAnySequence:
     @settings(
-        max_examples=25,
         deadline=None,
         phases=[Phase.explicit, Phase.reuse, Phase.generate],
         suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -541,7 +541,6 @@ class TestAnyOrder:
     """The same alarms, whatever their order, batches and workers, are the same incidents."""
 
     @settings(
-        max_examples=25,
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )

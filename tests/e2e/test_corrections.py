@@ -213,6 +213,7 @@ class TestBillingAgain:
         customer, manager = billed.phone(1001), billed.phone(3001)
         for words in ("/credit E1002", "1", "goodwill"):
             await manager.say(words)
+        await customer.expect("goodwill")
         await object_to(customer, "E1002")
         asked = await manager.say("/rebill E1002")
         await manager.press(asked, "Number of people")

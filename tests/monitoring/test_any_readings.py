@@ -31,9 +31,7 @@ DIGITS, CEILING = 5, Decimal(10)
 INSTALLED = NOON - timedelta(hours=40)
 REMOVED_AT = NOON - timedelta(hours=20)
 TABLES = ("leaks", "leak_looks", "readings", "quarantine", "gateway_days")
-SLOWLY = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SLOWLY = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def at(hours: int) -> object:

@@ -261,7 +261,6 @@ def built(item):
 
 class TestWithAndWithoutMemory:
     @settings(
-        max_examples=25,
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )

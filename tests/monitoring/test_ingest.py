@@ -536,7 +536,6 @@ measured = st.builds(
 
 class TestTheCounts:
     @settings(
-        max_examples=60,
         deadline=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture],
     )

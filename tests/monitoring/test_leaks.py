@@ -75,7 +75,7 @@ class TestFindLeak:
         assert found.rate <= litres * LITRES
         assert end <= over <= end + 24
 
-    @settings(max_examples=60, deadline=None)
+    @settings(deadline=None)
     @given(
         litres=st.lists(st.integers(0, 300), min_size=70, max_size=80),
         dry=st.integers(0, 23),
@@ -88,7 +88,7 @@ class TestFindLeak:
 
         assert LeakKind.NEVER_ZERO not in {each.kind for each in found if each}
 
-    @settings(max_examples=60, deadline=None)
+    @settings(deadline=None)
     @given(gaps=st.sets(st.integers(0, 79), min_size=4), every=st.integers(5, 20))
     def test_takes_what_was_not_measured_for_no_evidence(self, gaps: set[int], every: int) -> None:
         holes = gaps | set(range(0, 80, every))

@@ -22,6 +22,8 @@ from tests.replays.network import (
     node_pressures,
 )
 
+pytestmark = pytest.mark.long
+
 PRESSURES = node_pressures()
 LOW = USUAL[Quantity.PRESSURE]["low"]
 HOLD = timedelta(seconds=USUAL[Quantity.PRESSURE]["hold_seconds"])
@@ -177,7 +179,6 @@ class TestABurst:
         assert sorted(alone) == sorted(hit["W-n3-193"])
         assert len(found) == 1 + len(alone)
 
-    @pytest.mark.long
     @pytest.mark.timeout(900)
     @pytest.mark.parametrize("late", [0, 9, 45])
     @pytest.mark.parametrize("shape", [PITS, VALLEY], ids=["pits", "valley"])

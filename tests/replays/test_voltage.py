@@ -17,6 +17,8 @@ from core.monitoring.thresholds import SILENCE_MAX, Range
 from tests.replays.slow_alarms import SlowAlarm, find_alarms
 from tests.world import NOON
 
+pytestmark = pytest.mark.long
+
 FILE = DATA / "uci-household-power/household_1min_2006-12-16_24.csv"
 BEGAN = datetime(2006, 12, 16, 17, 24, tzinfo=UTC)  # its own local time, without a zone
 CHINESE = USUAL[Quantity.VOLTAGE]  # 220 V + 7 % - 10 %

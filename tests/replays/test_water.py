@@ -19,6 +19,8 @@ from core.monitoring.leaks import look_for_leaks
 from core.monitoring.models import Leak, Meter, Reading, ReadingStatus
 from core.notices.models import Delivery
 
+pytestmark = pytest.mark.long
+
 ZONE = ZoneInfo("America/Denver")
 LITRE = Decimal("0.001")
 TEN = timedelta(minutes=10)
@@ -134,7 +136,6 @@ class TestABuildingThatHardlyRests:
 class TestAYearThroughTheService:
     """Every hour of a sound home is stored and looked at, as the running service does."""
 
-    @pytest.mark.long
     @pytest.mark.timeout(1800)
     @pytest.mark.parametrize(("litres", "leaks"), [(0, 0), (10, 1)])
     async def test_accuses_of_what_was_added_and_of_nothing_else(
