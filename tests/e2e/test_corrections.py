@@ -214,6 +214,7 @@ class TestBillingAgain:
         for words in ("/credit E1002", "1", "goodwill"):
             await manager.say(words)
         await customer.expect("goodwill")
+        await customer.say("/bill E1002")
         await object_to(customer, "E1002")
         asked = await manager.say("/rebill E1002")
         await manager.press(asked, "Number of people")
