@@ -788,17 +788,21 @@ class TestBillPages:
             assert "This is done already" in await answer.text()
 
 
+async def object_to_e1001(office: Office, *, words: str) -> None:
+    async with office.database.transaction() as session:
+        await open_dispute(
+            session,
+            bill_number="E1001",
+            person_id=office.world.home.holder,
+            ground=Ground.TOO_MUCH,
+            words=words,
+            now=NOON,
+        )
+
+
 class TestDisputePages:
     async def test_offer_to_answer_an_objection_by_a_credit_note(self, billed: Office) -> None:
-        async with billed.database.transaction() as session:
-            await open_dispute(
-                session,
-                bill_number="E1001",
-                person_id=billed.world.home.holder,
-                ground=Ground.TOO_MUCH,
-                words="",
-                now=NOON,
-            )
+        await object_to_e1001(billed, words="")
         card = (await billed.get("/office/disputes/D1001"))[1]
         (link,) = re.findall(r'href="(/office/bills/[^"]+)"', card)
         page = (await billed.get(link))[1]
@@ -818,15 +822,7 @@ class TestDisputePages:
 
     async def test_list_an_objection_and_take_its_answer(self, billed: Office) -> None:
         own = {"Origin": billed.base}
-        async with billed.database.transaction() as session:
-            await open_dispute(
-                session,
-                bill_number="E1001",
-                person_id=billed.world.home.holder,
-                ground=Ground.TOO_MUCH,
-                words="<i>no</i>",
-                now=NOON,
-            )
+        await object_to_e1001(billed, words="<i>no</i>")
         listed = (await billed.get("/office/disputes"))[1]
         assert "I did not use so much" in listed
         assert "Maya Stone" in listed

@@ -191,7 +191,7 @@ async def record_payment(
     if payment.state is PaymentState.SUCCEEDED and before not in CAME:
         await _take_in(session, payment, now, source=source)
     if payment.state is PaymentState.UNKNOWN is not before:
-        await _tell_unknown(session, payment, now)
+        await _tell(session, payment, now, kind="payment.unknown", key="payment.unknown")
     return await _recorded(session, payment, is_new=before is None)
 
 
@@ -205,13 +205,15 @@ async def _people_of(session: AsyncSession, payment: Payment) -> set[int]:
     return payer.union(people.get(payment.agreement_id, ()))
 
 
-async def _tell_unknown(session: AsyncSession, payment: Payment, now: datetime) -> None:
+async def _tell(
+    session: AsyncSession, payment: Payment, now: datetime, *, kind: str, key: str
+) -> None:
     await notices.enqueue(
         session,
         person_ids=await _people_of(session, payment),
-        kind="payment.unknown",
+        kind=kind,
         params={"number": payment.number},
-        dedupe_key=f"payment.unknown:{payment.number}",
+        dedupe_key=f"{key}:{payment.number}",
         now=now,
         lane=Lane.URGENT,
     )
@@ -232,15 +234,7 @@ async def _take_in(
         ),
         at=now,
     )
-    await notices.enqueue(
-        session,
-        person_ids=await _people_of(session, payment),
-        kind="payment.receipt",
-        params={"number": payment.number},
-        dedupe_key=f"payment:{payment.number}",
-        now=now,
-        lane=Lane.URGENT,
-    )
+    await _tell(session, payment, now, kind="payment.receipt", key="payment")
     later = await session.scalar(
         select(Allocation.payment_id)
         .join(Payment, Payment.id == Allocation.payment_id)
